@@ -1,0 +1,160 @@
+//! The one table of fork rules. Code asks it for a rule and never compares fork numbers itself.
+
+/// A fork id of the zkEVM that this build executes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ForkId(u64);
+
+impl ForkId {
+    /// Returns the fork with this number if this build executes it.
+    pub fn new(id: u64) -> Option<Self> {
+        TABLE.iter().any(|rules| rules.id == id).then_some(Self(id))
+    }
+
+    /// Returns the number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the rules of this fork.
+    pub fn rules(self) -> &'static ForkRules {
+        TABLE.iter().find(|rules| rules.id == self.0).unwrap_or(&TABLE[0])
+    }
+}
+
+impl std::fmt::Display for ForkId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which of the two RPCs carries a fork's batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiVersion {
+    /// `ProcessBatch`.
+    V1,
+    /// `ProcessBatchV2`.
+    V2,
+}
+
+/// How logs look in the response (batch §12.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogShape {
+    /// Data padded to whole words, an empty LOG0 missing, index per transaction.
+    Padded,
+    /// Exact data, every log present, index per block.
+    Exact,
+}
+
+/// The rules of one fork (evm §1, batch §1).
+#[derive(Clone, Copy, Debug)]
+pub struct ForkRules {
+    /// Fork id.
+    pub id: u64,
+    /// RPC that carries this fork's batches; V2 batches hold L2 blocks.
+    pub api: ApiVersion,
+    /// PUSH0 (EIP-3855) exists.
+    pub push0: bool,
+    /// A percentage byte follows each transaction and scales its gas price.
+    pub effective_percentage: bool,
+    /// Value of GASLIMIT and of the header leaf.
+    pub block_gas_limit: u64,
+    /// Precompiles 1 to 9 that run; bit n = address n.
+    pub precompiles: u16,
+    /// Recovery to the point at infinity yields an address (evm Q5).
+    pub ecrecover_infinity_bug: bool,
+    /// Initcode can be read as call data (evm Q2).
+    pub initcode_visible_as_calldata: bool,
+    /// Calling an unsupported precompile keeps the old return data (evm Q1).
+    pub stale_returndata_on_unsupported_precompile: bool,
+    /// A create rejected for 0xEF adds the child's refunds to the parent's (evm Q3).
+    pub ef_create_leaks_refund: bool,
+    /// Status of a transaction straight to an unsupported precompile (evm Q8).
+    pub unsupported_precompile_top_level_status: bool,
+    /// Modexp writes its whole output to memory (evm Q6).
+    pub modexp_copies_whole_output: bool,
+    /// Code that ends in a PUSH without immediate never ends (evm Q7).
+    pub truncated_push_loops: bool,
+    /// A failed create leaves its address warm (evm Q9).
+    pub failed_create_leaves_address_warm: bool,
+    /// An undecodable batch yields one response entry (V1, batch §3.3).
+    pub invalid_rlp_listed: bool,
+    /// The all-zero L1 info leaf has its own error (batch §7.1).
+    pub zero_l1_leaf_rule: bool,
+    /// How logs look in the response.
+    pub logs: LogShape,
+    /// read_write_addresses carries code and storage too.
+    pub touched_accounts_in_full: bool,
+}
+
+const V1_PRECOMPILES: u16 = 1 << 1 | 1 << 4;
+const NO_MODEXP: u16 = V1_PRECOMPILES | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 8;
+
+const FORK_4: ForkRules = ForkRules {
+    id: 4,
+    api: ApiVersion::V1,
+    push0: false,
+    effective_percentage: false,
+    block_gas_limit: 30_000_000,
+    precompiles: V1_PRECOMPILES,
+    ecrecover_infinity_bug: true,
+    initcode_visible_as_calldata: true,
+    stale_returndata_on_unsupported_precompile: true,
+    ef_create_leaks_refund: true,
+    unsupported_precompile_top_level_status: false,
+    modexp_copies_whole_output: false,
+    truncated_push_loops: false,
+    failed_create_leaves_address_warm: false,
+    invalid_rlp_listed: false,
+    zero_l1_leaf_rule: false,
+    logs: LogShape::Padded,
+    touched_accounts_in_full: false,
+};
+
+const FORK_5: ForkRules = ForkRules {
+    id: 5,
+    push0: true,
+    effective_percentage: true,
+    initcode_visible_as_calldata: false,
+    stale_returndata_on_unsupported_precompile: false,
+    ef_create_leaks_refund: false,
+    invalid_rlp_listed: true,
+    ..FORK_4
+};
+
+const FORK_6: ForkRules = ForkRules { id: 6, ecrecover_infinity_bug: false, ..FORK_5 };
+
+const FORK_7: ForkRules = ForkRules {
+    id: 7,
+    api: ApiVersion::V2,
+    block_gas_limit: u64::MAX,
+    precompiles: NO_MODEXP | 1 << 5,
+    unsupported_precompile_top_level_status: true,
+    modexp_copies_whole_output: true,
+    ..FORK_6
+};
+
+const FORK_8: ForkRules = ForkRules {
+    id: 8,
+    block_gas_limit: 1 << 50,
+    precompiles: NO_MODEXP,
+    unsupported_precompile_top_level_status: false,
+    modexp_copies_whole_output: false,
+    truncated_push_loops: true,
+    logs: LogShape::Exact,
+    touched_accounts_in_full: true,
+    ..FORK_7
+};
+
+const FORK_9: ForkRules = ForkRules { id: 9, zero_l1_leaf_rule: true, ..FORK_8 };
+
+const TABLE: [ForkRules; 6] = [FORK_4, FORK_5, FORK_6, FORK_7, FORK_8, FORK_9];
+
+/// Largest gas limit of a transaction, all forks (batch §2).
+pub const TX_GAS_LIMIT_MAX: u64 = 30_000_000;
+
+impl ForkRules {
+    /// True if the precompile at this address number runs in this fork.
+    pub const fn has_precompile(&self, number: u8) -> bool {
+        number < 16 && self.precompiles & (1 << number) != 0
+    }
+}

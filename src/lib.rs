@@ -1,0 +1,10 @@
+//! zkevm-executor: executes Polygon zkEVM L2 batches natively and answers zkevm-prover's executor protocol.
+//!
+//! Dependencies point down: `cli` → `grpc`, `http` → `actors` → `processor` → `evm`, `batch` → `tree` → `store`.
+//! `processor` and everything below it know nothing of actix, tonic or prost. `ARCHITECTURE.md` is the map.
+
+pub mod batch;
+pub mod evm;
+pub mod processor;
+pub mod store;
+pub mod tree;

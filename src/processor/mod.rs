@@ -1,0 +1,71 @@
+//! One batch, start to end: decode, execute, update the tree, answer.
+//!
+//! Pure: no actors, no gRPC, no runtime. The caller gives the state as a [`StateReader`](crate::store::StateReader) and
+//! writes the new nodes of the [`BatchOutput`] where it wants.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+pub mod errors;
+pub mod input;
+pub mod output;
+
+pub use errors::{ExecutorError, RomError};
+pub use input::BatchInput;
+pub use output::BatchOutput;
+
+use crate::store::StateReader;
+
+/// Tells a running batch to stop: the client left, or its deadline passed. Looked at between transactions.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt {
+    cancelled: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+}
+
+impl Interrupt {
+    /// Creates an interrupt that fires at `deadline`, or only when cancelled.
+    pub fn new(deadline: Option<Instant>) -> Self {
+        Self { cancelled: Arc::default(), deadline }
+    }
+
+    /// Fires the interrupt.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns why the batch should stop, if it should.
+    pub fn check(&self) -> Result<(), Interrupted> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Interrupted::Cancelled);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(Interrupted::DeadlineExceeded),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a batch was given up before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Interrupted {
+    /// The client left.
+    #[error("the client cancelled the call")]
+    Cancelled,
+    /// The client's deadline passed.
+    #[error("the deadline passed")]
+    DeadlineExceeded,
+}
+
+/// Executes one batch over the state that `state` reads.
+///
+/// Domain failures are part of the output; the only error is an interrupt.
+pub fn process(
+    _input: &BatchInput,
+    _state: &dyn StateReader,
+    interrupt: &Interrupt,
+) -> Result<BatchOutput, Interrupted> {
+    interrupt.check()?;
+    unimplemented!("the processor is not written yet")
+}

@@ -1,0 +1,8 @@
+//! The Poseidon sparse Merkle tree over Goldilocks (state-tree).
+
+mod digest;
+
+pub use digest::Digest;
+
+/// A stored node: 8 content elements and 4 capacity elements, all canonical (state-tree §7).
+pub type NodeData = [u64; 12];

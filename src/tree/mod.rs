@@ -6,3 +6,5 @@ pub use digest::Digest;
 
 /// A stored node: 8 content elements and 4 capacity elements, all canonical (state-tree §7).
 pub type NodeData = [u64; 12];
+#[allow(missing_docs)]
+pub fn linear_hash(_: &[u8]) -> Digest { unimplemented!() }

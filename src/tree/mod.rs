@@ -1,6 +1,8 @@
 //! The Poseidon sparse Merkle tree over Goldilocks (state-tree).
 
 mod digest;
+pub mod goldilocks;
+pub mod poseidon;
 
 pub use digest::Digest;
 

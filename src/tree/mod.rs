@@ -2,9 +2,11 @@
 
 mod digest;
 pub mod goldilocks;
+pub mod keys;
 pub mod poseidon;
 
 pub use digest::Digest;
+pub use keys::{BlockInfoKind, KeyCache, LeafKind, account_key, block_info_key, storage_key};
 
 /// A stored node: 8 content elements and 4 capacity elements, all canonical (state-tree §7).
 pub type NodeData = [u64; 12];

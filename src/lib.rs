@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod evm;
+pub mod grpc;
 pub mod processor;
 pub mod store;
 pub mod tree;

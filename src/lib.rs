@@ -3,6 +3,7 @@
 //! Dependencies point down: `cli` → `grpc`, `http` → `actors` → `processor` → `evm`, `batch` → `tree` → `store`.
 //! `processor` and everything below it know nothing of actix, tonic or prost. `ARCHITECTURE.md` is the map.
 
+pub mod actors;
 pub mod batch;
 pub mod evm;
 pub mod grpc;

@@ -5,8 +5,12 @@
 
 pub mod actors;
 pub mod batch;
+pub mod cli;
+pub mod config;
 pub mod evm;
 pub mod grpc;
+pub mod http;
 pub mod processor;
+pub mod server;
 pub mod store;
 pub mod tree;

@@ -237,6 +237,7 @@ impl StatsBook {
             executor_restarts: counters.executor_restarts,
             samples_dropped: 0,
             latency_buckets: self.totals.latency_buckets(),
+            latency_batches: self.totals.latency.as_ref().map_or(0, Histogram::len),
             latency_seconds_sum: counters.latency_seconds_sum,
         }
     }

@@ -169,6 +169,9 @@ pub struct Totals {
     /// Latency for a Prometheus histogram: `/metrics` only.
     #[serde(skip)]
     pub latency_buckets: Vec<LatencyBucket>,
+    /// Batches whose latency is recorded: `/metrics` only.
+    #[serde(skip)]
+    pub latency_batches: u64,
     /// Sum of all latencies: `/metrics` only.
     #[serde(skip)]
     pub latency_seconds_sum: f64,

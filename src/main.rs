@@ -9,11 +9,5 @@ use zkevm_executor::cli::{self, Cli};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("zkevm-executor: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::run(Cli::parse())
 }

@@ -9,5 +9,11 @@ use zkevm_executor::cli::{self, Cli};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::run(Cli::parse())
+    match cli::run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zkevm-executor: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

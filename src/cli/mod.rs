@@ -1,7 +1,5 @@
 //! The command line: one file per subcommand.
 
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 
 pub mod logging;
@@ -24,10 +22,10 @@ enum Command {
     Serve(serve::ServeArgs),
 }
 
-/// Runs what the command line asks for.
-pub fn run(cli: Cli) -> ExitCode {
+/// Runs what the command line asks for; the error goes to the user as is.
+pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
-        Some(Command::Serve(args)) => serve::run(&args),
-        None => serve::run(&cli.serve),
+        Some(Command::Serve(args)) => serve::run(args),
+        None => serve::run(cli.serve),
     }
 }

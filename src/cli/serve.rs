@@ -1,7 +1,6 @@
 //! `zkevm-executor serve`: the server, until SIGTERM or ctrl-c.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 
@@ -70,18 +69,8 @@ impl ServeArgs {
     }
 }
 
-/// Starts the server and blocks until it has shut down; says why if it cannot.
-pub fn run(args: &ServeArgs) -> ExitCode {
-    match serve(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("zkevm-executor: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn serve(args: &ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
+/// Starts the server and blocks until it has shut down.
+pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     let config = args.config(|name| std::env::var(name).ok())?;
     let _log = logging::start(config.log_json, config.log_level)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

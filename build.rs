@@ -1,0 +1,18 @@
+//! Compiles the protobuf contracts without protoc and leaves their descriptors for server reflection.
+
+use std::path::PathBuf;
+
+use prost::Message;
+
+const CONTRACTS: [&str; 2] = ["executor.proto", "stats.proto"];
+const INCLUDE: &str = "proto";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed={INCLUDE}");
+    let descriptors = protox::compile(CONTRACTS, [INCLUDE])?;
+    let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out_dir.join("contracts.bin"), descriptors.encode_to_vec())?;
+    // Sorted maps: a request with two bad entries always gets the same error, equal answers are equal bytes.
+    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;
+    Ok(())
+}

@@ -4,8 +4,10 @@
 //! `processor` and everything below it know nothing of actix, tonic or prost. `ARCHITECTURE.md` is the map.
 
 pub mod batch;
+pub mod cli;
 pub mod evm;
 pub mod grpc;
 pub mod processor;
 pub mod store;
 pub mod tree;
+pub mod vectors;

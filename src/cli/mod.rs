@@ -1,0 +1,4 @@
+//! What the binary can do, one file per subcommand.
+
+pub mod conformance;
+pub mod process;

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod evm;
 pub mod grpc;
 pub mod processor;
+pub mod sample;
 pub mod store;
 pub mod tree;
 pub mod vectors;

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use super::{VectorError, read};
 
 /// Returns every `.json` file of `paths` that is an executor-input, sorted; folders are walked recursively.
@@ -22,10 +25,19 @@ pub fn executor_inputs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, VectorError> {
     Ok(found)
 }
 
-/// True if the JSON text looks like an executor-input: it has a batch, a pre-state and roots.
+/// True if the JSON text is an executor-input: an object with a batch, a pre-state and roots.
 pub fn is_executor_input(text: &[u8]) -> bool {
-    let has = |key: &str| text.windows(key.len()).any(|window| window == key.as_bytes());
-    has("\"batchL2Data\"") && has("\"oldStateRoot\"") && has("\"newStateRoot\"") && has("\"db\"")
+    serde_json::from_slice::<Probe>(text).is_ok()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only the presence of the keys matters")]
+struct Probe {
+    batch_l2_data: IgnoredAny,
+    old_state_root: IgnoredAny,
+    new_state_root: IgnoredAny,
+    db: IgnoredAny,
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), VectorError> {

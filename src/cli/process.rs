@@ -58,7 +58,7 @@ struct Report<'a> {
 fn execute(file: &Path) -> Result<Report<'_>, ProcessError> {
     let vector = Vector::read(file)?;
     let start = Instant::now();
-    let output = processor::process(&vector.input, &KeptState::default(), &Interrupt::default())?;
+    let output = processor::process(&vector.input, &KeptState::of(&vector.input), &Interrupt::default())?;
     Ok(Report { file, elapsed: start.elapsed(), vector, output })
 }
 

@@ -17,6 +17,13 @@ pub struct KeptState {
 }
 
 impl KeptState {
+    /// Starts with what a request carries.
+    pub fn of(input: &BatchInput) -> Self {
+        let kept = Self::default();
+        kept.keep_input(input);
+        kept
+    }
+
     /// Keeps what the request carried.
     pub fn keep_input(&self, input: &BatchInput) {
         self.nodes.write().extend(input.db.iter().map(|(hash, node)| (*hash, node.clone())));

@@ -180,7 +180,7 @@ fn answer(vector: &Vector) -> Result<Answer, processor::Interrupted> {
         let error = ExecutorError::InvalidBatchL2Data.number();
         return Ok(Answer { error, roots: None, transaction_roots: Vec::new() });
     }
-    let output = processor::process(&vector.input, &KeptState::default(), &Interrupt::default())?;
+    let output = processor::process(&vector.input, &KeptState::of(&vector.input), &Interrupt::default())?;
     let root = |tx: &TxOutput| tx.state_root;
     let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions).map(root);
     Ok(Answer {

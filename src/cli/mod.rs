@@ -3,3 +3,4 @@
 pub mod conformance;
 pub mod process;
 pub mod request;
+pub mod table;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use revm::primitives::{Address, B256, U256, keccak256};
+use revm::primitives::{Address, B256, Bytes, U256, keccak256};
 
 use super::easm::AssemblyError;
 use super::genesis::GenesisAccount;
@@ -124,6 +124,16 @@ impl Chain {
             self.nonces[lane] += 1;
             self.transfers_sent += 1;
         }
+        self.batch(builder.finish())
+    }
+
+    /// Returns a batch without any item, to carry state to a server. It does not count as one of the chain.
+    pub fn empty_batch(&self) -> BatchInput {
+        self.clone().batch(Bytes::new())
+    }
+
+    fn batch(&mut self, batch_l2_data: Bytes) -> BatchInput {
+        let fork_id = self.workload.fork_id;
         let context = match fork_id.rules().api {
             ApiVersion::V1 => BatchContext::V1 { global_exit_root: B256::ZERO, eth_timestamp: self.batches_sent + 1 },
             ApiVersion::V2 => BatchContext::V2(V2Context { timestamp_limit: TIMESTAMP_LIMIT, ..V2Context::default() }),
@@ -135,7 +145,7 @@ impl Chain {
             old_acc_input_hash: self.acc_input_hash,
             old_batch_num: self.batches_sent - 1,
             chain_id: CHAIN_ID,
-            batch_l2_data: builder.finish(),
+            batch_l2_data,
             coinbase: coinbase(),
             from: None,
             update_merkle_tree: true,
@@ -154,14 +164,9 @@ impl Chain {
         let gas_price = U256::from(GAS_PRICE_WEI);
         let amount = U256::from(1 + self.transfers_sent);
         match kind {
-            Kind::Transfers => Transfer {
-                nonce,
-                gas_price,
-                gas_limit: TRANSFER_GAS,
-                to: Some(to),
-                value: amount,
-                data: Default::default(),
-            },
+            Kind::Transfers => {
+                Transfer { nonce, gas_price, gas_limit: TRANSFER_GAS, to: Some(to), value: amount, data: Bytes::new() }
+            }
             Kind::TokenTransfers => Transfer {
                 nonce,
                 gas_price,

@@ -58,7 +58,9 @@ fn execute(input: &BatchInput, kept: &KeptState) -> Result<(BatchOutput, Respons
 }
 
 /// Connects to a server, `host:port` or a URL.
-pub async fn connect(address: &str) -> Result<ExecutorServiceClient<Channel>, Box<dyn std::error::Error>> {
+pub async fn connect(
+    address: &str,
+) -> Result<ExecutorServiceClient<Channel>, Box<dyn std::error::Error + Send + Sync>> {
     let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     let channel = Channel::from_shared(url)?.connect().await?;
     Ok(ExecutorServiceClient::new(channel)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fields::{Flat, KEYS, field_of};
-use super::table::shorten;
+use crate::cli::table::shorten;
 
 /// Longest value printed, in characters.
 const VALUE_CHARS_MAX: usize = 160;

@@ -7,8 +7,8 @@ use prost::Message;
 use revm::primitives::B256;
 use serde_json::{Value, json};
 
-use super::table::{Table, shorten};
 use super::{ConformanceArgs, ConformanceError, parallel, write_report};
+use crate::cli::table::{Table, shorten};
 use crate::grpc::proto::executor::v1 as wire;
 use crate::processor::input::BATCH_L2_DATA_MAX_BYTES;
 use crate::processor::output::TxOutput;
@@ -59,7 +59,7 @@ struct Answer {
 
 /// Executes every file, prints the table, writes the report; returns whether nothing differs.
 pub fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
-    let jobs = jobs(args)?;
+    let jobs = args.sample(jobs(args)?);
     if jobs.is_empty() {
         return Err(ConformanceError::Nothing);
     }

@@ -21,7 +21,7 @@ type Group = Vec<GoldenCase>;
 /// Replays, prints, writes the report; returns whether nothing differs.
 pub fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
     let schema = Schema::new(FILE_DESCRIPTOR_SET).map_err(|error| ConformanceError::Descriptors(error.to_string()))?;
-    let groups = select(read_indexes(&args.paths)?, args);
+    let groups = args.sample(select(read_indexes(&args.paths)?, args));
     if groups.is_empty() {
         return Err(ConformanceError::Nothing);
     }

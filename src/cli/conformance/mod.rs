@@ -9,7 +9,6 @@ mod fields;
 mod files;
 mod golden;
 mod parallel;
-mod table;
 mod tally;
 
 use std::path::PathBuf;
@@ -46,6 +45,9 @@ pub struct ConformanceArgs {
     /// Requests under way at once with `--server`.
     #[arg(long, value_name = "N", default_value_t = 16, requires = "server", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub in_flight: u16,
+    /// Only every N-th of the selected cases: a quick look.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: u32,
     /// Threads; default one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
@@ -69,6 +71,11 @@ impl ConformanceArgs {
         self.name.as_deref().is_none_or(|text| name.contains(text))
     }
 
+    /// Thins the selected cases out.
+    fn sample<T>(&self, cases: Vec<T>) -> Vec<T> {
+        cases.into_iter().step_by(self.every as usize).collect()
+    }
+
     fn thread_count(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.threads.map_or_else(cores, usize::from)
@@ -77,25 +84,45 @@ impl ConformanceArgs {
 
 /// Why a run ended before it had a result.
 #[derive(Debug, thiserror::Error)]
-enum ConformanceError {
+pub enum ConformanceError {
+    /// A vector or recording cannot be read.
     #[error(transparent)]
     Vector(#[from] crate::vectors::VectorError),
+    /// The filters leave nothing.
     #[error("nothing to run: no case below the given folders matches the filters")]
     Nothing,
+    /// The report cannot be written.
     #[error("cannot write {}: {source}", path.display())]
-    Report { path: PathBuf, source: std::io::Error },
+    Report {
+        /// Where to.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The server cannot be reached.
     #[error("{address}: {source}")]
-    Connect { address: String, source: Box<dyn std::error::Error> },
+    Connect {
+        /// As given.
+        address: String,
+        /// What the transport says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No threads for the client.
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
+    /// The message descriptors of this build do not decode.
     #[error("the message descriptors are broken: {0}")]
     Descriptors(String),
 }
 
+/// Runs the comparison and prints it; returns whether nothing differs.
+pub fn compare_all(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
+    if args.golden { golden::run(args) } else { files::run(args) }
+}
+
 /// Runs the comparison; fails on any difference.
 pub fn run(args: &ConformanceArgs) -> ExitCode {
-    let result = if args.golden { golden::run(args) } else { files::run(args) };
-    match result {
+    match compare_all(args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::ConformanceArgs;
 use super::compare::{Comparison, Difference, is_counter};
-use super::table::{Table, shorten};
+use crate::cli::table::{Table, shorten};
 
 /// Cases with differences that are named in the text output.
 const CASES_LISTED: usize = 25;

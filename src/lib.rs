@@ -3,12 +3,16 @@
 //! Dependencies point down: `cli` → `grpc`, `http` → `actors` → `processor` → `evm`, `batch` → `tree` → `store`.
 //! `processor` and everything below it know nothing of actix, tonic or prost. `ARCHITECTURE.md` is the map.
 
+pub mod actors;
 pub mod batch;
 pub mod cli;
+pub mod config;
 pub mod evm;
 pub mod grpc;
+pub mod http;
 pub mod processor;
 pub mod sample;
+pub mod server;
 pub mod store;
 pub mod tree;
 pub mod vectors;

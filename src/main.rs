@@ -1,29 +1,19 @@
-//! Argument parsing, then one of the subcommands of [`zkevm_executor::cli`].
+//! The `zkevm-executor` binary: parses the command line and runs one subcommand.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use zkevm_executor::cli;
+use clap::Parser;
+use zkevm_executor::cli::{self, Cli};
 
-/// Native batch executor for Polygon zkEVM nodes.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Executes executor-input files and prints what came out.
-    Process(cli::process::ProcessArgs),
-    /// Replays public vectors or recorded answers and says what differs.
-    Conformance(cli::conformance::ConformanceArgs),
-}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Process(args) => cli::process::run(&args),
-        Command::Conformance(args) => cli::conformance::run(&args),
+    match cli::run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zkevm-executor: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

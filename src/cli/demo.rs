@@ -6,7 +6,6 @@ mod report;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -79,14 +78,11 @@ impl Progress {
 }
 
 /// Runs the demo; fails if any batch was not answered as it should be.
-pub fn run(args: &DemoArgs) -> ExitCode {
+pub fn run(args: &DemoArgs) -> Result<(), Box<dyn std::error::Error>> {
     match try_run(args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("demo: {error}");
-            ExitCode::FAILURE
-        }
+        Ok(true) => Ok(()),
+        Ok(false) => Err("some batches were not answered as they should be".into()),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,6 +1,45 @@
-//! What the binary can do, one file per subcommand.
+//! The command line: one file per subcommand.
+
+use clap::{Parser, Subcommand};
 
 pub mod conformance;
+pub mod demo;
+pub mod logging;
 pub mod process;
 pub mod request;
+pub mod serve;
 pub mod table;
+
+/// Executes Polygon zkEVM L2 batches natively.
+#[derive(Debug, Parser)]
+#[command(name = "zkevm-executor", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Without a subcommand the server starts.
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the executor protocol over gRPC (the default).
+    Serve(serve::ServeArgs),
+    /// Executes executor-input files and prints what came out.
+    Process(process::ProcessArgs),
+    /// Replays public vectors or recorded answers and says what differs.
+    Conformance(conformance::ConformanceArgs),
+    /// Starts a server, sends it generated batches from many clients, and prints the statistics.
+    Demo(demo::DemoArgs),
+}
+
+/// Runs what the command line asks for; the error goes to the user as is.
+pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
+    match cli.command {
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Process(args)) => process::run(&args),
+        Some(Command::Conformance(args)) => conformance::run(&args),
+        Some(Command::Demo(args)) => demo::run(&args),
+        None => serve::run(cli.serve),
+    }
+}

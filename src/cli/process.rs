@@ -1,7 +1,6 @@
 //! `process FILE…`: executes executor-input files and prints what came out.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -21,31 +20,36 @@ pub struct ProcessArgs {
     pub json: bool,
 }
 
-/// Executes the files in order. Fails if a file cannot be read or a batch is aborted.
-pub fn run(args: &ProcessArgs) -> ExitCode {
-    let mut failed = false;
+/// Why `process` fails.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
+    /// Somebody stopped the batch.
+    #[error(transparent)]
+    Interrupted(#[from] processor::Interrupted),
+    /// Files that could not be read, and batches that were aborted.
+    #[error("{0} of the files have no result")]
+    NoResult(usize),
+}
+
+/// Executes the files in order. Fails if a file cannot be read or a batch is aborted, after all files.
+pub fn run(args: &ProcessArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let mut failed = 0;
     for file in &args.files {
         match execute(file) {
             Ok(report) => {
-                failed |= report.output.roots.is_none();
+                failed += usize::from(report.output.roots.is_none());
                 if args.json { println!("{}", report.to_json()) } else { report.print() }
             }
             Err(error) => {
-                failed = true;
+                failed += 1;
                 eprintln!("{}: {error}", file.display());
             }
         }
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// Why a file has no result.
-#[derive(Debug, thiserror::Error)]
-enum ProcessError {
-    #[error(transparent)]
-    Vector(#[from] VectorError),
-    #[error(transparent)]
-    Interrupted(#[from] processor::Interrupted),
+    if failed > 0 { Err(ProcessError::NoResult(failed).into()) } else { Ok(()) }
 }
 
 struct Report<'a> {

@@ -1,7 +1,13 @@
 //! The gRPC door: one file per service, and the conversions between wire and domain types (executor-service §1 to §8).
 
+pub mod deadline;
+pub mod executor;
 pub mod respond;
+pub mod server;
+pub mod stats;
 pub mod validate;
+
+mod status;
 
 /// The protobuf contracts, compiled from `proto/`.
 pub mod proto {

@@ -11,20 +11,12 @@ use prost::bytes::Bytes;
 use revm::primitives::{Address, B256, U256};
 
 use super::proto::executor::v1 as wire;
+use crate::actors::FlushIds;
 use crate::evm::fork::{ForkId, LogShape};
 use crate::processor::output::{BatchRoots, BlockOutput, LogOutput, TouchedAccount, TxOutput};
 use crate::processor::{BatchInput, BatchOutput, ExecutorError};
 
 mod trace;
-
-/// Flush ids an answer carries (executor-service §9); zero after an abort.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlushIds {
-    /// Names the write of this batch's state.
-    pub flush_id: u64,
-    /// Highest id known to be stored.
-    pub stored_flush_id: u64,
-}
 
 /// What an answer repeats of its request and its server.
 #[derive(Clone, Debug)]

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use revm::primitives::{Address, Bytes, U256};
 
+use crate::store::StoreError;
+use crate::tree::{Digest, NodeData};
+
 /// An account of a genesis state.
 #[derive(Clone, Debug, Default)]
 pub struct GenesisAccount {
@@ -24,4 +27,22 @@ pub struct GenesisAccount {
 pub struct Genesis {
     /// In no special order; addresses are distinct.
     pub accounts: Vec<GenesisAccount>,
+}
+
+/// A built state.
+#[derive(Clone, Debug, Default)]
+pub struct GenesisState {
+    /// Its root.
+    pub root: Digest,
+    /// Its nodes.
+    pub nodes: HashMap<Digest, NodeData>,
+    /// Its programs by Poseidon code hash.
+    pub programs: HashMap<Digest, Bytes>,
+}
+
+impl Genesis {
+    /// Builds the state.
+    pub fn build(&self) -> Result<GenesisState, StoreError> {
+        Ok(GenesisState::default())
+    }
 }

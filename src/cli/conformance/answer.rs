@@ -5,9 +5,10 @@ use std::sync::Arc;
 use prost::Message;
 use tonic::transport::Channel;
 
+use crate::actors::FlushIds;
 use crate::grpc::proto::executor::v1 as wire;
 use crate::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use crate::grpc::respond::{self, FlushIds, ResponseContext};
+use crate::grpc::respond::{self, ResponseContext};
 use crate::grpc::validate::{self, ValidationRules};
 use crate::processor::{self, BatchInput, BatchOutput, Interrupt};
 use crate::vectors::KeptState;

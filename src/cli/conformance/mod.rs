@@ -12,7 +12,6 @@ mod parallel;
 mod tally;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Arguments of `conformance`.
 #[derive(Clone, Debug, clap::Args)]
@@ -91,6 +90,9 @@ pub enum ConformanceError {
     /// The filters leave nothing.
     #[error("nothing to run: no case below the given folders matches the filters")]
     Nothing,
+    /// The comparison was made, and something differs.
+    #[error("not all answers are as expected")]
+    Differs,
     /// The report cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Report {
@@ -120,16 +122,9 @@ pub fn compare_all(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
     if args.golden { golden::run(args) } else { files::run(args) }
 }
 
-/// Runs the comparison; fails on any difference.
-pub fn run(args: &ConformanceArgs) -> ExitCode {
-    match compare_all(args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("conformance: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// Runs the comparison; any difference is an error.
+pub fn run(args: &ConformanceArgs) -> Result<(), Box<dyn std::error::Error>> {
+    if compare_all(args)? { Ok(()) } else { Err(ConformanceError::Differs.into()) }
 }
 
 fn write_report(args: &ConformanceArgs, report: &serde_json::Value) -> Result<(), ConformanceError> {

@@ -38,13 +38,7 @@ pub async fn send_genesis(channel: Channel, workload: &Arc<Workload>, genesis: &
 }
 
 /// Sends batch after batch until told to stop. After a wrong answer the chain ends: nothing could be built on it.
-pub async fn send_chain(
-    channel: Channel,
-    mut chain: Chain,
-    kind: Kind,
-    batch_txs: usize,
-    progress: Arc<Progress>,
-) {
+pub async fn send_chain(channel: Channel, mut chain: Chain, kind: Kind, batch_txs: usize, progress: Arc<Progress>) {
     let mut client = connect(channel);
     while !progress.stop.load(Ordering::Relaxed) {
         let input = chain.next_batch(kind, batch_txs);

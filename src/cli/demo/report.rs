@@ -10,8 +10,20 @@ use crate::grpc::proto::stats::v1::{GetStatsResponse, Window};
 /// Prints the closed windows and the summary.
 pub fn print(stats: &GetStatsResponse, progress: &Progress, elapsed: Duration) {
     let mut table = Table::new(&[
-        "window", "seconds", "batches", "failed", "txs", "txs/s", "Mgas", "Mgas/s", "busy", "queue wait", "p50", "p90",
-        "p99", "max",
+        "window",
+        "seconds",
+        "batches",
+        "failed",
+        "txs",
+        "txs/s",
+        "Mgas",
+        "Mgas/s",
+        "busy",
+        "queue wait",
+        "p50",
+        "p90",
+        "p99",
+        "max",
     ]);
     for window in &stats.history {
         table.row(row(window));
@@ -29,7 +41,10 @@ pub fn print(stats: &GetStatsResponse, progress: &Progress, elapsed: Duration) {
     }
     if let Some(totals) = &stats.totals {
         let counted = totals.sums.as_ref().map_or(0, |sums| sums.batches);
-        println!("server     counted {counted} batches, the genesis one included; {} samples dropped", totals.samples_dropped);
+        println!(
+            "server     counted {counted} batches, the genesis one included; {} samples dropped",
+            totals.samples_dropped
+        );
     }
     debug_assert!(progress.stop.load(Ordering::Relaxed));
 }

@@ -1,0 +1,176 @@
+//! The executor actors: each on a thread of its own, one batch at a time, start to end.
+//!
+//! An executor takes jobs from the queue all executors share, so whoever is free takes the next. Its thread has nothing
+//! else to do, which is why its one message handler may block and compute. A panic inside a batch costs that call; the
+//! actor then stops, its supervisor starts it again, and both are counted.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Supervised};
+use crossbeam_channel::Receiver;
+
+use super::messages::{BatchFailure, BatchJob, Executed};
+use super::state::{BatchState, FlushIds};
+use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
+use super::{BatchEngine, Rpc};
+use crate::processor::{BatchOutput, ExecutorError};
+
+/// Tells an executor to take the next job from the queue.
+struct TakeJob;
+
+impl Message for TakeJob {
+    type Result = ();
+}
+
+/// What all executors share.
+pub(super) struct ExecutorShared {
+    pub(super) engine: Arc<dyn BatchEngine>,
+    pub(super) state: Arc<dyn BatchState>,
+    pub(super) stats: StatsReporter,
+    /// Executors with a batch at hand.
+    pub(super) busy: Arc<AtomicUsize>,
+    /// Calls counted for the log line (executor-service §10).
+    pub(super) counter: AtomicU64,
+}
+
+/// Runs batches.
+pub(super) struct ExecutorActor {
+    jobs: Receiver<Box<BatchJob>>,
+    shared: Arc<ExecutorShared>,
+}
+
+impl ExecutorActor {
+    pub(super) fn new(jobs: Receiver<Box<BatchJob>>, shared: Arc<ExecutorShared>) -> Self {
+        Self { jobs, shared }
+    }
+}
+
+impl Actor for ExecutorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.notify(TakeJob);
+    }
+}
+
+impl Supervised for ExecutorActor {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.shared.stats.report(StatsEvent::ExecutorRestarted);
+    }
+}
+
+impl Handler<TakeJob> for ExecutorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: TakeJob, ctx: &mut Self::Context) {
+        // The queue is disconnected once the front is gone: the server is stopping, and so does the arbiter.
+        let Ok(job) = self.jobs.recv() else { return };
+        let context_id = job.context_id.clone();
+        match catch_unwind(AssertUnwindSafe(|| self.shared.run(job))) {
+            Ok(()) => ctx.notify(TakeJob),
+            Err(panic) => {
+                tracing::error!(context_id, panic = panic_message(&*panic), "executor panicked, restarting it");
+                self.shared.stats.report(StatsEvent::ExecutorPanicked);
+                ctx.stop();
+            }
+        }
+    }
+}
+
+impl ExecutorShared {
+    /// Runs one job and answers it. On a panic the job is dropped unanswered, which fails the call.
+    fn run(&self, job: Box<BatchJob>) {
+        let started = Instant::now();
+        if let Some(failure) = job.given_up() {
+            self.stats.report(StatsEvent::unanswered(failure));
+            return job.reply.fail(failure);
+        }
+        let _busy = Busy::enter(&self.busy);
+        let outcome = {
+            let reader = self.state.reader(&job.input);
+            self.engine.process(&job.input, &*reader, &job.interrupt)
+        };
+        match outcome {
+            Ok(output) => self.answer(job, output, started),
+            Err(interrupted) => {
+                let failure = BatchFailure::from(interrupted);
+                self.stats.report(StatsEvent::Unanswered { failure, busy: started.elapsed() });
+                job.reply.fail(failure);
+            }
+        }
+    }
+
+    /// Keeps the state, counts, answers, logs: in this order, so that a client never sees an answer ahead of its effects.
+    fn answer(&self, job: Box<BatchJob>, mut output: BatchOutput, started: Instant) {
+        let flush = self.keep(&job, &mut output);
+        let tally = BatchTally::of(&output);
+        let send = job.reply.finish(Executed { output, flush });
+        let finished_at = Instant::now();
+        let sample = BatchSample {
+            rpc: job.rpc,
+            fork_id: job.input.fork_id.get(),
+            bytes: job.input.batch_l2_data.len() as u64,
+            tally,
+            finished_at,
+            busy: finished_at - started,
+            queue_wait: started - job.received_at,
+            latency: finished_at - job.received_at,
+        };
+        self.stats.report(StatsEvent::Batch(sample));
+        send();
+        self.log(job.rpc, &job.context_id, &sample);
+    }
+
+    fn keep(&self, job: &BatchJob, output: &mut BatchOutput) -> FlushIds {
+        self.state.keep(&job.input, output).unwrap_or_else(|error| {
+            tracing::error!(%error, "state of a batch could not be written");
+            output.error = ExecutorError::DbError;
+            output.roots = None;
+            FlushIds::default()
+        })
+    }
+
+    fn log(&self, rpc: Rpc, context_id: &str, sample: &BatchSample) {
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let line = DoneLine { counter, rpc, sample, rates: self.stats.rates() };
+        if context_id.is_empty() {
+            tracing::info!("{line}");
+        } else {
+            tracing::info!(context_id, "{line}");
+        }
+    }
+}
+
+/// Counts an executor as busy, also while a panic unwinds.
+struct Busy<'a> {
+    executors: &'a AtomicUsize,
+}
+
+impl<'a> Busy<'a> {
+    fn enter(executors: &'a AtomicUsize) -> Self {
+        executors.fetch_add(1, Ordering::Relaxed);
+        Self { executors }
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.executors.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "no message"
+    }
+}

@@ -1,0 +1,199 @@
+//! The front actor: admits a batch or refuses it at once, and hands it to the executors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Supervised};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use super::lifecycle::Lifecycle;
+use super::messages::{BatchFailure, BatchJob, InFlight, InFlightGuard};
+use super::stats::{StatsEvent, StatsReporter};
+
+/// Fewest messages the front's mailbox takes, so that a burst is sorted out by the front and not by its mailbox.
+const MAILBOX_MESSAGES_MIN: usize = 256;
+
+/// Asks the front to admit a batch. The answer goes to the job's own reply port.
+pub struct Submit(pub Box<BatchJob>);
+
+impl Message for Submit {
+    type Result = ();
+}
+
+/// Asks the front for its state.
+pub struct ObserveFront;
+
+impl Message for ObserveFront {
+    type Result = FrontState;
+}
+
+/// Snapshot of the front actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrontState {
+    /// Jobs handed to the executors since the start.
+    pub admitted: u64,
+    /// Jobs turned away since the start.
+    pub refused: u64,
+    /// Jobs waiting.
+    pub queue_length: usize,
+}
+
+/// Set when somebody stopped waiting for a job, so that a full queue is worth sweeping.
+#[derive(Clone, Debug, Default)]
+pub struct Abandoned {
+    flag: Arc<AtomicBool>,
+}
+
+impl Abandoned {
+    /// Notes that a job may be waiting for nobody.
+    pub fn note(&self) {
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> bool {
+        self.flag.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Decides about admission: draining, deadline, queue bound. Owns the sending end of the queue.
+pub struct FrontActor {
+    /// Sending end of the queue; the executors share the other.
+    jobs: Sender<Box<BatchJob>>,
+    /// A receiving end of the same queue, to sweep out jobs nobody waits for.
+    backlog: Receiver<Box<BatchJob>>,
+    capacity: usize,
+    abandoned: Abandoned,
+    lifecycle: Lifecycle,
+    stats: StatsReporter,
+    admitted: u64,
+    refused: u64,
+}
+
+impl FrontActor {
+    pub(super) fn new(
+        (jobs, backlog): (Sender<Box<BatchJob>>, Receiver<Box<BatchJob>>),
+        capacity: usize,
+        abandoned: Abandoned,
+        lifecycle: Lifecycle,
+        stats: StatsReporter,
+    ) -> Self {
+        Self { jobs, backlog, capacity, abandoned, lifecycle, stats, admitted: 0, refused: 0 }
+    }
+
+    fn admit(&mut self, job: Box<BatchJob>) {
+        if self.lifecycle.is_draining() {
+            return self.turn_away(job, BatchFailure::Draining);
+        }
+        if let Some(failure) = job.given_up() {
+            return self.turn_away(job, failure);
+        }
+        match self.dispatch(job) {
+            Ok(()) => self.admitted += 1,
+            Err(TrySendError::Full(job)) => {
+                self.turn_away(job, BatchFailure::QueueFull { capacity: self.capacity });
+            }
+            Err(TrySendError::Disconnected(job)) => self.turn_away(job, BatchFailure::Stopped),
+        }
+    }
+
+    /// Queues the job; before it counts the queue as full, makes room by sweeping.
+    fn dispatch(&mut self, job: Box<BatchJob>) -> Result<(), TrySendError<Box<BatchJob>>> {
+        match self.jobs.try_send(job) {
+            Err(TrySendError::Full(job)) if self.abandoned.take() => {
+                self.sweep();
+                self.jobs.try_send(job)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Passes once over the queue and drops the jobs nobody waits for. Order is kept: only the front sends.
+    fn sweep(&mut self) {
+        for _ in 0..self.capacity {
+            let Ok(job) = self.backlog.try_recv() else { return };
+            if let Some(failure) = job.given_up() {
+                self.stats.report(StatsEvent::unanswered(failure));
+                job.reply.fail(failure);
+            } else if let Err(unsent) = self.jobs.try_send(job) {
+                // Not reachable: the place just taken is free, and nobody else sends.
+                self.turn_away(unsent.into_inner(), BatchFailure::QueueFull { capacity: self.capacity });
+            }
+        }
+    }
+
+    fn turn_away(&mut self, job: Box<BatchJob>, failure: BatchFailure) {
+        self.refused += 1;
+        self.stats.report(StatsEvent::unanswered(failure));
+        job.reply.fail(failure);
+    }
+}
+
+impl Actor for FrontActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(self.capacity.max(MAILBOX_MESSAGES_MIN));
+    }
+}
+
+impl Supervised for FrontActor {}
+
+impl Handler<Submit> for FrontActor {
+    type Result = ();
+
+    fn handle(&mut self, Submit(job): Submit, _: &mut Self::Context) {
+        self.admit(job);
+    }
+}
+
+impl Handler<ObserveFront> for FrontActor {
+    type Result = MessageResult<ObserveFront>;
+
+    fn handle(&mut self, _: ObserveFront, _: &mut Self::Context) -> Self::Result {
+        MessageResult(FrontState { admitted: self.admitted, refused: self.refused, queue_length: self.backlog.len() })
+    }
+}
+
+/// What the doors know of the front.
+#[derive(Clone)]
+pub struct FrontHandle {
+    pub(super) front: Addr<FrontActor>,
+    pub(super) in_flight: InFlight,
+    pub(super) abandoned: Abandoned,
+    pub(super) capacity: usize,
+    pub(super) stats: StatsReporter,
+}
+
+impl FrontHandle {
+    /// Sends a job to the front. Never waits; a front too busy to take it counts as a full queue.
+    pub fn submit(&self, job: Box<BatchJob>) {
+        use actix::prelude::SendError;
+        let (job, failure) = match self.front.try_send(Submit(job)) {
+            Ok(()) => return,
+            Err(SendError::Full(Submit(job))) => (job, BatchFailure::QueueFull { capacity: self.capacity }),
+            Err(SendError::Closed(Submit(job))) => (job, BatchFailure::Stopped),
+        };
+        self.stats.report(StatsEvent::unanswered(failure));
+        job.reply.fail(failure);
+    }
+
+    /// Counts a job as in flight.
+    pub fn enter(&self) -> InFlightGuard {
+        self.in_flight.enter()
+    }
+
+    /// Waits until every admitted job is answered or given up.
+    pub async fn idle(&self) {
+        self.in_flight.none_left().await;
+    }
+
+    /// Returns the note to leave when a handler stops waiting.
+    pub fn abandoned(&self) -> &Abandoned {
+        &self.abandoned
+    }
+
+    /// Returns the front's state; `None` once it has stopped.
+    pub async fn observe(&self) -> Option<FrontState> {
+        self.front.send(ObserveFront).await.ok()
+    }
+}

@@ -1,0 +1,56 @@
+//! Serving, draining, stopping: the one state every door looks at.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// Where the server is in its life. Only moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Batches are admitted.
+    Serving,
+    /// New batches get CANCELLED; admitted ones finish.
+    Draining,
+    /// Whatever still runs is given up.
+    Stopping,
+}
+
+/// Shared view of the server's [`Phase`], and the way to move it on.
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    phase: Arc<watch::Sender<Phase>>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self { phase: Arc::new(watch::Sender::new(Phase::Serving)) }
+    }
+}
+
+impl Lifecycle {
+    /// Returns the present phase.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// True once new batches are refused.
+    pub fn is_draining(&self) -> bool {
+        self.phase() >= Phase::Draining
+    }
+
+    /// Moves on to `phase`; never moves back.
+    pub fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|current| {
+            let later = phase > *current;
+            *current = phase.max(*current);
+            later
+        });
+    }
+
+    /// Waits until the server is in `phase` or later.
+    pub async fn reached(&self, phase: Phase) {
+        let mut receiver = self.phase.subscribe();
+        // Fails only without a sender, and `self` holds one.
+        let _ = receiver.wait_for(|current| *current >= phase).await;
+    }
+}

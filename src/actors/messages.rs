@@ -1,0 +1,172 @@
+//! What travels between the doors and the actors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::state::FlushIds;
+use crate::processor::{BatchInput, BatchOutput, Interrupt, Interrupted};
+
+/// The calls of the executor service (executor-service §1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rpc {
+    /// `ProcessBatch`.
+    ProcessBatch,
+    /// `ProcessBatchV2`.
+    ProcessBatchV2,
+    /// `ProcessStatelessBatchV2`.
+    ProcessStatelessBatchV2,
+    /// `GetFlushStatus`.
+    GetFlushStatus,
+}
+
+impl Rpc {
+    /// Every call.
+    pub const ALL: [Self; 4] =
+        [Self::ProcessBatch, Self::ProcessBatchV2, Self::ProcessStatelessBatchV2, Self::GetFlushStatus];
+
+    /// Returns the name in the contract.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ProcessBatch => "ProcessBatch",
+            Self::ProcessBatchV2 => "ProcessBatchV2",
+            Self::ProcessStatelessBatchV2 => "ProcessStatelessBatchV2",
+            Self::GetFlushStatus => "GetFlushStatus",
+        }
+    }
+}
+
+/// Why a batch got no answer of its own. Domain failures are not here: they are answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchFailure {
+    /// The queue is at its bound.
+    #[error("the executor queue is full: {capacity} batches are waiting, try again later")]
+    QueueFull {
+        /// Bound of the queue.
+        capacity: usize,
+    },
+    /// New batches are not admitted any more.
+    #[error("the server is shutting down and accepts no new batches")]
+    Draining,
+    /// The server stopped before the batch ended.
+    #[error("the server stopped before the batch ended")]
+    Stopped,
+    /// The client left.
+    #[error("the client cancelled the call")]
+    Cancelled,
+    /// The client's deadline passed.
+    #[error("the deadline passed before the batch ended")]
+    DeadlineExceeded,
+    /// The batch made the executor panic.
+    #[error("the batch made the executor fail; only this call is affected")]
+    Panicked,
+}
+
+impl From<Interrupted> for BatchFailure {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Cancelled => Self::Cancelled,
+            Interrupted::DeadlineExceeded => Self::DeadlineExceeded,
+        }
+    }
+}
+
+/// A batch that ran, with the flush ids of its writes.
+#[derive(Debug)]
+pub struct Executed {
+    /// What it left behind; nodes and programs are taken out already.
+    pub output: BatchOutput,
+    /// Flush ids for the answer.
+    pub flush: FlushIds,
+}
+
+/// Sends an answer that is ready.
+pub type SendReply = Box<dyn FnOnce() + Send>;
+
+/// The way back to the handler that waits for a batch.
+pub trait ReplyPort: Send {
+    /// True when nobody waits any more.
+    fn is_closed(&self) -> bool;
+
+    /// Makes the answer on the calling thread; it goes out when the returned function is called.
+    fn finish(self: Box<Self>, executed: Executed) -> SendReply;
+
+    /// Tells the handler that there is no answer.
+    fn fail(self: Box<Self>, failure: BatchFailure);
+}
+
+/// One batch on its way through the actors. Dropping it unanswered makes the waiting handler fail the call.
+pub struct BatchJob {
+    /// Call it came by.
+    pub rpc: Rpc,
+    /// The validated request.
+    pub input: BatchInput,
+    /// Free text of the client for the log.
+    pub context_id: String,
+    /// Fires when the client leaves or its deadline passes.
+    pub interrupt: Interrupt,
+    /// When the call arrived.
+    pub received_at: Instant,
+    /// Way back.
+    pub reply: Box<dyn ReplyPort>,
+    /// Counts the job as in flight while it lives.
+    pub in_flight: InFlightGuard,
+}
+
+impl BatchJob {
+    /// Returns why running the job makes no sense any more, if so.
+    pub fn given_up(&self) -> Option<BatchFailure> {
+        match self.interrupt.check() {
+            Err(interrupted) => Some(interrupted.into()),
+            Ok(()) => self.reply.is_closed().then_some(BatchFailure::Cancelled),
+        }
+    }
+}
+
+/// Counts the jobs between admission and answer.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight {
+    shared: Arc<InFlightShared>,
+}
+
+#[derive(Debug, Default)]
+struct InFlightShared {
+    jobs: AtomicUsize,
+    none_left: Notify,
+}
+
+impl InFlight {
+    /// Counts one more job until the guard is dropped.
+    pub fn enter(&self) -> InFlightGuard {
+        self.shared.jobs.fetch_add(1, Ordering::AcqRel);
+        InFlightGuard { in_flight: self.clone() }
+    }
+
+    /// Waits until no job is in flight.
+    pub async fn none_left(&self) {
+        loop {
+            let notified = self.shared.none_left.notified();
+            if self.shared.jobs.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// One job in flight.
+#[derive(Debug)]
+pub struct InFlightGuard {
+    in_flight: InFlight,
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        let shared = &self.in_flight.shared;
+        if shared.jobs.fetch_sub(1, Ordering::AcqRel) == 1 {
+            shared.none_left.notify_waiters();
+        }
+    }
+}

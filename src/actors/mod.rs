@@ -1,0 +1,66 @@
+//! The actors of the service: a front that admits batches, executors that run them, and one that keeps the statistics.
+//!
+//! Thin shells over plain types: what an actor decides is in functions that run without actix. Nothing here knows tonic or
+//! prost. Invariants:
+//!
+//! - every queue has a bound, and what happens there is an answer ([`BatchFailure`]) or a counted drop;
+//! - a job is answered exactly once, straight to the waiting handler, never through the front;
+//! - a batch runs on an executor's thread and on no other.
+
+use crate::processor::{self, BatchInput, BatchOutput, Interrupt, Interrupted};
+use crate::store::StateReader;
+
+pub mod executor;
+pub mod front;
+pub mod lifecycle;
+pub mod messages;
+pub mod pool;
+pub mod state;
+pub mod stats;
+
+pub use lifecycle::{Lifecycle, Phase};
+pub use messages::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
+pub use pool::{ActorOptions, ActorSystem};
+pub use state::{BatchState, FlushIds};
+
+/// Runs one batch. The service uses [`processor::process`]; tests put something slow or broken in its place.
+pub trait BatchEngine: Send + Sync + 'static {
+    /// Executes `input` over `state`, stopping early when `interrupt` says so.
+    ///
+    /// May panic: the batch is then answered with an internal error and the executor starts afresh.
+    fn process(
+        &self,
+        input: &BatchInput,
+        state: &dyn StateReader,
+        interrupt: &Interrupt,
+    ) -> Result<BatchOutput, Interrupted>;
+}
+
+/// The engine of the service.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NativeEngine;
+
+impl BatchEngine for NativeEngine {
+    fn process(
+        &self,
+        input: &BatchInput,
+        state: &dyn StateReader,
+        interrupt: &Interrupt,
+    ) -> Result<BatchOutput, Interrupted> {
+        processor::process(input, state, interrupt)
+    }
+}
+
+impl<F> BatchEngine for F
+where
+    F: Fn(&BatchInput, &dyn StateReader, &Interrupt) -> Result<BatchOutput, Interrupted> + Send + Sync + 'static,
+{
+    fn process(
+        &self,
+        input: &BatchInput,
+        state: &dyn StateReader,
+        interrupt: &Interrupt,
+    ) -> Result<BatchOutput, Interrupted> {
+        self(input, state, interrupt)
+    }
+}

@@ -1,0 +1,128 @@
+//! Starts the actors on their threads and stops them again.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter, Supervisor, System};
+use crossbeam_channel::bounded;
+
+use super::BatchEngine;
+use super::executor::{ExecutorActor, ExecutorShared};
+use super::front::{Abandoned, FrontActor, FrontHandle};
+use super::lifecycle::Lifecycle;
+use super::messages::InFlight;
+use super::state::BatchState;
+use super::stats::{PoolGauges, StatsActor, StatsHandle, StatsReporter};
+
+/// Sizes of the actor system.
+#[derive(Clone, Copy, Debug)]
+pub struct ActorOptions {
+    /// Executor actors, each with a thread of its own.
+    pub executors: usize,
+    /// Batches that may wait for an executor.
+    pub queue_capacity: usize,
+    /// Length of a statistics window.
+    pub stats_window: Duration,
+}
+
+/// The running actors.
+pub struct ActorSystem {
+    front: FrontHandle,
+    stats: StatsHandle,
+    /// Keeps the executors' supervisors alive: they restart an actor only while somebody could talk to it.
+    executors: Vec<Addr<ExecutorActor>>,
+    system: System,
+    thread: JoinHandle<()>,
+}
+
+impl ActorSystem {
+    /// Starts front, executors and statistics, each on an arbiter of its own beside the actix system's thread.
+    ///
+    /// Fails when threads cannot be started.
+    pub fn start(
+        options: ActorOptions,
+        engine: Arc<dyn BatchEngine>,
+        state: Arc<dyn BatchState>,
+        lifecycle: Lifecycle,
+    ) -> io::Result<Self> {
+        let (ready, started) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("actix-system".to_owned()).spawn(move || {
+            let runner = System::new();
+            let actors = runner.block_on(async move { start_actors(options, engine, state, lifecycle) });
+            let failed = actors.is_err();
+            // The receiver waits for exactly this message.
+            let _ = ready.send(actors.map(|actors| (actors, System::current())));
+            if !failed && let Err(error) = runner.run() {
+                tracing::error!(%error, "actor system ended badly");
+            }
+        })?;
+        let gone = |_| io::Error::other("the actor system's thread ended before it was ready");
+        let (actors, system) = started.recv().map_err(gone)??;
+        let StartedActors { front, stats, executors } = actors;
+        Ok(Self { front, stats, executors, system, thread })
+    }
+
+    /// Returns the way to the front.
+    pub fn front(&self) -> &FrontHandle {
+        &self.front
+    }
+
+    /// Returns the way to the statistics.
+    pub fn stats(&self) -> &StatsHandle {
+        &self.stats
+    }
+
+    /// Stops every arbiter. An executor in the middle of a batch ends at its next look at the interrupt.
+    pub fn stop(self) {
+        drop(self.executors);
+        self.system.stop();
+        if self.thread.join().is_err() {
+            tracing::error!("the actor system's thread panicked");
+        }
+    }
+}
+
+struct StartedActors {
+    front: FrontHandle,
+    stats: StatsHandle,
+    executors: Vec<Addr<ExecutorActor>>,
+}
+
+fn start_actors(
+    options: ActorOptions,
+    engine: Arc<dyn BatchEngine>,
+    state: Arc<dyn BatchState>,
+    lifecycle: Lifecycle,
+) -> io::Result<StartedActors> {
+    let (sender, receiver) = bounded(options.queue_capacity);
+    let busy = Arc::new(AtomicUsize::new(0));
+    let gauges = PoolGauges {
+        backlog: receiver.clone(),
+        queue_capacity: options.queue_capacity,
+        executors: options.executors,
+        busy: Arc::clone(&busy),
+        lifecycle: lifecycle.clone(),
+    };
+    let (reporter, events) = StatsReporter::new();
+    let stats_actor = StatsActor::new(options.stats_window, events, reporter.clone(), gauges);
+    let stats = StatsActor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| stats_actor);
+
+    let abandoned = Abandoned::default();
+    let queue = (sender, receiver.clone());
+    let front_actor = FrontActor::new(queue, options.queue_capacity, abandoned.clone(), lifecycle, reporter.clone());
+    let front = Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| front_actor);
+
+    let shared = Arc::new(ExecutorShared { engine, state, stats: reporter.clone(), busy, counter: AtomicU64::new(0) });
+    let mut executors = Vec::with_capacity(options.executors);
+    for _ in 0..options.executors {
+        let executor = ExecutorActor::new(receiver.clone(), Arc::clone(&shared));
+        executors.push(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| executor));
+    }
+    let capacity = options.queue_capacity;
+    let front = FrontHandle { front, in_flight: InFlight::default(), abandoned, capacity, stats: reporter.clone() };
+    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors })
+}

@@ -1,0 +1,112 @@
+//! What happened, as the threads that saw it report it.
+
+use std::time::{Duration, Instant};
+
+use crate::actors::{BatchFailure, Rpc};
+use crate::processor::output::TxOutput;
+use crate::processor::{BatchOutput, ExecutorError, RomError};
+
+/// One past the largest RomError number.
+pub(super) const ROM_ERRORS: usize = 36;
+
+/// One thing to count.
+#[derive(Clone, Debug)]
+pub enum StatsEvent {
+    /// A call arrived.
+    Call(Rpc),
+    /// A request failed validation with this error.
+    InvalidRequest(ExecutorError),
+    /// A batch ran and was answered.
+    Batch(BatchSample),
+    /// A batch got no answer of its own.
+    Unanswered {
+        /// Why.
+        failure: BatchFailure,
+        /// Executor time it took nevertheless.
+        busy: Duration,
+    },
+    /// A batch made an executor panic.
+    ExecutorPanicked,
+    /// An executor was started again.
+    ExecutorRestarted,
+}
+
+impl StatsEvent {
+    /// Counts a batch that got no answer and took no executor time.
+    pub fn unanswered(failure: BatchFailure) -> Self {
+        Self::Unanswered { failure, busy: Duration::ZERO }
+    }
+
+    /// Returns when it happened, if the event knows.
+    pub(super) fn at(&self) -> Option<Instant> {
+        match self {
+            Self::Batch(sample) => Some(sample.finished_at),
+            _ => None,
+        }
+    }
+}
+
+/// One executed batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchSample {
+    /// Call it came by.
+    pub rpc: Rpc,
+    /// Fork id of the request.
+    pub fork_id: u64,
+    /// Size of `batch_l2_data`.
+    pub bytes: u64,
+    /// What is read from the output.
+    pub tally: BatchTally,
+    /// When the answer was ready.
+    pub finished_at: Instant,
+    /// Time on the executor.
+    pub busy: Duration,
+    /// Time from arrival to the executor.
+    pub queue_wait: Duration,
+    /// Time from arrival to the answer.
+    pub latency: Duration,
+}
+
+/// The numbers of one [`BatchOutput`] that are counted (executor-service §10).
+#[derive(Clone, Copy, Debug)]
+pub struct BatchTally {
+    /// Transactions in the answer.
+    pub txs: u64,
+    /// Gas in the answer: none after an abort.
+    pub gas: u64,
+    /// ExecutorError of the answer.
+    pub error: ExecutorError,
+    /// Batch-level RomError of the answer.
+    pub error_rom: RomError,
+    /// Transactions by RomError number; saturating, far above what fits a batch.
+    pub txs_by_rom_error: [u16; ROM_ERRORS],
+}
+
+impl BatchTally {
+    /// Reads the numbers of an output.
+    pub fn of(output: &BatchOutput) -> Self {
+        let mut tally = Self {
+            txs: 0,
+            gas: if output.roots.is_some() { output.gas_used } else { 0 },
+            error: output.error,
+            error_rom: output.error_rom,
+            txs_by_rom_error: [0; ROM_ERRORS],
+        };
+        let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
+        in_blocks.chain(&output.transactions).for_each(|tx| tally.count(tx));
+        tally
+    }
+
+    fn count(&mut self, tx: &TxOutput) {
+        self.txs += 1;
+        let number = usize::try_from(tx.error.number()).unwrap_or(0);
+        if let Some(count) = self.txs_by_rom_error.get_mut(number) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// True when the batch as a whole failed, by an abort or by an error that undid it.
+    pub fn failed(&self) -> bool {
+        self.error != ExecutorError::NoError || self.error_rom != RomError::NoError
+    }
+}

@@ -1,0 +1,143 @@
+//! The log line of one batch, with the original's keys (executor-service §10).
+
+use std::fmt;
+use std::time::Duration;
+
+use super::event::BatchSample;
+use super::report::Rates;
+use crate::actors::Rpc;
+
+/// What the line says about all batches: a copy the stats actor refreshes, so that no line is built under a lock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LineRates {
+    /// Rates of the last closed window.
+    pub window: Rates,
+    /// Rates since the first batch.
+    pub ever: Rates,
+    /// Executor time of all batches.
+    pub busy_seconds: f64,
+    /// Open file descriptors.
+    pub open_files: u64,
+}
+
+/// Displays as the line: `ExecutorServiceImpl::<Rpc>() done counter=… filedesc=…`.
+///
+/// `time` is the time on the executor: like the original's, it leaves out the wait for a free thread.
+pub struct DoneLine<'a> {
+    /// Number of this batch among all counted ones.
+    pub counter: u64,
+    /// Call it came by.
+    pub rpc: Rpc,
+    /// The batch.
+    pub sample: &'a BatchSample,
+    /// All batches.
+    pub rates: LineRates,
+}
+
+impl fmt::Display for DoneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BatchSample { bytes, busy, tally, .. } = *self.sample;
+        let busy_seconds = seconds(busy);
+        let own = Throughput {
+            bytes: bytes as f64 / busy_seconds,
+            txs: tally.txs as f64 / busy_seconds,
+            gas: tally.gas as f64 / busy_seconds,
+            gas_per_byte: tally.gas as f64 / bytes as f64,
+        };
+        write!(f, "ExecutorServiceImpl::{}() done", self.rpc.name())?;
+        write!(f, " counter={} B={bytes} TX={} gas={}", self.counter, tally.txs, tally.gas)?;
+        write!(f, " time={} TP={own}", Double(busy_seconds))?;
+        write!(f, " totalTP(10s)={}", Throughput::of(&self.rates.window))?;
+        write!(f, " totalTP(ever)={}", Throughput::of(&self.rates.ever))?;
+        write!(f, " totalTime={} filedesc={}", Double(self.rates.busy_seconds), self.rates.open_files)
+    }
+}
+
+/// Whole microseconds, as the original measures.
+fn seconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e6
+}
+
+struct Throughput {
+    bytes: f64,
+    txs: f64,
+    gas: f64,
+    gas_per_byte: f64,
+}
+
+impl Throughput {
+    fn of(rates: &Rates) -> Self {
+        Self {
+            bytes: rates.bytes_per_second,
+            txs: rates.txs_per_second,
+            gas: rates.gas_per_second,
+            gas_per_byte: rates.gas_per_second / rates.bytes_per_second.max(1.0),
+        }
+    }
+}
+
+impl fmt::Display for Throughput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, txs, gas, gas_per_byte } = *self;
+        let (bytes, txs, gas, gas_per_byte) = (Double(bytes), Double(txs), Double(gas), Double(gas_per_byte));
+        write!(f, "{bytes}B/s={txs}TX/s={gas}gas/s={gas_per_byte}gas/B")
+    }
+}
+
+/// Six decimals; `inf` and `nan` as C prints them.
+struct Double(f64);
+
+impl fmt::Display for Double {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_nan() { f.write_str("nan") } else { write!(f, "{:.6}", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::actors::stats::BatchTally;
+    use crate::processor::{ExecutorError, RomError};
+
+    fn sample(bytes: u64, txs: u64, gas: u64, busy: Duration) -> BatchSample {
+        let (error, error_rom) = (ExecutorError::NoError, RomError::NoError);
+        BatchSample {
+            rpc: Rpc::ProcessBatchV2,
+            fork_id: 9,
+            bytes,
+            tally: BatchTally { txs, gas, error, error_rom, txs_by_rom_error: [0; 36] },
+            finished_at: Instant::now(),
+            busy,
+            queue_wait: Duration::from_millis(7),
+            latency: busy + Duration::from_millis(7),
+        }
+    }
+
+    #[test]
+    fn line_has_the_originals_keys_in_order() {
+        let window =
+            Rates { gas_per_second: 3000.0, bytes_per_second: 150.0, txs_per_second: 2.5, ..Default::default() };
+        let ever = Rates { gas_per_second: 10.0, bytes_per_second: 0.5, txs_per_second: 0.25, ..Default::default() };
+        let rates = LineRates { window, ever, busy_seconds: 1.5, open_files: 42 };
+        let sample = sample(200, 2, 42_000, Duration::from_micros(500_000));
+        let line = DoneLine { counter: 7, rpc: Rpc::ProcessBatchV2, sample: &sample, rates };
+        assert_eq!(
+            line.to_string(),
+            "ExecutorServiceImpl::ProcessBatchV2() done counter=7 B=200 TX=2 gas=42000 time=0.500000 \
+             TP=400.000000B/s=4.000000TX/s=84000.000000gas/s=210.000000gas/B \
+             totalTP(10s)=150.000000B/s=2.500000TX/s=3000.000000gas/s=20.000000gas/B \
+             totalTP(ever)=0.500000B/s=0.250000TX/s=10.000000gas/s=10.000000gas/B \
+             totalTime=1.500000 filedesc=42"
+        );
+    }
+
+    #[test]
+    fn division_by_zero_prints_inf_and_nan() {
+        let sample = sample(0, 0, 5, Duration::ZERO);
+        let line = DoneLine { counter: 1, rpc: Rpc::ProcessBatch, sample: &sample, rates: LineRates::default() };
+        let text = line.to_string();
+        assert!(text.contains(" TP=nanB/s=nanTX/s=infgas/s=infgas/B "), "{text}");
+    }
+}

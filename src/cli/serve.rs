@@ -1,0 +1,109 @@
+//! `zkevm-executor serve`: the server, until SIGTERM or ctrl-c.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::logging;
+use crate::config::{Config, ConfigBuilder, ConfigError};
+use crate::server::Server;
+
+/// The gRPC threads only decode, validate and wait: a quarter of the cores serves all executors on the others.
+const CORES_PER_RPC_THREAD: usize = 4;
+const RPC_THREADS_MIN: usize = 2;
+const RPC_THREADS_MAX: usize = 16;
+
+/// Flags of `serve`.
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// TOML file with settings that differ from the defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Port of the gRPC services, 0 for any free one.
+    #[arg(long)]
+    port: Option<String>,
+    /// Port of the HTTP pages, 0 for any free one.
+    #[arg(long)]
+    http_port: Option<String>,
+    /// Executor actors, 0 for one per core.
+    #[arg(long)]
+    threads: Option<String>,
+    /// Batches that may wait for an executor.
+    #[arg(long)]
+    queue_capacity: Option<String>,
+    /// Any setting of config/default.toml; repeatable.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err("expected SECTION.KEY=VALUE".to_owned()),
+    }
+}
+
+impl ServeArgs {
+    /// Builds the configuration: defaults, file, environment, flags.
+    pub fn config(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+        let mut builder = ConfigBuilder::new()?;
+        if let Some(path) = &self.config {
+            builder.file(path)?;
+        }
+        builder.environment(environment)?;
+        for (key, value) in &self.set {
+            builder.flag(key, value, "--set")?;
+        }
+        let flags = [
+            ("grpc.port", &self.port, "--port"),
+            ("http.port", &self.http_port, "--http-port"),
+            ("executor.threads", &self.threads, "--threads"),
+            ("executor.queue_capacity", &self.queue_capacity, "--queue-capacity"),
+        ];
+        for (key, value, flag) in flags {
+            if let Some(value) = value {
+                builder.flag(key, value, flag)?;
+            }
+        }
+        builder.build()
+    }
+}
+
+/// Starts the server and blocks until it has shut down.
+pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let config = args.config(|name| std::env::var(name).ok())?;
+    let _log = logging::start(config.log_json, config.log_level)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / CORES_PER_RPC_THREAD).clamp(RPC_THREADS_MIN, RPC_THREADS_MAX))
+        .thread_name("grpc")
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let server = Server::new(config).start().await?;
+        let signal = shutdown_signal().await?;
+        tracing::info!(signal, "draining");
+        tokio::select! {
+            () = server.shutdown() => tracing::info!("stopped"),
+            // Whoever asks twice does not want to wait.
+            signal = shutdown_signal() => tracing::warn!(signal = signal?, "stopped before the batches ended"),
+        }
+        Ok(())
+    })
+}
+
+/// Waits for SIGTERM or ctrl-c and returns which one came.
+async fn shutdown_signal() -> std::io::Result<&'static str> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok("SIGTERM"),
+            interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "ctrl-c"),
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        tokio::signal::ctrl_c().await.map(|()| "ctrl-c")
+    }
+}

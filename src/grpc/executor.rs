@@ -1,0 +1,182 @@
+//! `executor.v1.ExecutorService`: validates, hands over to the actors, waits.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+
+use super::deadline::CallTiming;
+use super::proto::executor::v1 as wire;
+use super::proto::executor::v1::executor_service_server::ExecutorService;
+use super::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};
+use super::validate::{self, ValidationRules};
+use crate::actors::front::FrontHandle;
+use crate::actors::stats::{StatsEvent, StatsReporter};
+use crate::actors::{BatchFailure, BatchJob, Executed, FlushIds, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
+use crate::processor::{BatchInput, BatchOutput, Interrupt};
+
+/// Turns an output into the response message of one API version.
+type Convert<R> = fn(BatchOutput, &ResponseContext, FlushIds) -> R;
+
+/// The executor service. Its methods run on gRPC threads and never execute a batch.
+#[derive(Clone)]
+pub struct ExecutorApi {
+    front: FrontHandle,
+    stats: StatsReporter,
+    lifecycle: Lifecycle,
+    rules: ValidationRules,
+    prover_id: Arc<str>,
+}
+
+impl ExecutorApi {
+    /// Creates the service over running actors.
+    pub fn new(
+        front: FrontHandle,
+        stats: StatsReporter,
+        lifecycle: Lifecycle,
+        rules: ValidationRules,
+        prover_id: Arc<str>,
+    ) -> Self {
+        Self { front, stats, lifecycle, rules, prover_id }
+    }
+
+    /// Counts a call, and refuses it before anything of it is looked at if the server is draining (executor-service §2).
+    fn admit<T>(&self, rpc: Rpc, request: Request<T>) -> Result<(T, CallTiming), Status> {
+        self.stats.report(StatsEvent::Call(rpc));
+        let timing = request.extensions().get().copied().unwrap_or_else(CallTiming::unbounded);
+        if self.lifecycle.is_draining() {
+            self.stats.report(StatsEvent::unanswered(BatchFailure::Draining));
+            return Err(BatchFailure::Draining.into());
+        }
+        Ok((request.into_inner(), timing))
+    }
+
+    /// Sends a valid batch to the front and waits for what comes back.
+    async fn execute<R: Send + 'static>(
+        &self,
+        rpc: Rpc,
+        timing: CallTiming,
+        input: BatchInput,
+        context_id: String,
+        convert: Convert<R>,
+    ) -> Result<Response<R>, Status> {
+        let (sender, receiver) = oneshot::channel();
+        let interrupt = Interrupt::new(timing.deadline);
+        let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
+        // From here on, if this future is dropped, nobody waits for the batch any more.
+        let mut waiting = Waiting { front: &self.front, interrupt: interrupt.clone(), timing, answered: false };
+        self.front.submit(Box::new(BatchJob {
+            rpc,
+            input,
+            context_id,
+            interrupt,
+            received_at: timing.arrived_at,
+            reply: Box::new(OneshotReply { sender, context, convert }),
+            in_flight: self.front.enter(),
+        }));
+        let answer = tokio::select! {
+            biased;
+            answer = receiver => answer,
+            () = self.lifecycle.reached(Phase::Stopping) => return Err(BatchFailure::Stopped.into()),
+        };
+        waiting.answered = true;
+        // The sender is dropped without a word only when a panic took the job with it.
+        Ok(Response::new(answer.unwrap_or(Err(BatchFailure::Panicked))?))
+    }
+}
+
+/// Carries the answer of one batch to its handler.
+struct OneshotReply<R> {
+    sender: oneshot::Sender<Result<R, BatchFailure>>,
+    context: ResponseContext,
+    convert: Convert<R>,
+}
+
+impl<R: Send + 'static> ReplyPort for OneshotReply<R> {
+    fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn finish(self: Box<Self>, executed: Executed) -> SendReply {
+        let Self { sender, context, convert } = *self;
+        let response = convert(executed.output, &context, executed.flush);
+        Box::new(move || {
+            // A client that left in the meantime needs no answer.
+            let _ = sender.send(Ok(response));
+        })
+    }
+
+    fn fail(self: Box<Self>, failure: BatchFailure) {
+        let _ = self.sender.send(Err(failure));
+    }
+}
+
+/// A handler waiting for its batch. Dropped before the answer, it stops the batch: queued or running.
+struct Waiting<'a> {
+    front: &'a FrontHandle,
+    interrupt: Interrupt,
+    timing: CallTiming,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        // A deadline fires the interrupt by itself and counts as expired, not as cancelled.
+        let expired = self.timing.deadline.is_some_and(|deadline| std::time::Instant::now() >= deadline);
+        if !expired {
+            self.interrupt.cancel();
+        }
+        self.front.abandoned().note();
+    }
+}
+
+#[tonic::async_trait]
+impl ExecutorService for ExecutorApi {
+    async fn process_batch(
+        &self,
+        request: Request<wire::ProcessBatchRequest>,
+    ) -> Result<Response<wire::ProcessBatchResponse>, Status> {
+        let (mut request, timing) = self.admit(Rpc::ProcessBatch, request)?;
+        let context_id = std::mem::take(&mut request.context_id);
+        match validate::process_batch(request, self.rules) {
+            Ok(input) => self.execute(Rpc::ProcessBatch, timing, input, context_id, response_v1).await,
+            Err(error) => {
+                self.stats.report(StatsEvent::InvalidRequest(error));
+                tracing::warn!(rpc = Rpc::ProcessBatch.name(), error = error.name(), context_id, "invalid request");
+                Ok(Response::new(invalid_request_v1(error)))
+            }
+        }
+    }
+
+    async fn process_batch_v2(
+        &self,
+        request: Request<wire::ProcessBatchRequestV2>,
+    ) -> Result<Response<wire::ProcessBatchResponseV2>, Status> {
+        let (mut request, timing) = self.admit(Rpc::ProcessBatchV2, request)?;
+        let context_id = std::mem::take(&mut request.context_id);
+        match validate::process_batch_v2(request, self.rules) {
+            Ok(input) => self.execute(Rpc::ProcessBatchV2, timing, input, context_id, response_v2).await,
+            Err(error) => {
+                self.stats.report(StatsEvent::InvalidRequest(error));
+                tracing::warn!(rpc = Rpc::ProcessBatchV2.name(), error = error.name(), context_id, "invalid request");
+                Ok(Response::new(invalid_request_v2(error)))
+            }
+        }
+    }
+
+    async fn process_stateless_batch_v2(
+        &self,
+        request: Request<wire::ProcessStatelessBatchRequestV2>,
+    ) -> Result<Response<wire::ProcessBatchResponseV2>, Status> {
+        self.admit(Rpc::ProcessStatelessBatchV2, request)?;
+        Err(Status::unimplemented("this version of the executor does not execute stateless batches"))
+    }
+
+    async fn get_flush_status(&self, request: Request<()>) -> Result<Response<wire::GetFlushStatusResponse>, Status> {
+        self.admit(Rpc::GetFlushStatus, request)?;
+        Err(Status::unimplemented("this version of the executor keeps state in memory and has no flush status"))
+    }
+}

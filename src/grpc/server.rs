@@ -1,0 +1,98 @@
+//! The gRPC door: its listener, limits, health and reflection.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::deadline::DeadlineLayer;
+use super::executor::ExecutorApi;
+use super::proto::FILE_DESCRIPTOR_SET;
+use super::proto::executor::v1::executor_service_server::{ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE};
+use super::proto::stats::v1::stats_service_server::{SERVICE_NAME as STATS_SERVICE, StatsServiceServer};
+use super::stats::StatsApi;
+use crate::actors::{Lifecycle, Phase};
+
+/// Largest message both ways: cdk-erigon's limit (executor-service §1, §13.9).
+pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// Calls one connection may have open. Go clients multiplex all their calls over one.
+const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
+/// Flow-control windows: large requests must not wait for a round trip every 64 KiB.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Names whose health is reported; the empty one is the server as a whole.
+const HEALTH_NAMES: [&str; 3] = ["", EXECUTOR_SERVICE, STATS_SERVICE];
+
+/// Why the gRPC door could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum GrpcStartError {
+    /// The embedded descriptors do not decode.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// Listens on `address` and returns the bound address with the server's future, which runs until the lifecycle says
+/// stopping and the open calls have ended.
+pub async fn open(
+    address: SocketAddr,
+    executor: ExecutorApi,
+    stats: StatsApi,
+    lifecycle: Lifecycle,
+) -> Result<(SocketAddr, impl Future<Output = Result<(), tonic::transport::Error>> + Send), GrpcStartError> {
+    let listen_error = |source| GrpcStartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    // With a listener of one's own tonic does not set TCP_NODELAY: calls would take 40 ms.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+
+    let executor = ExecutorServiceServer::new(executor)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    report_health(&health_reporter, ServingStatus::Serving).await;
+    let stopping = lifecycle.clone();
+    let server = tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(DeadlineLayer::new(executor))
+        .add_service(StatsServiceServer::new(stats))
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(incoming, async move { stopping.reached(Phase::Stopping).await });
+    let run = async move {
+        tokio::pin!(server);
+        tokio::select! {
+            ended = &mut server => return ended,
+            () = lifecycle.reached(Phase::Draining) => {}
+        }
+        report_health(&health_reporter, ServingStatus::NotServing).await;
+        server.await
+    };
+    Ok((bound, run))
+}
+
+async fn report_health(reporter: &HealthReporter, status: ServingStatus) {
+    for name in HEALTH_NAMES {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

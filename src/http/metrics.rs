@@ -1,0 +1,97 @@
+//! Prometheus text exposition of a [`StatsReport`]: counters end in `_total`, times are in seconds.
+
+use std::fmt::{Display, Write};
+
+use crate::actors::stats::{StatsReport, Totals};
+
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Renders every metric. Rates are left to Prometheus, which takes them over any stretch of time.
+pub(super) fn render(report: &StatsReport) -> String {
+    let mut text = Exposition::default();
+    let StatsReport { now, totals, .. } = report;
+    let sums = &totals.sums;
+
+    text.counter("batches_total", "Batches executed, failed ones included.", sums.batches);
+    text.counter("failed_batches_total", "Batches that failed as a whole.", sums.failed_batches);
+    text.counter("gas_total", "L2 gas used.", sums.gas);
+    text.counter("batch_data_bytes_total", "Bytes of batch_l2_data.", sums.bytes);
+    text.counter("transactions_total", "L2 transactions executed.", sums.txs);
+    text.counter("busy_seconds_total", "Executor time, summed over executors.", sums.busy_seconds);
+    text.counter("queue_wait_seconds_total", "Time batches waited for an executor.", sums.queue_wait_seconds);
+    text.counter("refused_calls_total", "Calls refused: queue full or draining.", sums.refused);
+    text.counter("cancelled_batches_total", "Batches given up because the client left.", sums.cancelled);
+    text.counter("expired_batches_total", "Batches given up because the deadline passed.", sums.expired);
+    text.counter("invalid_requests_total", "Requests that failed validation.", sums.invalid_requests);
+    text.counter("panics_total", "Batches that made an executor panic.", totals.executor_panics);
+    text.counter("restarts_total", "Executors started again after a panic.", totals.executor_restarts);
+    text.counter("dropped_samples_total", "Statistics samples lost.", totals.samples_dropped);
+
+    text.labelled("calls_total", "Calls by RPC.", "rpc", &totals.calls_by_rpc);
+    text.labelled("fork_batches_total", "Batches by fork id.", "fork_id", &totals.batches_by_fork_id);
+    text.labelled("answers_total", "Answers by ExecutorError.", "error", &totals.answers_by_executor_error);
+    text.labelled("batch_rom_errors_total", "Batches by RomError.", "error", &totals.batches_by_rom_error);
+    text.labelled("transaction_rom_errors_total", "Transactions by RomError.", "error", &totals.txs_by_rom_error);
+
+    text.latency_histogram(totals);
+
+    text.gauge("queue_length", "Batches waiting for an executor.", now.queue_length);
+    text.gauge("queue_capacity", "Batches that may wait.", now.queue_capacity);
+    text.gauge("executors", "Executor actors.", now.executors);
+    text.gauge("executors_busy", "Executor actors with a batch at hand.", now.executors_busy);
+    text.gauge("draining", "1 when new batches are refused.", u8::from(now.draining));
+    text.gauge("start_time_seconds", "Unix time of the start.", totals.start_unix_ms as f64 / 1e3);
+    text.gauge("open_files", "Open file descriptors.", now.open_files);
+    text.text
+}
+
+#[derive(Default)]
+struct Exposition {
+    text: String,
+}
+
+impl Exposition {
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.header(name, help, "counter");
+        self.line(name, "", value);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.header(name, help, "gauge");
+        self.line(name, "", value);
+    }
+
+    fn labelled<K: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &std::collections::BTreeMap<K, u64>,
+    ) {
+        self.header(name, help, "counter");
+        for (key, value) in values {
+            self.line(name, &format!("{{{label}=\"{key}\"}}"), value);
+        }
+    }
+
+    fn latency_histogram(&mut self, totals: &Totals) {
+        let name = "batch_latency_seconds";
+        self.header(name, "Time from the arrival of a call to its answer.", "histogram");
+        for bucket in &totals.latency_buckets {
+            self.line(&format!("{name}_bucket"), &format!("{{le=\"{}\"}}", bucket.at_most_seconds), bucket.batches);
+        }
+        let all = totals.latency_batches;
+        self.line(&format!("{name}_bucket"), "{le=\"+Inf\"}", all);
+        self.line(&format!("{name}_sum"), "", totals.latency_seconds_sum);
+        self.line(&format!("{name}_count"), "", all);
+    }
+
+    fn header(&mut self, name: &str, help: &str, kind: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "# HELP zkevm_executor_{name} {help}\n# TYPE zkevm_executor_{name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = writeln!(self.text, "zkevm_executor_{name}{labels} {value}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The HTTP door for operators: `/stats`, `/metrics`, `/healthz`, `/readyz`.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+
+use crate::actors::stats::StatsHandle;
+use crate::actors::{Lifecycle, Phase};
+
+mod metrics;
+
+/// Closed windows `/stats` returns when the query does not say.
+const HISTORY_WINDOWS_DEFAULT: usize = 6;
+
+#[derive(Clone)]
+struct Doors {
+    stats: StatsHandle,
+    lifecycle: Lifecycle,
+}
+
+/// Why the HTTP door could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct HttpStartError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Listens on `address` and returns the bound address with the server's future, which runs until the lifecycle says stopping.
+pub async fn open(
+    address: SocketAddr,
+    stats: StatsHandle,
+    lifecycle: Lifecycle,
+) -> Result<(SocketAddr, impl Future<Output = std::io::Result<()>> + Send), HttpStartError> {
+    let listen_error = |source| HttpStartError { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    let router = Router::new()
+        .route("/stats", get(stats_json))
+        .route("/metrics", get(metrics_text))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(Doors { stats, lifecycle: lifecycle.clone() });
+    let stopping = async move { lifecycle.reached(Phase::Stopping).await };
+    let run = async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await };
+    Ok((bound, run))
+}
+
+/// `GET /stats?history_windows=6`: the content of `stats.v1.GetStatsResponse` as JSON.
+async fn stats_json(State(doors): State<Doors>, RawQuery(query): RawQuery) -> Response {
+    let Some(windows) = history_windows(query.as_deref().unwrap_or_default()) else {
+        return (StatusCode::BAD_REQUEST, "history_windows must be a number\n").into_response();
+    };
+    match doors.stats.report(windows).await {
+        Some(report) => Json(report).into_response(),
+        None => unavailable(),
+    }
+}
+
+/// Reads the one parameter; others are ignored.
+fn history_windows(query: &str) -> Option<usize> {
+    let mut parameters = query.split('&').filter_map(|parameter| parameter.split_once('='));
+    match parameters.find(|(name, _)| *name == "history_windows") {
+        Some((_, value)) => value.parse().ok(),
+        None => Some(HISTORY_WINDOWS_DEFAULT),
+    }
+}
+
+/// `GET /metrics`: Prometheus text.
+async fn metrics_text(State(doors): State<Doors>) -> Response {
+    match doors.stats.report(0).await {
+        Some(report) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&report)).into_response(),
+        None => unavailable(),
+    }
+}
+
+/// `GET /readyz`: 200 while batches are admitted, 503 from draining on.
+async fn ready(State(doors): State<Doors>) -> Response {
+    if doors.lifecycle.is_draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    "ready\n".into_response()
+}
+
+fn unavailable() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "the statistics have stopped\n").into_response()
+}

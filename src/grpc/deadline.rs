@@ -110,6 +110,41 @@ where
 mod tests {
     use super::*;
 
+    /// A service that notes the timing it is given and never answers.
+    #[derive(Clone, Default)]
+    struct Silent {
+        timing: std::sync::Arc<parking_lot::Mutex<Option<CallTiming>>>,
+    }
+
+    impl Service<http::Request<Body>> for Silent {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = std::future::Pending<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            *self.timing.lock() = request.extensions().get().copied();
+            std::future::pending()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_passed_deadline_is_answered_ahead_of_the_client() -> Result<(), Box<dyn std::error::Error>> {
+        let silent = Silent::default();
+        let asked_at = Instant::now();
+        let request = http::Request::builder().header(TIMEOUT_HEADER, "80m").body(Body::empty())?;
+        let Ok(response) = DeadlineLayer::new(silent.clone()).call(request).await;
+        assert_eq!(response.headers().get("grpc-status").map(|code| code.as_bytes()), Some(&b"4"[..]));
+        let timing = *silent.timing.lock();
+        let given = timing.and_then(|timing| Some(timing.deadline? - timing.arrived_at));
+        assert_eq!(given, Some(Duration::from_millis(75)));
+        assert!(asked_at.elapsed() >= Duration::from_millis(75), "answered after {:?}", asked_at.elapsed());
+        Ok(())
+    }
+
     #[test]
     fn timeouts_are_read_in_every_unit() {
         for (text, want) in [

@@ -1,0 +1,8 @@
+//! The service through its public doors: gRPC, HTTP, with a test double in the place of the engine.
+
+mod doors;
+mod faults;
+mod responses;
+mod statistics;
+mod support;
+mod validation;

@@ -14,7 +14,7 @@ use zkevm_executor::processor::output::PhaseTimes;
 use zkevm_executor::processor::{self, BatchOutput, Interrupt};
 use zkevm_executor::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_executor::sample::{Kind, Workload};
-use zkevm_executor::vectors::KeptState;
+use zkevm_executor::store::MemoryStore;
 
 /// Accounts of the state: enough for a tree of a realistic depth.
 const CLIENTS: u64 = 512;
@@ -73,20 +73,17 @@ fn measure(name: String, fork: u64, kind: Kind, count: usize) -> Vec<String> {
     row
 }
 
-fn prepare(fork: u64, kind: Kind, count: usize) -> (BatchInput, KeptState) {
+fn prepare(fork: u64, kind: Kind, count: usize) -> (BatchInput, MemoryStore) {
     let fork_id = ForkId::new(fork).expect("the fork is in the table");
     let workload = Arc::new(Workload::new(fork_id, CLIENTS).expect("the token assembles"));
     let genesis = workload.genesis().build().expect("the state is built in memory");
-    let mut input = workload.chain(0, genesis.root.to_b256()).next_batch(kind, count);
-    input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
-    input.contracts_bytecode = genesis.programs;
-    let state = KeptState::of(&input);
-    input.db.clear();
-    input.contracts_bytecode.clear();
+    let input = workload.chain(0, genesis.root.to_b256()).next_batch(kind, count);
+    let state = MemoryStore::new(0);
+    genesis.write_to(&state).expect("the state is kept in memory");
     (input, state)
 }
 
-fn execute(input: &BatchInput, state: &KeptState) -> (Duration, BatchOutput) {
+fn execute(input: &BatchInput, state: &MemoryStore) -> (Duration, BatchOutput) {
     let start = Instant::now();
     let output = processor::process(input, state, &Interrupt::default()).expect("nobody interrupts");
     (start.elapsed(), output)

@@ -9,7 +9,7 @@ use zkevm_executor::evm::fork::{ApiVersion, ForkId};
 use zkevm_executor::processor::input::{BatchContext, BatchInput};
 use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, RomError};
 use zkevm_executor::sample::{BatchBuilder, Kind, Workload};
-use zkevm_executor::vectors::KeptState;
+use zkevm_executor::store::MemoryStore;
 
 const MUTATIONS: usize = 10_000;
 const FORKS: Range<u64> = 4..10;
@@ -41,7 +41,7 @@ impl Random {
 /// A valid batch of one fork with the state it runs on.
 struct Base {
     input: BatchInput,
-    state: KeptState,
+    state: MemoryStore,
 }
 
 impl Base {
@@ -53,11 +53,8 @@ impl Base {
         let mut input = chain.next_batch(Kind::Transfers, 2);
         let tokens = chain.next_batch(Kind::TokenTransfers, 1);
         input.batch_l2_data = [input.batch_l2_data.as_ref(), tokens.batch_l2_data.as_ref()].concat().into();
-        input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
-        input.contracts_bytecode = genesis.programs;
-        let state = KeptState::of(&input);
-        input.db.clear();
-        input.contracts_bytecode.clear();
+        let state = MemoryStore::new(0);
+        genesis.write_to(&state).unwrap();
         Self { input, state }
     }
 }

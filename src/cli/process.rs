@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::processor::output::{BatchRoots, TxOutput};
-use crate::processor::{self, BatchOutput, Interrupt, RomError};
-use crate::vectors::{KeptState, Vector, VectorError};
+use crate::processor::{self, BatchOutput, RomError};
+use crate::vectors::{Vector, VectorError};
 
 /// Arguments of `process`.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ struct Report<'a> {
 fn execute(file: &Path) -> Result<Report<'_>, ProcessError> {
     let vector = Vector::read(file)?;
     let start = Instant::now();
-    let output = processor::process(&vector.input, &KeptState::of(&vector.input), &Interrupt::default())?;
+    let output = vector.execute()?;
     Ok(Report { file, elapsed: start.elapsed(), vector, output })
 }
 

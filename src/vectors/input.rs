@@ -10,6 +10,8 @@ use super::json::{HexData, HexWord, Number, strip_prefix};
 use super::{VectorError, read};
 use crate::evm::fork::{ApiVersion, ForkId};
 use crate::processor::input::{AccountOverride, BatchContext, BatchInput, L1InfoLeaf, TraceConfig, V2Context};
+use crate::processor::{self, BatchOutput, Interrupt, Interrupted};
+use crate::store::{MemoryStore, RequestOverlay};
 use crate::tree::{Digest, NodeData};
 
 /// Elements of a stored node; files may leave the four zero capacity elements out.
@@ -136,6 +138,14 @@ struct ForkOnly {
 }
 
 impl Vector {
+    /// Executes the batch over the state the file brings.
+    pub fn execute(&self) -> Result<BatchOutput, Interrupted> {
+        let nothing = MemoryStore::new(0);
+        let state =
+            RequestOverlay { base: &nothing, nodes: &self.input.db, programs: &self.input.contracts_bytecode };
+        processor::process(&self.input, &state, &Interrupt::default())
+    }
+
     /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Self, VectorError> {
         Self::parse(path, &read(path)?)

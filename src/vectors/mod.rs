@@ -7,11 +7,9 @@ pub mod golden;
 pub mod input;
 pub mod json;
 pub mod manifest;
-mod memory;
 mod walk;
 
 pub use input::Vector;
-pub use memory::KeptState;
 pub use walk::{executor_inputs, is_executor_input};
 
 use std::path::PathBuf;

@@ -11,14 +11,14 @@ use crate::grpc::proto::executor::v1::executor_service_client::ExecutorServiceCl
 use crate::grpc::respond::{self, ResponseContext};
 use crate::grpc::validate::{self, ValidationRules};
 use crate::processor::{self, BatchInput, BatchOutput, Interrupt};
-use crate::vectors::KeptState;
+use crate::store::{Durability, MemoryStore, RequestOverlay, StateWriter};
 use crate::vectors::golden::Rpc;
 
 /// Largest answer accepted, in bytes.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// Returns the serialised answer of the engine, or why there is none. `kept` is the state earlier steps left.
-pub fn from_engine(rpc: Rpc, request: &[u8], kept: &KeptState) -> Result<Vec<u8>, String> {
+pub fn from_engine(rpc: Rpc, request: &[u8], kept: &MemoryStore) -> Result<Vec<u8>, String> {
     let rules = ValidationRules::default();
     let undecodable = |error: prost::DecodeError| format!("the request does not decode: {error}");
     match rpc {
@@ -47,11 +47,15 @@ pub fn from_engine(rpc: Rpc, request: &[u8], kept: &KeptState) -> Result<Vec<u8>
     }
 }
 
-fn execute(input: &BatchInput, kept: &KeptState) -> Result<(BatchOutput, ResponseContext, FlushIds), String> {
-    kept.keep_input(input);
+fn execute(input: &BatchInput, kept: &MemoryStore) -> Result<(BatchOutput, ResponseContext, FlushIds), String> {
+    let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
     let output =
-        processor::process(input, kept, &Interrupt::default()).map_err(|interrupted| interrupted.to_string())?;
-    kept.keep_output(&output);
+        processor::process(input, &state, &Interrupt::default()).map_err(|interrupted| interrupted.to_string())?;
+    // The next step of a chain starts from what this one brought along and left behind.
+    let written = kept
+        .write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent)
+        .and_then(|()| kept.write(&output.new_nodes, &output.new_programs, Durability::Permanent));
+    written.map_err(|error| error.to_string())?;
     // The ids belong to the server; a batch that ran to its end has some, an aborted one none (executor-service §9).
     let id = u64::from(output.roots.is_some());
     let context = ResponseContext::new(input, Arc::from("conformance"));

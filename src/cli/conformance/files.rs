@@ -12,10 +12,10 @@ use crate::cli::table::{Table, shorten};
 use crate::grpc::proto::executor::v1 as wire;
 use crate::processor::input::BATCH_L2_DATA_MAX_BYTES;
 use crate::processor::output::TxOutput;
-use crate::processor::{self, ExecutorError, Interrupt};
+use crate::processor::{ExecutorError, Interrupted};
 use crate::vectors::golden::{GoldenCase, Rpc, by_vector};
 use crate::vectors::manifest::{Manifest, ManifestEntry};
-use crate::vectors::{KeptState, Vector, VectorError, executor_inputs};
+use crate::vectors::{Vector, VectorError, executor_inputs};
 
 const DIFFERENCES_PRINTED: usize = 60;
 const TEXT_CHARS_MAX: usize = 300;
@@ -175,12 +175,12 @@ impl Job {
 }
 
 /// Executes the batch, after the one check of the service that vectors run into.
-fn answer(vector: &Vector) -> Result<Answer, processor::Interrupted> {
+fn answer(vector: &Vector) -> Result<Answer, Interrupted> {
     if vector.input.batch_l2_data.len() > BATCH_L2_DATA_MAX_BYTES {
         let error = ExecutorError::InvalidBatchL2Data.number();
         return Ok(Answer { error, roots: None, transaction_roots: Vec::new() });
     }
-    let output = processor::process(&vector.input, &KeptState::of(&vector.input), &Interrupt::default())?;
+    let output = vector.execute()?;
     let root = |tx: &TxOutput| tx.state_root;
     let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions).map(root);
     Ok(Answer {

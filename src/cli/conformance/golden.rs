@@ -10,7 +10,7 @@ use super::fields::{Flat, Schema};
 use super::tally::{Outcome, Tally, Verdict};
 use super::{ConformanceArgs, ConformanceError, answer, parallel, write_report};
 use crate::grpc::proto::FILE_DESCRIPTOR_SET;
-use crate::vectors::KeptState;
+use crate::store::MemoryStore;
 use crate::vectors::golden::{GoldenCase, Rpc, read_indexes};
 
 const OUT_OF_COUNTERS: &str = "the recorded batch ran out of zk counters";
@@ -58,7 +58,7 @@ fn name(group: &Group) -> &str {
 
 fn replay_in_process(groups: &[Group], threads: usize, schema: &Schema) -> Vec<Outcome> {
     let replay_group = |group: &Group| {
-        let kept = KeptState::default();
+        let kept = MemoryStore::new(0);
         let replay = |case: &GoldenCase| {
             let ours = case.request().map_err(|error| error.to_string()).and_then(|request| {
                 parallel::catch(|| answer::from_engine(case.rpc, &request, &kept)).and_then(|answer| answer)

@@ -1,16 +1,45 @@
 //! Where nodes and programs live.
 
+mod memory;
+mod overlay;
+
+pub use memory::{MemoryStore, MemoryStoreStats};
+pub use overlay::RequestOverlay;
+
 use revm::primitives::Bytes;
 
 use crate::tree::{Digest, NodeData};
 
 /// Reads state by content address. Nodes never change, so an answer never goes stale.
 pub trait StateReader: Send + Sync {
-    /// Returns the node with this hash, `None` if it is not known.
+    /// Returns the node with this hash, `None` if it is not known. Its elements are canonical.
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError>;
 
     /// Returns the program with this Poseidon code hash, `None` if it is not known.
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError>;
+}
+
+/// Writes state by content address. Writing what is already there changes nothing but its durability.
+///
+/// The caller vouches that every node and program has the hash it is written under.
+pub trait StateWriter: Send + Sync {
+    /// Writes nodes and programs.
+    fn write(
+        &self,
+        nodes: &[(Digest, NodeData)],
+        programs: &[(Digest, Bytes)],
+        durability: Durability,
+    ) -> Result<(), StoreError>;
+}
+
+/// How long a written entry must stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Part of the chain: never given up.
+    Permanent,
+    /// Of a batch run without `update_merkle_tree`: readable across requests, given up oldest first when memory runs
+    /// out (state-tree §10).
+    Volatile,
 }
 
 /// Why a store could not answer.

@@ -1,0 +1,292 @@
+//! Keys of the state tree and the block info tree (state-tree §5), and the encoding of values (§4).
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use revm::primitives::{Address, U256};
+
+use super::digest::Digest;
+use super::poseidon::{hash, hash_many};
+
+/// What a leaf of the state tree holds about an account (state-tree §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LeafKind {
+    /// Balance in wei.
+    Balance = 0,
+    /// Nonce.
+    Nonce = 1,
+    /// Linear Poseidon hash of the code.
+    CodeHash = 2,
+    /// Word of one storage slot.
+    Storage = 3,
+    /// Length of the code in bytes.
+    CodeLength = 4,
+}
+
+/// What a leaf of the block info tree of forks 7 and later holds (state-tree §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BlockInfoKind {
+    /// Header field; the index says which: 0 previous block hash, 1 coinbase, 2 number, 3 gas limit, 4 timestamp,
+    /// 5 global exit root, 6 L1 block hash, 7 gas used.
+    Header = 7,
+    /// Hash of a transaction; the index is the transaction's.
+    TxHash = 8,
+    /// Status of a transaction.
+    Status = 9,
+    /// Cumulative gas after a transaction.
+    CumulativeGas = 10,
+    /// A log; the index is the transaction's, beside it the log index counts.
+    Log = 11,
+    /// Effective percentage of a transaction.
+    EffectivePercentage = 12,
+}
+
+/// H of twelve zeros: the capacity of every key but those of storage slots and logs.
+static ZERO_CAPACITY: LazyLock<Digest> = LazyLock::new(|| hash(&[0; 8], &[0; 4]));
+
+/// Returns the 8 limbs of 32 bits of a value, least significant first (state-tree §4).
+pub fn value_limbs(value: U256) -> [u64; 8] {
+    let mut limbs = [0; 8];
+    for (pair, limb) in limbs.chunks_exact_mut(2).zip(value.as_limbs()) {
+        pair[0] = limb & 0xffff_ffff;
+        pair[1] = limb >> 32;
+    }
+    limbs
+}
+
+/// Returns the value of 8 limbs, `None` if one of them exceeds 32 bits (state-tree §4).
+pub fn value_from_limbs(limbs: &[u64; 8]) -> Option<U256> {
+    if limbs.iter().any(|limb| limb >> 32 != 0) {
+        return None;
+    }
+    let mut words = [0; 4];
+    for (word, pair) in words.iter_mut().zip(limbs.chunks_exact(2)) {
+        *word = pair[0] | pair[1] << 32;
+    }
+    Some(U256::from_limbs(words))
+}
+
+/// Returns the hash of a value node (state-tree §4).
+pub fn value_hash(value: U256) -> Digest {
+    hash(&value_limbs(value), &[0; 4])
+}
+
+/// Returns the key of an account's balance, nonce, code hash or code length. For `Storage` it is the key of slot 0.
+pub fn account_key(address: Address, kind: LeafKind) -> Digest {
+    hash(&key_input(address_number(address), kind as u64), &ZERO_CAPACITY.0)
+}
+
+/// Returns the key of a storage slot.
+pub fn storage_key(address: Address, slot: U256) -> Digest {
+    storage_key_with_capacity(address, &slot_capacity(slot))
+}
+
+/// Returns a key of the block info tree. `log_index` counts for `Log` only.
+pub fn block_info_key(kind: BlockInfoKind, index: u64, log_index: u64) -> Digest {
+    let input = key_input(U256::from(index), kind as u64);
+    match kind {
+        BlockInfoKind::Log => hash(&input, &slot_capacity(U256::from(log_index)).0),
+        _ => hash(&input, &ZERO_CAPACITY.0),
+    }
+}
+
+/// Returns the keys of many entries of the block info tree, hashed together.
+pub fn block_info_keys(entries: &[(BlockInfoKind, u64, u64)]) -> Vec<Digest> {
+    // Only logs need a capacity of their own; consecutive log indices make those cheap to hash in one go as well.
+    let mut states: Vec<[u64; 12]> = entries
+        .iter()
+        .filter(|(kind, ..)| *kind == BlockInfoKind::Log)
+        .map(|&(_, _, log_index)| state_of(&value_limbs(U256::from(log_index)), &Digest::ZERO))
+        .collect();
+    let mut capacities = vec![Digest::ZERO; states.len()];
+    hash_many(&states, &mut capacities);
+    let mut capacities = capacities.into_iter();
+
+    states.clear();
+    states.extend(entries.iter().map(|&(kind, index, _)| {
+        let own = if kind == BlockInfoKind::Log { capacities.next() } else { None };
+        state_of(&key_input(U256::from(index), kind as u64), &own.unwrap_or(*ZERO_CAPACITY))
+    }));
+    let mut keys = vec![Digest::ZERO; states.len()];
+    hash_many(&states, &mut keys);
+    keys
+}
+
+fn storage_key_with_capacity(address: Address, capacity: &Digest) -> Digest {
+    hash(&key_input(address_number(address), LeafKind::Storage as u64), &capacity.0)
+}
+
+fn slot_capacity(slot: U256) -> Digest {
+    if slot.is_zero() { *ZERO_CAPACITY } else { value_hash(slot) }
+}
+
+fn address_number(address: Address) -> U256 {
+    U256::from_be_slice(address.as_slice())
+}
+
+/// The number of an account (or block info entry) in positions 0 to 5, the kind in position 6.
+fn key_input(number: U256, kind: u64) -> [u64; 8] {
+    let mut input = value_limbs(number);
+    input[6] = kind;
+    input[7] = 0;
+    input
+}
+
+fn state_of(input: &[u64; 8], capacity: &Digest) -> [u64; 12] {
+    let mut state = [0; 12];
+    state[..8].copy_from_slice(input);
+    state[8..].copy_from_slice(&capacity.0);
+    state
+}
+
+/// Remembers keys, so that each is hashed once. For one owner: a batch, or the thread that runs batches.
+///
+/// Holds at most `capacity` keys; when full it forgets all and starts again.
+#[derive(Debug)]
+pub struct KeyCache {
+    accounts: HashMap<(Address, LeafKind), Digest>,
+    slots: HashMap<(Address, U256), Digest>,
+    slot_capacities: HashMap<U256, Digest>,
+    capacity: usize,
+}
+
+impl KeyCache {
+    /// Creates a cache of at most `capacity` keys of each kind.
+    pub fn new(capacity: usize) -> Self {
+        Self { accounts: HashMap::new(), slots: HashMap::new(), slot_capacities: HashMap::new(), capacity }
+    }
+
+    /// Returns [`account_key`].
+    pub fn account_key(&mut self, address: Address, kind: LeafKind) -> Digest {
+        make_room(&mut self.accounts, self.capacity);
+        *self.accounts.entry((address, kind)).or_insert_with(|| account_key(address, kind))
+    }
+
+    /// Returns [`storage_key`].
+    pub fn storage_key(&mut self, address: Address, slot: U256) -> Digest {
+        make_room(&mut self.slots, self.capacity);
+        make_room(&mut self.slot_capacities, self.capacity);
+        *self.slots.entry((address, slot)).or_insert_with(|| {
+            // Contracts share slot numbers, so the capacity is remembered by itself.
+            let capacity = self.slot_capacities.entry(slot).or_insert_with(|| slot_capacity(slot));
+            storage_key_with_capacity(address, capacity)
+        })
+    }
+}
+
+fn make_room<K, V>(map: &mut HashMap<K, V>, capacity: usize) {
+    if map.len() >= capacity {
+        map.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use revm::primitives::{B256, address, b256};
+
+    use super::*;
+
+    const OTHER: Address = address!("617b3a3528F9cDd6630fd3301B9c8911F7Bf063D");
+    const LAST: Address = Address::repeat_byte(0xff);
+
+    #[test]
+    fn values_hash_to_known_answers() {
+        let counting: [u8; 32] = std::array::from_fn(|i| i as u8 + 1);
+        let cases = [
+            (U256::from(1), b256!("da62fdf84a21108e47969c1f5a6a25b12346a1b4c0f390e8d074b8cee5dcf415")),
+            (
+                U256::from(10).pow(U256::from(18)),
+                b256!("f8bab960de6e29c9505c89e323a42b5189aec00ac9cf294b54364fe49cd259a1"),
+            ),
+            (U256::MAX, b256!("c7e34b64676ed7a893b242cc77fa885468487b5e7ab53f0746d39de2a878b842")),
+            (U256::from_be_bytes(counting), b256!("145c28d5a3af991384d5fd4d20a33445175f192c1c0c7fc8e417f28241656744")),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(B256::from(value_hash(value)), expected, "{value}");
+        }
+        let limbs = value_limbs(U256::from_be_bytes(counting));
+        assert_eq!(limbs[0], 0x1d1e_1f20);
+        assert_eq!(limbs[7], 0x0102_0304);
+    }
+
+    #[test]
+    fn a_limb_above_32_bits_is_no_value() {
+        assert_eq!(value_from_limbs(&[0, 0, 0, 0, 0, 0, 0, 1 << 32]), None);
+        assert_eq!(value_from_limbs(&[0xffff_ffff; 8]), Some(U256::MAX));
+    }
+
+    #[test]
+    fn account_keys_are_the_known_ones() {
+        use LeafKind::*;
+        let cases = [
+            (Address::ZERO, Balance, b256!("3b5346a24bd1277bafe6652dcadddf5412db8589cfbbea69425642a70003dbd1")),
+            (OTHER, Balance, b256!("649e63bfe1247ba44c2f3e938869b82dd24df1950f2d8f15cddc57c0d0fdd4ed")),
+            (LAST, Balance, b256!("58b74b258a4d86b3e433352bc6ffab5d34ff066df14296459a1683b8a14ff001")),
+            (Address::ZERO, Nonce, b256!("3eb21a5de81b5ba736b3935c8609cca755e260c3f586eaeb2bce9db8e9f4b79e")),
+            (OTHER, Nonce, b256!("da69a3c4a8007a5a2879c9cc37ea44a26a4178e8c2545d53885eeae74812f9e5")),
+            (LAST, Nonce, b256!("67079e9cc930714c30002e99bfaa8a6302c48fd75836371a4c1066f64fa91658")),
+            (Address::ZERO, CodeHash, b256!("a08cbf91bd98ed9d26b7157b9d25463f89f446e0ceaef00e8c7331113e9367a6")),
+            (OTHER, CodeHash, b256!("5a6e842cb68d83c4ffb70ccd72f577d6ed527cf3dd93fd73b5caf18055c4c4d7")),
+            (LAST, CodeHash, b256!("ddd63612d41f6277eb6d47baaad9a5f322a860a8fc3936fbe01bf94ec27a6b51")),
+            (Address::ZERO, CodeLength, b256!("5aa94c2946278fb526c314fbee796a2891489465dd174333a5b3be5229486700")),
+            (OTHER, CodeLength, b256!("94dd7ee5f8d79f7b4cd7e8ce986ada1daeb3ca9407d4f6edd9a115757ed1da9e")),
+            (LAST, CodeLength, b256!("4c9901902e9fe732b30b1ed4b798820c16a5f69d25b0a26eeb1ff5f05f8f0e81")),
+        ];
+        let mut cache = KeyCache::new(5);
+        for _ in 0..2 {
+            for (address, kind, expected) in cases {
+                assert_eq!(B256::from(account_key(address, kind)), expected, "{address} {kind:?}");
+                assert_eq!(B256::from(cache.account_key(address, kind)), expected, "cached {address} {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn storage_keys_are_the_known_ones() {
+        let one = U256::from(1);
+        let cases = [
+            (Address::ZERO, U256::ZERO, b256!("1bb61d3f0fa6c77b1ae5de7d05de6c0044a4bdc767729629a8f674ff2e5311ff")),
+            (OTHER, U256::ZERO, b256!("2533cc664a0e78a4aaea1a564954395f76fe9d6b8d16c4a99cb0c57989f26116")),
+            (LAST, U256::ZERO, b256!("163bb35f1c673bf41ec7c10a13f0aea18891290717b0f84af71bd2f404ef397a")),
+            (Address::ZERO, one, b256!("7d5801a973d2084911199de47e51591355d4d003a22b1adbbee2d6e288dd3c14")),
+            (OTHER, one, b256!("b35535e70995538cc95341b82d65393a540570331f604ca89d9b6fad2288926a")),
+            (LAST, one, b256!("6365716c23274ba7f4cf92177a3dfec2214e6d32a8a2efa6ac3a1c3a6b6d420c")),
+            (OTHER, U256::MAX, b256!("72587073da246b645df0d58aa27f98917d556135d468a77d53c08ca6c5d2b3f3")),
+        ];
+        let mut cache = KeyCache::new(3);
+        for _ in 0..2 {
+            for (address, slot, expected) in cases {
+                assert_eq!(B256::from(storage_key(address, slot)), expected, "{address} {slot}");
+                assert_eq!(B256::from(cache.storage_key(address, slot)), expected, "cached {address} {slot}");
+            }
+        }
+        let timestamp = storage_key(address!("000000000000000000000000000000005ca1ab1e"), U256::from(2));
+        let expected = [13748230500842749409, 4428676446262882967, 12167292013585018040, 12161933621946006603];
+        assert_eq!(timestamp, Digest(expected));
+    }
+
+    #[test]
+    fn block_info_keys_are_the_known_ones() {
+        use BlockInfoKind::*;
+        let cases = [
+            (Header, b256!("e610db456c9b15f16aabde5ad92c1221d7008e39ec2ccd75f36aeedc454c978d")),
+            (TxHash, b256!("eb174d48616205ef6b5bb07bb775fa431a4e4ba3610a17fcb495c96722432b17")),
+            (Log, b256!("db96dd65d01ca9ffbcbb19490f3b8338090176db325e55699e7878c55d6acbd7")),
+        ];
+        for (kind, expected) in cases {
+            assert_eq!(B256::from(block_info_key(kind, 0, 0)), expected, "{kind:?}");
+        }
+        let entries = [(Header, 3, 0), (Log, 2, 5), (TxHash, 7, 1), (Log, 2, 0), (EffectivePercentage, 9, 9)];
+        let alone: Vec<Digest> = entries.map(|(kind, index, log)| block_info_key(kind, index, log)).into();
+        assert_eq!(block_info_keys(&entries), alone);
+    }
+
+    proptest! {
+        #[test]
+        fn limbs_give_the_value_back(limbs: [u64; 4]) {
+            let value = U256::from_limbs(limbs);
+            prop_assert_eq!(value_from_limbs(&value_limbs(value)), Some(value));
+        }
+    }
+}

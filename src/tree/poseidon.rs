@@ -1,0 +1,102 @@
+//! Poseidon over Goldilocks, width 12, with plonky2's constants (state-tree §2), and the hash of byte strings (§6).
+
+mod constants;
+mod permutation;
+mod scalar;
+#[cfg(test)]
+mod textbook;
+
+use super::NodeData;
+use super::digest::Digest;
+
+/// Bytes hashed per permutation by [`linear_hash`]: 8 elements of 7 bytes.
+const CHUNK_BYTES: usize = 56;
+
+/// Returns H(input, capacity): the first four elements after one permutation. Elements ≥ p count modulo p.
+pub fn hash(input: &[u64; 8], capacity: &[u64; 4]) -> Digest {
+    let mut state = [0; 12];
+    state[..8].copy_from_slice(input);
+    state[8..].copy_from_slice(capacity);
+    scalar::hash(&state)
+}
+
+/// Returns the identity of a stored node: H of its content and capacity (state-tree §7).
+pub fn hash_node(node: &NodeData) -> Digest {
+    scalar::hash(node)
+}
+
+/// Hashes every state into the same position of `out`. Far faster per hash than [`hash_node`] from three states on.
+///
+/// Positions beyond the shorter of the two slices are left alone.
+pub fn hash_many(states: &[[u64; 12]], out: &mut [Digest]) {
+    debug_assert_eq!(states.len(), out.len());
+    for (state, digest) in states.iter().zip(out) {
+        *digest = scalar::hash(state);
+    }
+}
+
+/// Returns the linear Poseidon hash of a byte string: bytecode, or the log digests of fork 7 and later (state-tree §6).
+pub fn linear_hash(bytes: &[u8]) -> Digest {
+    let mut capacity = Digest::ZERO;
+    for chunk in 0..chunk_count(bytes) {
+        capacity = hash(&chunk_elements(bytes, chunk), &capacity.0);
+    }
+    capacity
+}
+
+/// Returns the linear Poseidon hash of every message, one message per lane.
+///
+/// Chunks of one message depend on each other, so the lanes run across messages: best when lengths are alike.
+pub fn linear_hash_many(messages: &[&[u8]]) -> Vec<Digest> {
+    let mut digests = vec![Digest::ZERO; messages.len()];
+    // Longest first, so that the messages still running are always a prefix.
+    let mut order: Vec<usize> = (0..messages.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(messages[index].len()));
+    let mut states = vec![[0; 12]; messages.len()];
+    let mut outputs = vec![Digest::ZERO; messages.len()];
+    let mut running = messages.len();
+    for chunk in 0.. {
+        while running > 0 && chunk >= chunk_count(messages[order[running - 1]]) {
+            running -= 1;
+            digests[order[running]] = outputs[running];
+        }
+        if running == 0 {
+            break;
+        }
+        for ((state, output), &index) in states.iter_mut().zip(&outputs).zip(&order).take(running) {
+            state[..8].copy_from_slice(&chunk_elements(messages[index], chunk));
+            state[8..].copy_from_slice(&output.0);
+        }
+        hash_many(&states[..running], &mut outputs[..running]);
+    }
+    digests
+}
+
+/// Number of chunks after padding, which always adds at least one byte.
+fn chunk_count(bytes: &[u8]) -> usize {
+    bytes.len() / CHUNK_BYTES + 1
+}
+
+/// Returns one padded chunk as 8 little-endian elements of 7 bytes. The padding is 01, zeros, and 80 or-ed into the
+/// last byte of the last chunk.
+fn chunk_elements(bytes: &[u8], chunk: usize) -> [u64; 8] {
+    let rest = &bytes[chunk * CHUNK_BYTES..];
+    let mut padded = [0; CHUNK_BYTES];
+    if rest.len() >= CHUNK_BYTES {
+        padded.copy_from_slice(&rest[..CHUNK_BYTES]);
+    } else {
+        padded[..rest.len()].copy_from_slice(rest);
+        padded[rest.len()] = 0x01;
+        padded[CHUNK_BYTES - 1] |= 0x80;
+    }
+    let mut elements = [0; 8];
+    for (element, seven) in elements.iter_mut().zip(padded.chunks_exact(7)) {
+        let mut word = [0; 8];
+        word[..7].copy_from_slice(seven);
+        *element = u64::from_le_bytes(word);
+    }
+    elements
+}
+
+#[cfg(test)]
+mod tests;

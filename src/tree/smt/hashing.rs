@@ -1,0 +1,152 @@
+//! Hashing many versions together, and listing what they added (state-tree §7).
+
+use std::collections::HashSet;
+
+use super::{NodeKind, StateTree, TreeRef};
+use crate::tree::NodeData;
+use crate::tree::digest::Digest;
+use crate::tree::keys::value_limbs;
+use crate::tree::path::remaining;
+use crate::tree::poseidon::hash_many;
+
+/// Element 8 of a leaf.
+const LEAF_CAPACITY: [u64; 4] = [1, 0, 0, 0];
+/// Capacity of branches and value nodes.
+const PLAIN_CAPACITY: [u64; 4] = [0; 4];
+
+impl StateTree<'_> {
+    /// Computes the hash of every node of these versions that has none yet: first all values, then all leaves, then
+    /// the branches of all versions level by level, deepest first.
+    pub fn hash_versions(&mut self, versions: &[TreeRef]) {
+        let (branches_by_depth, leaves) = self.unhashed(versions);
+        self.hash_values(&leaves);
+        self.hash_nodes(&leaves);
+        for level in branches_by_depth.iter().rev() {
+            self.hash_nodes(level);
+        }
+    }
+
+    /// Returns the root of a version, computing what hashes it still needs.
+    pub fn root(&mut self, at: TreeRef) -> Digest {
+        if !self.nodes[at.index()].hashed {
+            self.hash_versions(&[at]);
+        }
+        self.nodes[at.index()].hash
+    }
+
+    /// Returns every node that these versions added to what the reader holds (branches, leaves and value nodes), each
+    /// once. Versions not hashed yet add nothing: call [`Self::hash_versions`] first.
+    pub fn new_nodes(&self, versions: &[TreeRef]) -> Vec<(Digest, NodeData)> {
+        let mut found: Vec<(Digest, NodeData)> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut stack: Vec<TreeRef> = versions.to_vec();
+        while let Some(at) = stack.pop() {
+            let node = &self.nodes[at.index()];
+            if !node.created || !node.hashed || !seen.insert(node.hash) {
+                continue;
+            }
+            found.push((node.hash, self.node_data(at)));
+            match node.kind {
+                NodeKind::Branch(children) => stack.extend(children),
+                NodeKind::Leaf(index) => {
+                    let value = &self.values[self.leaves[index as usize].value as usize];
+                    if let (true, Some(hash), Some(number)) = (value.created, value.hash, value.value)
+                        && seen.insert(hash)
+                    {
+                        found.push((hash, with_capacity(value_limbs(number), PLAIN_CAPACITY)));
+                    }
+                }
+                NodeKind::Empty | NodeKind::Unloaded => {}
+            }
+        }
+        found
+    }
+
+    /// Collects the unhashed branches of these versions by depth, and the unhashed leaves.
+    fn unhashed(&mut self, versions: &[TreeRef]) -> (Vec<Vec<TreeRef>>, Vec<TreeRef>) {
+        let mut branches_by_depth: Vec<Vec<TreeRef>> = vec![Vec::new()];
+        let mut leaves = Vec::new();
+        let mut level = versions.to_vec();
+        while !level.is_empty() {
+            let mut branches = Vec::new();
+            let mut below = Vec::new();
+            for at in level {
+                let node = &mut self.nodes[at.index()];
+                // A node without hash was made after its children: below a hashed node everything is hashed.
+                if node.hashed || std::mem::replace(&mut node.visited, true) {
+                    continue;
+                }
+                match node.kind {
+                    NodeKind::Branch(children) => {
+                        branches.push(at);
+                        below.extend(children);
+                    }
+                    _ => leaves.push(at),
+                }
+            }
+            branches_by_depth.push(branches);
+            level = below;
+        }
+        (branches_by_depth, leaves)
+    }
+
+    /// Hashes the value nodes of these leaves.
+    fn hash_values(&mut self, leaves: &[TreeRef]) {
+        let mut pending: Vec<u32> = leaves.iter().filter_map(|at| self.leaf(*at)).map(|leaf| leaf.value).collect();
+        pending.retain(|index| self.values[*index as usize].hash.is_none());
+        pending.sort_unstable();
+        pending.dedup();
+        let states: Vec<NodeData> = pending
+            .iter()
+            .map(|index| self.values[*index as usize].value.unwrap_or_default())
+            .map(|value| with_capacity(value_limbs(value), PLAIN_CAPACITY))
+            .collect();
+        let mut hashes = vec![Digest::ZERO; states.len()];
+        hash_many(&states, &mut hashes);
+        for (index, hash) in pending.iter().zip(hashes) {
+            self.values[*index as usize].hash = Some(hash);
+        }
+    }
+
+    /// Hashes branches or leaves whose children are hashed.
+    fn hash_nodes(&mut self, nodes: &[TreeRef]) {
+        let states: Vec<NodeData> = nodes.iter().map(|at| self.node_data(*at)).collect();
+        let mut hashes = vec![Digest::ZERO; states.len()];
+        hash_many(&states, &mut hashes);
+        for (at, hash) in nodes.iter().zip(hashes) {
+            let node = &mut self.nodes[at.index()];
+            node.hash = hash;
+            node.hashed = true;
+            node.visited = false;
+        }
+    }
+
+    /// Returns the 12 elements of a loaded branch or leaf whose children are hashed.
+    pub(super) fn node_data(&self, at: TreeRef) -> NodeData {
+        match self.nodes[at.index()].kind {
+            NodeKind::Branch([left, right]) => {
+                joined(&self.nodes[left.index()].hash, &self.nodes[right.index()].hash, PLAIN_CAPACITY)
+            }
+            NodeKind::Leaf(index) => {
+                let leaf = &self.leaves[index as usize];
+                let value = self.values[leaf.value as usize].hash.unwrap_or_default();
+                joined(&remaining(&leaf.key, leaf.depth.into()), &value, LEAF_CAPACITY)
+            }
+            NodeKind::Empty | NodeKind::Unloaded => [0; 12],
+        }
+    }
+}
+
+fn joined(first: &Digest, second: &Digest, capacity: [u64; 4]) -> NodeData {
+    let mut content = [0; 8];
+    content[..4].copy_from_slice(&first.0);
+    content[4..].copy_from_slice(&second.0);
+    with_capacity(content, capacity)
+}
+
+fn with_capacity(content: [u64; 8], capacity: [u64; 4]) -> NodeData {
+    let mut data = [0; 12];
+    data[..8].copy_from_slice(&content);
+    data[8..].copy_from_slice(&capacity);
+    data
+}

@@ -1,3 +1,9 @@
 //! The EVM of the zkEVM: the fork table, and revm configured by it (evm §1, §11).
 
+pub mod bytecode;
+pub mod context;
 pub mod fork;
+pub mod instructions;
+pub mod modexp;
+pub mod precompiles;
+pub mod touch;

@@ -13,3 +13,5 @@ pub use smt::{Corruption, StateTree, TreeError, TreeRef, root_of_entries};
 
 /// A stored node: 8 content elements and 4 capacity elements, all canonical (state-tree §7).
 pub type NodeData = [u64; 12];
+#[allow(missing_docs)]
+pub fn linear_hash(_: &[u8]) -> Digest { unimplemented!() }

@@ -1,0 +1,87 @@
+//! Recovering the sender of a signature (batch §8.1, evm §6.4).
+
+use revm::primitives::{Address, B256, U256, address, keccak256, uint};
+use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
+use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
+
+/// n/2, the largest legal s.
+const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0_U256);
+
+/// Address that forks 4 and 5 recover when the public key is the point at infinity (evm Q5).
+pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e597ba5fb5");
+
+/// Recovers the signer of `hash`, `None` if the signature is invalid.
+///
+/// r must be in range and the x of a curve point, s at most n/2 and not zero, v 27 or 28. With `infinity_bug` a public key
+/// at infinity is accepted as [`INFINITY_ADDRESS`].
+pub fn recover_signer(hash: B256, r: B256, s: B256, v: u8, infinity_bug: bool) -> Option<Address> {
+    if U256::from_be_bytes(s.0) > S_MAX {
+        return None;
+    }
+    let parity = v.checked_sub(27).filter(|&parity| parity <= 1)?;
+    let signer = recover(hash, r, s, parity);
+    if signer.is_none() && infinity_bug && recover_infinity(hash, r, s, parity) {
+        return Some(INFINITY_ADDRESS);
+    }
+    signer
+}
+
+fn recover(hash: B256, r: B256, s: B256, parity: u8) -> Option<Address> {
+    let mut compact = [0u8; 64];
+    compact[..32].copy_from_slice(r.as_slice());
+    compact[32..].copy_from_slice(s.as_slice());
+    let id = RecoveryId::try_from(i32::from(parity)).ok()?;
+    let signature = RecoverableSignature::from_compact(&compact, id).ok()?;
+    let public_key = SECP256K1.recover_ecdsa(Message::from_digest(hash.0), &signature).ok()?;
+    Some(Address::from_slice(&keccak256(&public_key.serialize_uncompressed()[1..])[12..]))
+}
+
+/// True if the signature is well formed and its public key would be the point at infinity: z·G = s·R.
+pub fn recover_infinity(hash: B256, r: B256, s: B256, parity: u8) -> bool {
+    let mut compressed = [0u8; 33];
+    compressed[0] = 2 + parity;
+    compressed[1..].copy_from_slice(r.as_slice());
+    let (Ok(point), Ok(s), Ok(z)) = (
+        PublicKey::from_slice(&compressed),
+        Scalar::from_be_bytes(s.0),
+        SecretKey::from_byte_array(hash.0),
+    ) else {
+        return false;
+    };
+    point.mul_tweak(SECP256K1, &s).is_ok_and(|s_r| s_r == PublicKey::from_secret_key(SECP256K1, &z))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use revm::primitives::b256;
+
+    const HASH: B256 = b256!("5d62354c599338d6895f7898ad0a3e45beaae359f1a180c244f13d92dfeb3a5b");
+    const R: B256 = b256!("f9ea8e90ae323e360a22bd0b1a972d15cb33df6ccbfbada4a0d49792d1164ea5");
+    const S: B256 = b256!("6029d84d5093a7186fb5bf2f1b7258d57e9c09ac89c4cb8eb44a3c961c4dd89b");
+
+    #[test]
+    fn recovers_the_sender_of_the_specification_example() {
+        let from = address!("617b3a3528F9cDd6630fd3301B9c8911F7Bf063D");
+        assert_eq!(recover_signer(HASH, R, S, 27, false), Some(from));
+        assert_ne!(recover_signer(HASH, R, S, 28, false), Some(from));
+    }
+
+    #[test]
+    fn refuses_values_out_of_range() {
+        for (r, s, v) in [(R, S, 26), (R, S, 29), (R, B256::ZERO, 27), (B256::ZERO, S, 27), (B256::repeat_byte(0xff), S, 27)] {
+            assert_eq!(recover_signer(HASH, r, s, v, true), None);
+        }
+        let high_s = B256::from(S_MAX + U256::from(1));
+        assert_eq!(recover_signer(HASH, R, high_s, 27, false), None);
+    }
+
+    #[test]
+    fn infinity_is_an_address_only_with_the_bug() {
+        // R = G and z = s, so that the public key is s·G − z·G.
+        let g_x = b256!("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
+        let five = B256::with_last_byte(5);
+        assert_eq!(recover_signer(five, g_x, five, 27, true), Some(INFINITY_ADDRESS));
+        assert_eq!(recover_signer(five, g_x, five, 27, false), None);
+    }
+}

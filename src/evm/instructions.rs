@@ -1,0 +1,218 @@
+//! The instruction table: Berlin's, with the zkEVM's own opcodes (evm §5, §11.3).
+
+use revm::bytecode::opcode;
+use revm::context::{ContextTr, JournalTr};
+use revm::context_interface::host::LoadError;
+use revm::handler::instructions::EthInstructions;
+use revm::interpreter::instructions::host;
+use revm::interpreter::interpreter::EthInterpreter;
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag, StackTr};
+use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecResult, InstructionResult};
+use revm::primitives::hardfork::SpecId;
+use revm::primitives::{Address, KECCAK_EMPTY, U256};
+
+use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
+use super::fork::ForkRules;
+use super::touch::AccountLeaves;
+use crate::batch::keccak_slot;
+
+/// Instruction table over a database.
+pub type ZkInstructions<DB> = EthInstructions<EthInterpreter, ZkContext<DB>>;
+
+type Ctx<'a, DB> = InstructionContext<'a, ZkContext<DB>, EthInterpreter>;
+
+/// Static gas of SENDALL (evm §5).
+const SENDALL_GAS: u16 = 5000;
+/// Gas of a first access to an account (EIP-2929).
+const COLD_ACCOUNT_GAS: u64 = 2600;
+/// Gas of bringing an account into existence.
+const NEW_ACCOUNT_GAS: u64 = 25_000;
+/// Gas of a warm account access, the static part of the account opcodes.
+const WARM_ACCOUNT_GAS: u16 = 100;
+
+/// Builds the table of a fork.
+pub fn instruction_table<DB: StateDatabase>(rules: &ForkRules) -> ZkInstructions<DB> {
+    let mut table = ZkInstructions::new_mainnet_with_spec(SpecId::BERLIN);
+    table.insert_instruction(opcode::BALANCE, Instruction::new(balance::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::SELFBALANCE, Instruction::new(selfbalance::<DB>), 5);
+    table.insert_instruction(opcode::GASPRICE, Instruction::new(gasprice::<DB>), 2);
+    table.insert_instruction(opcode::EXTCODESIZE, Instruction::new(extcodesize::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::EXTCODEHASH, Instruction::new(extcodehash::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB>), 20);
+    table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB>), 0);
+    table.insert_instruction(opcode::SELFDESTRUCT, Instruction::new(sendall::<DB>), SENDALL_GAS);
+    if rules.push0 {
+        table.insert_instruction(opcode::PUSH0, Instruction::new(push0::<DB>), 2);
+    } else {
+        table.insert_instruction(opcode::PUSH0, Instruction::new(undefined::<DB>), 0);
+    }
+    if rules.initcode_visible_as_calldata {
+        table.insert_instruction(opcode::CALLDATASIZE, Instruction::new(calldatasize_of_initcode::<DB>), 2);
+    }
+    table
+}
+
+/// Builds the table for runtime code whose last byte is a PUSH without immediate: reaching it never ends (evm Q7).
+pub fn endless_push_table<DB: StateDatabase>(mut table: ZkInstructions<DB>) -> ZkInstructions<DB> {
+    macro_rules! guard {
+        ($($n:literal)*) => { $(table.insert_instruction(opcode::PUSH1 + $n - 1, Instruction::new(guarded_push::<$n, DB>), 3);)* };
+    }
+    guard!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
+    table
+}
+
+fn guarded_push<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    // The program counter already stands behind the opcode.
+    if context.interpreter.bytecode.pc() >= context.interpreter.bytecode.bytecode_len() {
+        context.host.chain.never_ends = true;
+        return Err(InstructionResult::OutOfGas);
+    }
+    revm::interpreter::instructions::stack::push::<N, _, _>(context)
+}
+
+fn undefined<DB: StateDatabase>(_context: Ctx<'_, DB>) -> InstructionExecResult {
+    Err(InstructionResult::OpcodeNotFound)
+}
+
+fn push0<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    push(context, U256::ZERO)
+}
+
+fn push<DB: StateDatabase>(context: Ctx<'_, DB>, value: U256) -> InstructionExecResult {
+    if context.interpreter.stack.push(value) { Ok(()) } else { Err(InstructionResult::StackOverflow) }
+}
+
+fn gasprice<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    context.host.chain.used_gasprice = true;
+    let price = context.host.chain.gas_price;
+    push(context, price)
+}
+
+fn balance<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    context.host.chain.used_balance = true;
+    if let Some(address) = peek_address(&context, 0) {
+        context.host.chain.touched.account(address, AccountLeaves::BALANCE);
+    }
+    host::balance(context)
+}
+
+fn selfbalance<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let address = context.interpreter.input.target_address();
+    context.host.chain.touched.account(address, AccountLeaves::BALANCE);
+    host::selfbalance(context)
+}
+
+fn peek_address<DB: StateDatabase>(context: &Ctx<'_, DB>, depth: usize) -> Option<Address> {
+    let stack = context.interpreter.stack.data();
+    let word = stack.len().checked_sub(1 + depth).and_then(|at| stack.get(at))?;
+    Some(Address::from_word((*word).into()))
+}
+
+/// Pops an address and makes it warm, charging for a cold access. Returns it with its code hash.
+fn load_popped_account<DB: StateDatabase>(
+    context: &mut Ctx<'_, DB>,
+    leaves: AccountLeaves,
+) -> Result<(Address, revm::primitives::B256, Option<usize>), InstructionResult> {
+    let Some(word) = context.interpreter.stack.pop().ok() else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    let address = Address::from_word(word.into());
+    context.host.chain.touched.account(address, leaves);
+    let cold_gas = COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS);
+    let skip_cold = context.interpreter.gas.remaining() < cold_gas;
+    let account = context.host.load_account_info_skip_cold_load(address, false, skip_cold)?;
+    let code_hash = account.code_hash;
+    let loaded_length = account.code.as_ref().map(|code| code.len());
+    if account.is_cold && !context.interpreter.gas.record_regular_cost(cold_gas) {
+        return Err(LoadError::ColdLoadSkipped.into());
+    }
+    Ok((address, code_hash, loaded_length))
+}
+
+/// The code length leaf; needs no program (evm §5).
+fn extcodesize<DB: StateDatabase>(mut context: Ctx<'_, DB>) -> InstructionExecResult {
+    let (address, code_hash, loaded_length) = load_popped_account(&mut context, AccountLeaves::CODE_LENGTH)?;
+    let length = match loaded_length {
+        _ if code_hash == KECCAK_EMPTY => 0,
+        Some(length) => length as u64,
+        None => match context.host.journal_mut().db_mut().code_length(address) {
+            Ok(length) => length,
+            Err(error) => {
+                *context.host.error() = Err(error.into());
+                return Err(InstructionResult::FatalExternalError);
+            }
+        },
+    };
+    push(context, U256::from(length))
+}
+
+/// The code hash leaf as it is: Poseidon for contracts, 0 for everything without code (evm Q11).
+fn extcodehash<DB: StateDatabase>(mut context: Ctx<'_, DB>) -> InstructionExecResult {
+    let (_, code_hash, _) = load_popped_account(&mut context, AccountLeaves::CODE_HASH)?;
+    let value = if code_hash == KECCAK_EMPTY { U256::ZERO } else { code_hash.into() };
+    push(context, value)
+}
+
+/// Reads the system contract's mapping of state roots: any number, no window, no warming (evm §5).
+fn blockhash<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let Ok(number) = context.interpreter.stack.pop() else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    let slot = keccak_slot(number, 1);
+    context.host.chain.touched.slot(SYSTEM_ADDRESS, slot);
+    let journal = &mut context.host.journaled_state;
+    // Code can live at the system address and change the slot within this transaction.
+    let cached = journal.inner.state.get(&SYSTEM_ADDRESS).and_then(|account| account.storage.get(&slot));
+    let value = match cached {
+        Some(slot) => slot.present_value,
+        None => match journal.database.storage(SYSTEM_ADDRESS, slot) {
+            Ok(value) => value,
+            Err(error) => {
+                *context.host.error() = Err(error.into());
+                return Err(InstructionResult::FatalExternalError);
+            }
+        },
+    };
+    push(context, value)
+}
+
+/// SELFDESTRUCT as the zkEVM has it: sends the balance, destroys nothing (evm §5, Q12).
+fn sendall<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let Ok(word) = context.interpreter.stack.pop() else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    let receiver = Address::from_word(word.into());
+    if context.interpreter.runtime_flag.is_static() {
+        return Err(InstructionResult::StateChangeDuringStaticCall);
+    }
+    let own = context.interpreter.input.target_address();
+    let touched = &mut context.host.chain.touched;
+    touched.account(own, AccountLeaves::BALANCE);
+    let Some(balance) = context.host.balance(own) else {
+        return Err(InstructionResult::FatalExternalError);
+    };
+    // Nothing moves: the receiver is neither charged for nor warmed.
+    if balance.data.is_zero() || receiver == own {
+        return Err(InstructionResult::Stop);
+    }
+    context.host.chain.touched.account(receiver, AccountLeaves::BALANCE);
+    let gas = &mut context.interpreter.gas;
+    let skip_cold = gas.remaining() < COLD_ACCOUNT_GAS;
+    let account = context.host.load_account_info_skip_cold_load(receiver, false, skip_cold)?;
+    let (is_empty, is_cold) = (account.is_empty(), account.is_cold);
+    let cost = u64::from(is_empty) * NEW_ACCOUNT_GAS + u64::from(is_cold) * COLD_ACCOUNT_GAS;
+    if !gas.record_regular_cost(cost) {
+        return Err(InstructionResult::OutOfGas);
+    }
+    // Both accounts are loaded and the balance is there: the transfer can't fail.
+    let _ = context.host.journal_mut().transfer_loaded(own, receiver, balance.data);
+    Err(InstructionResult::Stop)
+}
+
+/// In fork 4 the input of a create frame is its init code, but its size reads as 0 (evm Q2).
+fn calldatasize_of_initcode<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    if context.interpreter.input.bytecode_address().is_none() {
+        return push(context, U256::ZERO);
+    }
+    revm::interpreter::instructions::system::calldatasize(context)
+}

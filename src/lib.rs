@@ -11,6 +11,8 @@ pub mod evm;
 pub mod grpc;
 pub mod http;
 pub mod processor;
+pub mod sample;
 pub mod server;
 pub mod store;
 pub mod tree;
+pub mod vectors;

@@ -2,8 +2,13 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod conformance;
+pub mod demo;
 pub mod logging;
+pub mod process;
+pub mod request;
 pub mod serve;
+pub mod table;
 
 /// Executes Polygon zkEVM L2 batches natively.
 #[derive(Debug, Parser)]
@@ -20,12 +25,21 @@ pub struct Cli {
 enum Command {
     /// Serves the executor protocol over gRPC (the default).
     Serve(serve::ServeArgs),
+    /// Executes executor-input files and prints what came out.
+    Process(process::ProcessArgs),
+    /// Replays public vectors or recorded answers and says what differs.
+    Conformance(conformance::ConformanceArgs),
+    /// Starts a server, sends it generated batches from many clients, and prints the statistics.
+    Demo(demo::DemoArgs),
 }
 
 /// Runs what the command line asks for; the error goes to the user as is.
 pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
         Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Process(args)) => process::run(&args),
+        Some(Command::Conformance(args)) => conformance::run(&args),
+        Some(Command::Demo(args)) => demo::run(&args),
         None => serve::run(cli.serve),
     }
 }

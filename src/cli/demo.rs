@@ -1,0 +1,197 @@
+//! `demo`: a server in this process, many clients with chains of signed batches, and the statistics afterwards.
+
+mod client;
+mod ghz;
+mod report;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::config::ConfigBuilder;
+use crate::evm::fork::ForkId;
+use crate::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
+use crate::grpc::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
+use crate::sample::genesis::GenesisState;
+use crate::sample::{Kind, Workload};
+use crate::server::{RunningServer, Server};
+
+type DemoError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Errors that are printed; the rest is counted.
+const ERRORS_KEPT: usize = 5;
+const HISTORY_WINDOWS: u32 = 360;
+const POLL: Duration = Duration::from_millis(200);
+
+/// Arguments of `demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoArgs {
+    /// How long batches are sent, in seconds.
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// Clients, each with a connection and a chain of batches of its own.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub clients: u64,
+    /// Transactions per batch.
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=700))]
+    pub batch_txs: u64,
+    /// Fork id of the batches.
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    pub fork: u64,
+    /// Executor threads of the server; default one per core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub executors: Option<u16>,
+    /// Write request files for the load generator ghz to this folder instead of running.
+    #[arg(long, value_name = "DIR")]
+    pub export_ghz: Option<PathBuf>,
+}
+
+/// What all clients add to and the progress line reads.
+#[derive(Debug, Default)]
+struct Progress {
+    batches: AtomicU64,
+    txs: AtomicU64,
+    gas: AtomicU64,
+    errors: AtomicU64,
+    stop: AtomicBool,
+    first_errors: Mutex<Vec<String>>,
+}
+
+impl Progress {
+    fn count_error(&self, error: String) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+        let mut kept = self.first_errors.lock();
+        if kept.len() < ERRORS_KEPT {
+            kept.push(error);
+        }
+    }
+
+    fn load(&self) -> [u64; 4] {
+        [&self.batches, &self.txs, &self.gas, &self.errors].map(|number| number.load(Ordering::Relaxed))
+    }
+}
+
+/// Runs the demo; fails if any batch was not answered as it should be.
+pub fn run(args: &DemoArgs) -> Result<(), Box<dyn std::error::Error>> {
+    match try_run(args) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("some batches were not answered as they should be".into()),
+        Err(error) => Err(error),
+    }
+}
+
+fn try_run(args: &DemoArgs) -> Result<bool, DemoError> {
+    let fork_id = ForkId::new(args.fork).ok_or_else(|| format!("fork {} is not supported", args.fork))?;
+    let workload = Arc::new(Workload::new(fork_id, args.clients)?);
+    let genesis = workload.genesis().build()?;
+    if let Some(folder) = &args.export_ghz {
+        ghz::export(folder, &workload, &genesis)?;
+        return Ok(true);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve_and_send(args, workload, genesis))
+}
+
+async fn serve_and_send(args: &DemoArgs, workload: Arc<Workload>, genesis: GenesisState) -> Result<bool, DemoError> {
+    let server = start_server(args).await?;
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc_addr()))?;
+    println!("server     gRPC {}, HTTP http://{}/stats", server.grpc_addr(), server.http_addr());
+    println!(
+        "genesis    {} accounts, {} nodes, state root {}",
+        workload.genesis().accounts.len(),
+        genesis.nodes.len(),
+        genesis.root.to_b256()
+    );
+    println!(
+        "clients    {}, half of them with plain transfers, half with token transfers, {} per batch, fork id {}",
+        args.clients, args.batch_txs, args.fork
+    );
+    client::send_genesis(endpoint.connect().await?, &workload, &genesis).await?;
+
+    let progress = Arc::new(Progress::default());
+    let clients = start_clients(args, &endpoint, &workload, &genesis, &progress).await?;
+    let start = Instant::now();
+    show_progress(Duration::from_secs(args.seconds), &progress).await;
+    progress.stop.store(true, Ordering::Relaxed);
+    clients.join_all().await;
+    let elapsed = start.elapsed();
+
+    let stats = closed_windows(endpoint.connect().await?).await?;
+    report::print(&stats, &progress, elapsed);
+    server.shutdown().await;
+    Ok(progress.errors.load(Ordering::Relaxed) == 0)
+}
+
+async fn start_server(args: &DemoArgs) -> Result<RunningServer, DemoError> {
+    let mut config = ConfigBuilder::new()?.build()?;
+    config.grpc = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    if let Some(executors) = args.executors {
+        config.executors = executors.into();
+    }
+    // Every client has one batch under way, so none is ever refused.
+    config.queue_capacity = config.queue_capacity.max(usize::try_from(args.clients)?);
+    Ok(Server::new(config).start().await?)
+}
+
+async fn start_clients(
+    args: &DemoArgs,
+    endpoint: &Endpoint,
+    workload: &Arc<Workload>,
+    genesis: &GenesisState,
+    progress: &Arc<Progress>,
+) -> Result<JoinSet<()>, DemoError> {
+    let mut clients = JoinSet::new();
+    for number in 0..args.clients {
+        let kind = if number % 2 == 0 { Kind::Transfers } else { Kind::TokenTransfers };
+        let chain = workload.chain(number, genesis.root.to_b256());
+        let channel = endpoint.connect().await?;
+        let batch_txs = usize::try_from(args.batch_txs)?;
+        clients.spawn(client::send_chain(channel, chain, kind, batch_txs, Arc::clone(progress)));
+    }
+    Ok(clients)
+}
+
+/// Prints a line per second until the time is over.
+async fn show_progress(length: Duration, progress: &Progress) {
+    let start = Instant::now();
+    let mut before = [0; 4];
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    while start.elapsed() < length {
+        ticks.tick().await;
+        let now = progress.load();
+        let [batches, txs, gas, errors] = now;
+        println!(
+            "{:>4} s     {batches} batches, {txs} txs, {:.1} Mgas, errors {errors}   now {} batches/s, {} txs/s",
+            start.elapsed().as_secs(),
+            gas as f64 / 1e6,
+            batches - before[0],
+            txs - before[1],
+        );
+        before = now;
+    }
+}
+
+/// Waits until the open window has closed and returns the statistics with every closed one.
+async fn closed_windows(channel: Channel) -> Result<GetStatsResponse, DemoError> {
+    let mut client = StatsServiceClient::new(channel);
+    let request = GetStatsRequest { history_windows: HISTORY_WINDOWS };
+    let first = client.get_stats(request).await?.into_inner();
+    let closed = first.history.last().map_or(0, |window| window.sequence);
+    let window = first.now.as_ref().map_or(10.0, |now| now.window_seconds);
+    println!("           waiting for the open window to close");
+    let give_up = Instant::now() + Duration::try_from_secs_f64(window + 2.0)?;
+    loop {
+        let stats = client.get_stats(request).await?.into_inner();
+        if stats.history.last().is_some_and(|window| window.sequence > closed) || Instant::now() > give_up {
+            return Ok(stats);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

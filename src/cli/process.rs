@@ -1,0 +1,157 @@
+//! `process FILE…`: executes executor-input files and prints what came out.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::processor::output::{BatchRoots, TxOutput};
+use crate::processor::{self, BatchOutput, RomError};
+use crate::vectors::{Vector, VectorError};
+
+/// Arguments of `process`.
+#[derive(Debug, clap::Args)]
+pub struct ProcessArgs {
+    /// executor-input JSON files, each executed by itself.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print one JSON object per file instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why `process` fails.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
+    /// Somebody stopped the batch.
+    #[error(transparent)]
+    Interrupted(#[from] processor::Interrupted),
+    /// Files that could not be read, and batches that were aborted.
+    #[error("{0} of the files have no result")]
+    NoResult(usize),
+}
+
+/// Executes the files in order. Fails if a file cannot be read or a batch is aborted, after all files.
+pub fn run(args: &ProcessArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let mut failed = 0;
+    for file in &args.files {
+        match execute(file) {
+            Ok(report) => {
+                failed += usize::from(report.output.roots.is_none());
+                if args.json { println!("{}", report.to_json()) } else { report.print() }
+            }
+            Err(error) => {
+                failed += 1;
+                eprintln!("{}: {error}", file.display());
+            }
+        }
+    }
+    if failed > 0 { Err(ProcessError::NoResult(failed).into()) } else { Ok(()) }
+}
+
+struct Report<'a> {
+    file: &'a Path,
+    vector: Vector,
+    output: BatchOutput,
+    elapsed: Duration,
+}
+
+fn execute(file: &Path) -> Result<Report<'_>, ProcessError> {
+    let vector = Vector::read(file)?;
+    let start = Instant::now();
+    let output = vector.execute()?;
+    Ok(Report { file, elapsed: start.elapsed(), vector, output })
+}
+
+impl Report<'_> {
+    fn transactions(&self) -> impl Iterator<Item = (Option<u64>, &TxOutput)> {
+        let in_blocks = self.output.blocks.iter();
+        let v2 = in_blocks.flat_map(|block| block.transactions.iter().map(move |tx| (Some(block.block_number), tx)));
+        self.output.transactions.iter().map(|tx| (None, tx)).chain(v2)
+    }
+
+    fn matches_file(&self) -> bool {
+        self.output.roots.is_some_and(|roots| {
+            let expected = self.vector.expected;
+            roots
+                == BatchRoots {
+                    new_state_root: expected.new_state_root,
+                    new_acc_input_hash: expected.new_acc_input_hash,
+                    new_local_exit_root: expected.new_local_exit_root,
+                }
+        })
+    }
+
+    fn print(&self) {
+        let Self { output, vector, elapsed, .. } = self;
+        println!("{}", self.file.display());
+        println!("  fork id                {}", vector.input.fork_id);
+        println!("  error                  {}", output.error.name());
+        if output.error_rom != RomError::NoError {
+            println!("  batch error            {}", output.error_rom.name());
+        }
+        if !output.error_log.is_empty() {
+            println!("  error log              {}", output.error_log);
+        }
+        println!("  old state root         {}", vector.input.old_state_root);
+        if let Some(roots) = output.roots {
+            println!("  new state root         {}", roots.new_state_root);
+            println!("  new acc input hash     {}", roots.new_acc_input_hash);
+            println!("  new local exit root    {}", roots.new_local_exit_root);
+            println!("  as the file expects    {}", if self.matches_file() { "yes" } else { "no" });
+        }
+        println!("  gas used               {}", output.gas_used);
+        println!("  transactions           {}", self.transactions().count());
+        for (block, tx) in self.transactions() {
+            let block = block.map(|number| format!("block {number} ")).unwrap_or_default();
+            println!("    {block}{} gas {:>9} {} root {}", tx.tx_hash, tx.gas_used, tx.error.name(), tx.state_root);
+        }
+        println!("  time                   {}", in_ms(*elapsed));
+        for (name, time) in self.phases() {
+            println!("    {name:<20} {}", in_ms(time));
+        }
+    }
+
+    fn phases(&self) -> [(&'static str, Duration); 4] {
+        let phases = self.output.phases;
+        [("decode", phases.decode), ("recover", phases.recover), ("evm", phases.evm), ("tree", phases.tree)]
+    }
+
+    fn to_json(&self) -> Value {
+        let Self { output, vector, .. } = self;
+        let hash = |pick: fn(&BatchRoots) -> revm::primitives::B256| output.roots.as_ref().map(pick);
+        json!({
+            "file": self.file,
+            "forkID": vector.input.fork_id.get(),
+            "error": output.error.name(),
+            "errorRom": output.error_rom.name(),
+            "errorLog": output.error_log,
+            "invalidBatch": output.invalid_batch,
+            "oldStateRoot": vector.input.old_state_root.to_string(),
+            "newStateRoot": hash(|roots| roots.new_state_root).map(|hash| hash.to_string()),
+            "newAccInputHash": hash(|roots| roots.new_acc_input_hash).map(|hash| hash.to_string()),
+            "newLocalExitRoot": hash(|roots| roots.new_local_exit_root).map(|hash| hash.to_string()),
+            "matchesFile": self.matches_file(),
+            "gasUsed": output.gas_used,
+            "transactions": self.transactions().map(|(block, tx)| json!({
+                "block": block,
+                "txHash": tx.tx_hash.to_string(),
+                "gasUsed": tx.gas_used,
+                "error": tx.error.name(),
+                "status": tx.status,
+                "logs": tx.logs.len(),
+                "stateRoot": tx.state_root.to_string(),
+            })).collect::<Vec<_>>(),
+            "timeMs": self.elapsed.as_secs_f64() * 1e3,
+            "phasesMs": self.phases().map(|(name, time)| (name.to_owned(), json!(time.as_secs_f64() * 1e3)))
+                .into_iter().collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
+fn in_ms(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}

@@ -6,15 +6,13 @@ use revm::context_interface::context::ContextError;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::context_interface::{FrameStack, JournalTr, LocalContextTr};
 use revm::handler::evm::{ContextDbError, FrameInitResult};
-use revm::handler::{
-    CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult,
-};
+use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
 use revm::interpreter::interpreter_types::ReturnData;
 use revm::interpreter::{
-    CallInput, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl,
-    InstructionResult, InterpreterAction, InterpreterResult, SharedMemory,
+    CallInput, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult, InterpreterAction,
+    InterpreterResult, SharedMemory,
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, Log, TxKind, U256};
@@ -238,8 +236,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let code = ExtBytecode::new(permissive(inputs.init_code()));
         let gas_limit = inputs.gas_limit();
         let is_first = self.inner.frame_stack.index().is_none();
-        let mut slot =
-            if is_first { self.inner.frame_stack.start_init() } else { self.inner.frame_stack.get_next() };
+        let mut slot = if is_first { self.inner.frame_stack.start_init() } else { self.inner.frame_stack.get_next() };
         slot.get(EthFrame::invalid).clear(
             FrameData::Create(CreateFrame { created_address }),
             FrameInput::Create(inputs),
@@ -255,9 +252,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         );
         let token = slot.consume();
         // SAFETY: the token comes from this stack's `start_init` or `get_next` just above, and the frame is initialised.
-        unsafe {
-            if is_first { self.inner.frame_stack.end_init(token) } else { self.inner.frame_stack.push(token) }
-        }
+        unsafe { if is_first { self.inner.frame_stack.end_init(token) } else { self.inner.frame_stack.push(token) } }
         Ok(None)
     }
 
@@ -331,18 +326,17 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         let frame = self.inner.frame_stack.get();
         let is_create = matches!(frame.data, FrameData::Create(_));
         let table = match &self.endless_push {
-            Some(guarded) if !is_create && ends_in_bare_push(frame.interpreter.bytecode.original_byte_slice()) => guarded,
+            Some(guarded) if !is_create && ends_in_bare_push(frame.interpreter.bytecode.original_byte_slice()) => {
+                guarded
+            }
             _ => &self.inner.instruction,
         };
-        let action =
-            frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx);
+        let action = frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx);
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
         }
         match action {
-            InterpreterAction::Return(result) if is_create => {
-                Ok(ItemOrResult::Result(self.end_create_frame(result)))
-            }
+            InterpreterAction::Return(result) if is_create => Ok(ItemOrResult::Result(self.end_create_frame(result))),
             action => frame.process_next_action(&mut self.inner.ctx, action).inspect(|next| {
                 if next.is_result() {
                     frame.set_finished(true);
@@ -365,7 +359,11 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 let kept = match parent {
                     Some(parent) if keeps_data => Some(parent.interpreter.return_data.buffer().clone()),
                     Some(parent) if effect == PrecompileEffect::CopyWholeOutput => {
-                        copy_beyond_output_area(&mut parent.interpreter.memory, &outcome.memory_offset, &outcome.result);
+                        copy_beyond_output_area(
+                            &mut parent.interpreter.memory,
+                            &outcome.memory_offset,
+                            &outcome.result,
+                        );
                         None
                     }
                     _ => None,

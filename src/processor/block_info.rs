@@ -85,8 +85,7 @@ impl BlockInfo {
     /// Returns the root of all leaves and their keys. A zero value leaves no leaf.
     pub fn finish(self) -> Result<(B256, Vec<Digest>), TreeError> {
         let keys = block_info_keys(&self.keys);
-        let mut entries: Vec<_> =
-            keys.iter().copied().zip(self.values).filter(|(_, value)| !value.is_zero()).collect();
+        let mut entries: Vec<_> = keys.iter().copied().zip(self.values).filter(|(_, value)| !value.is_zero()).collect();
         Ok((root_of_entries(&mut entries)?.to_b256(), keys))
     }
 

@@ -85,7 +85,7 @@ pub struct PreparedTx {
 /// How a transaction passed through the batch.
 pub enum TxEnd {
     /// It failed an intrinsic check and changed nothing.
-    Skipped(RomError),
+    Skipped,
     /// It ran and paid its fee.
     Included {
         /// Exact logs, for the block info tree.
@@ -177,8 +177,7 @@ impl<'a> BatchRun<'a> {
             BatchItem::Transaction(tx) => *tx,
         };
         let start = Instant::now();
-        let recovered =
-            recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, self.rules.ecrecover_infinity_bug);
+        let recovered = recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, self.rules.ecrecover_infinity_bug);
         let recovered_at = Instant::now();
         self.phases.recover += recovered_at - start;
         let signer = self.effective_signer(recovered);
@@ -222,7 +221,7 @@ impl<'a> BatchRun<'a> {
             Err(error) => {
                 output.error = error;
                 output.create_address = tx.to.is_none().then_some(Address::ZERO);
-                (TxEnd::Skipped(error), self.gas_register)
+                (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
                 let outcome = self.evm.transact(&call)?;
@@ -350,8 +349,7 @@ impl<'a> BatchRun<'a> {
     fn final_output(&mut self, new_acc_input_hash: B256) -> Result<BatchOutput, Abort> {
         let new_local_exit_root = self.system_slot(GER_MANAGER_ADDRESS, LOCAL_EXIT_ROOT_SLOT)?;
         let new_state_root = self.world().root();
-        let roots =
-            BatchRoots { new_state_root, new_acc_input_hash, new_local_exit_root: new_local_exit_root.into() };
+        let roots = BatchRoots { new_state_root, new_acc_input_hash, new_local_exit_root: new_local_exit_root.into() };
         let read_write_addresses = self.touched_accounts()?;
         let mut output = self.output(ExecutorError::NoError);
         output.roots = Some(roots);

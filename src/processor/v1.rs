@@ -87,11 +87,7 @@ fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> R
     Ok((tx_count, batch_root))
 }
 
-fn one_transaction(
-    run: &mut BatchRun<'_>,
-    prepared: &PreparedTx,
-    tx_count: &mut U256,
-) -> Result<TxOutput, Abort> {
+fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut U256) -> Result<TxOutput, Abort> {
     run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
     let (mut output, end) = run.transaction(prepared)?;
     if let TxEnd::Included { .. } = end {

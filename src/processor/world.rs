@@ -219,7 +219,8 @@ impl<'a> World<'a> {
         let mut writes = Vec::new();
         for (address, account) in state {
             let old = self.account(address)?;
-            let nonce = if nonce_overflow == Some(address) { U256::from(1) << 64 } else { U256::from(account.info.nonce) };
+            let nonce =
+                if nonce_overflow == Some(address) { U256::from(1) << 64 } else { U256::from(account.info.nonce) };
             let new = CachedAccount {
                 balance: account.info.balance,
                 // A nonce beyond 64 bits reads as the largest one and cannot change.
@@ -294,12 +295,15 @@ impl Database for World<'_> {
         if balance.is_zero() && nonce.is_zero() && code_hash.is_zero() {
             return Ok(None);
         }
-        Ok(Some(AccountInfo {
-            balance,
-            nonce: nonce.saturating_to(),
-            code_hash: if code_hash.is_zero() { KECCAK_EMPTY } else { code_hash.into() },
-            ..AccountInfo::default()
-        }.without_code()))
+        Ok(Some(
+            AccountInfo {
+                balance,
+                nonce: nonce.saturating_to(),
+                code_hash: if code_hash.is_zero() { KECCAK_EMPTY } else { code_hash.into() },
+                ..AccountInfo::default()
+            }
+            .without_code(),
+        ))
     }
 
     fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, WorldError> {

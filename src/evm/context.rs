@@ -8,6 +8,7 @@ use revm::primitives::{Address, U256, address};
 
 use super::fork::ForkRules;
 use super::touch::TouchLog;
+use crate::counters::Tally;
 
 /// The system contract, whose storage holds block numbers and state roots (evm §7.3).
 pub const SYSTEM_ADDRESS: Address = address!("000000000000000000000000000000005ca1ab1e");
@@ -40,6 +41,8 @@ pub struct TxScratch {
     pub never_ends: bool,
     /// Leaves the ROM would have read or written.
     pub touched: TouchLog,
+    /// zk counters of the batch.
+    pub counters: Tally,
 }
 
 /// How a precompile call departs from the ordinary return to its caller.
@@ -68,6 +71,7 @@ impl TxScratch {
             refund_counter: 0,
             never_ends: false,
             touched: TouchLog::default(),
+            counters: Tally::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod context;
 pub mod executor;
 pub mod fork;
 pub mod instructions;
+pub mod meter;
 pub mod modexp;
 pub mod precompiles;
 pub mod touch;

@@ -10,6 +10,7 @@ use revm::primitives::{Address, AddressSet, B256, Bytes};
 
 use super::context::{PrecompileEffect, StateDatabase, ZkContext};
 use super::fork::ForkRules;
+use super::meter;
 use super::modexp::{ModexpBuffer, ModexpOutcome};
 use crate::batch::{INFINITY_ADDRESS, recover_infinity};
 
@@ -83,6 +84,7 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
         }
         let input = inputs.input.as_bytes(&*context).to_vec();
         let is_top_level = context.journal().depth() == 1;
+        let input_bytes = input.len() as u64;
         let result = match number {
             1 => self.ecrecover(&input, gas_limit),
             2 => hash::sha256_run(&input, gas_limit),
@@ -92,6 +94,11 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
             7 => bn254::run_mul(&input, BN_MUL_GAS, gas_limit),
             _ => bn254::run_pair(&input, BN_PAIR_PER_POINT_GAS, BN_PAIR_BASE_GAS, gas_limit),
         };
+        if let Ok(output) = &result
+            && output.gas_used <= gas_limit
+        {
+            meter::precompile_ran(&mut context.chain.counters, number, input_bytes, !output.bytes.is_empty());
+        }
         Ok(Some(match result {
             Ok(output) => success(gas_limit, output.gas_used, output.bytes),
             Err(halt) if halt.is_oog() => failure(InstructionResult::PrecompileOOG, gas_limit),

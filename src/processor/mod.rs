@@ -12,6 +12,7 @@ pub mod input;
 pub mod output;
 
 mod block_info;
+mod counting;
 mod run;
 mod v1;
 mod v2;

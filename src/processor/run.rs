@@ -11,12 +11,14 @@ use super::input::BatchInput;
 use super::output::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
 use super::world::{World, WorldError};
 use crate::batch::{BatchItem, Transaction, recover_signer};
+use crate::counters::replay::Replay;
+use crate::counters::{Access, Counters, Tally};
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::AccountLeaves;
 use crate::store::StateReader;
-use crate::tree::{Digest, TreeRef};
+use crate::tree::{Digest, LeafKind, TreeRef};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
 pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
@@ -113,6 +115,8 @@ pub struct BatchRun<'a> {
     last_price: U256,
     /// Versions whose nodes must survive the batch.
     pub kept_versions: Vec<TreeRef>,
+    /// Shapes of the trees that the counters follow.
+    pub(super) replay: Replay,
 }
 
 impl<'a> BatchRun<'a> {
@@ -121,6 +125,9 @@ impl<'a> BatchRun<'a> {
         let rules = input.fork_id.rules();
         let world = World::new(state, input.old_state_root, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
+        if !input.no_counters {
+            evm.context().chain.counters = Tally::counting();
+        }
         evm.context().block.beneficiary = input.coinbase;
         Self {
             input,
@@ -131,6 +138,7 @@ impl<'a> BatchRun<'a> {
             gas_register: input.chain_id,
             last_price: U256::ZERO,
             kept_versions: Vec::new(),
+            replay: Replay::default(),
         }
     }
 
@@ -147,6 +155,7 @@ impl<'a> BatchRun<'a> {
     /// Reads a slot the ROM reads outside transactions.
     pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
         let value = self.world().slot(address, slot)?;
+        self.count_slot_read(address, slot);
         self.evm.context().chain.touched.slot(address, slot, value);
         Ok(value)
     }
@@ -154,6 +163,7 @@ impl<'a> BatchRun<'a> {
     /// Writes a slot the ROM writes outside transactions.
     pub fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
         self.evm.context().chain.touched.slot(address, slot, value);
+        self.count_slot_write(address, slot, value);
         Ok(self.world().set_slot(address, slot, value)?)
     }
 
@@ -165,9 +175,15 @@ impl<'a> BatchRun<'a> {
     /// Decodes the batch, hashes its transactions and recovers their senders.
     pub fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<Vec<PreparedItem>, RomError> {
         let start = Instant::now();
-        let items = crate::batch::decode(&self.input.batch_l2_data, self.rules, forced, implicit_block);
+        let mut items = Vec::new();
+        let data = &self.input.batch_l2_data;
+        let decoded = crate::batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
         self.phases.decode += start.elapsed();
-        Ok(items?.into_iter().map(|item| self.prepare_item(item)).collect())
+        if let Err(error) = decoded {
+            self.count_undecodable(items);
+            return Err(error);
+        }
+        Ok(items.into_iter().map(|item| self.prepare_item(item)).collect())
     }
 
     fn prepare_item(&mut self, item: BatchItem) -> PreparedItem {
@@ -182,6 +198,7 @@ impl<'a> BatchRun<'a> {
         let recovered_at = Instant::now();
         self.phases.recover += recovered_at - start;
         let signer = self.effective_signer(recovered);
+        self.count_decoded(&tx, recovered.is_some());
         let rlp = tx.rlp();
         let hash = keccak256(&rlp);
         let l2_hash = match self.rules.api {
@@ -216,6 +233,7 @@ impl<'a> BatchRun<'a> {
     fn run_transaction(&mut self, prepared: &PreparedTx) -> Result<(TxOutput, TxEnd), Abort> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
+        let start = self.world().version();
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
         let (end, register) = match checked {
@@ -230,6 +248,7 @@ impl<'a> BatchRun<'a> {
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }
         };
+        self.count_accesses(start);
         self.gas_register = register;
         output.gas_used = tx.gas_limit.checked_sub(register).unwrap_or(tx.gas_limit);
         output.gas_left = tx.gas_limit - output.gas_used;
@@ -277,6 +296,7 @@ impl<'a> BatchRun<'a> {
         };
         if self.input.from.is_none() {
             self.touch(caller, AccountLeaves::CODE_LENGTH);
+            self.count(Access::Read(caller, LeafKind::CodeLength));
             if !self.world().code_length_leaf(caller)?.is_zero() {
                 return Ok(Err(RomError::IntrinsicInvalidSenderCode));
             }
@@ -284,13 +304,16 @@ impl<'a> BatchRun<'a> {
         if tx.chain_id.is_some_and(|chain_id| chain_id != self.input.chain_id) {
             return Ok(Err(RomError::IntrinsicInvalidChainId));
         }
+        self.count_touch(caller);
         output.status = true;
         let gas_price = if self.rules.effective_percentage { tx.scaled_gas_price() } else { tx.gas_price };
         self.last_price = gas_price;
         self.touch(caller, AccountLeaves::NONCE);
+        self.count(Access::Read(caller, LeafKind::Nonce));
         if self.world().nonce(caller)? != U256::from(tx.nonce) {
             return Ok(Err(RomError::IntrinsicInvalidNonce));
         }
+        self.count(Access::Write(caller, LeafKind::Nonce, true));
         if tx.gas_limit > TX_GAS_LIMIT_MAX {
             return Ok(Err(RomError::IntrinsicInvalidBatchGasLimit));
         }
@@ -302,10 +325,12 @@ impl<'a> BatchRun<'a> {
             return Ok(Err(RomError::IntrinsicTxGasOverflow));
         };
         self.touch(caller, AccountLeaves::BALANCE);
+        self.count(Access::Read(caller, LeafKind::Balance));
         let balance = self.world().balance(caller)?;
         if fee.checked_add(tx.value).is_none_or(|cost| cost > balance) {
             return Ok(Err(RomError::IntrinsicInvalidBalance));
         }
+        self.count(Access::Write(caller, LeafKind::Balance, fee < balance));
         Ok(Ok(TxCall {
             caller,
             kind: tx.to.map_or(TxKind::Create, TxKind::Call),
@@ -377,6 +402,7 @@ impl<'a> BatchRun<'a> {
 
     fn output(&mut self, error: ExecutorError) -> BatchOutput {
         self.phases.tree = self.world().tree_time() + self.phases.info_tree;
+        let counters = if error == ExecutorError::NoError { self.counters() } else { Counters::default() };
         BatchOutput {
             error,
             roots: None,
@@ -392,6 +418,8 @@ impl<'a> BatchRun<'a> {
             new_nodes: Vec::new(),
             new_programs: Vec::new(),
             phases: self.phases,
+            counters,
+            reserved: counters,
         }
     }
 

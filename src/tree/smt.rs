@@ -7,6 +7,7 @@
 //! Every node has one place: the bits from the root to it. Nodes are loaded from the reader in place, on first visit.
 
 mod hashing;
+mod proof_hashes;
 mod update;
 
 #[cfg(test)]

@@ -1,0 +1,182 @@
+//! Counting outside the EVM: batch, blocks, decoding, intrinsic checks (exact-counters §2).
+//!
+//! Nothing here fails a batch: a store that cannot answer fails the execution itself at the same access.
+
+use revm::primitives::{Address, U256};
+
+use super::block_info::BlockHeader;
+use super::run::BatchRun;
+use crate::batch::{BatchItem, Transaction, recover_signer};
+use crate::counters::replay;
+use crate::counters::{Access, Counters};
+use crate::evm::fork::ApiVersion;
+use crate::evm::precompiles::ZkPrecompiles;
+use crate::tree::{TreeError, TreeRef};
+
+/// Bytes of the accumulated input hash's digest: three words, a timestamp, an address, a word.
+const ACC_INPUT_HASH_BYTES: u64 = 32 + 32 + 32 + 8 + 20 + 32;
+/// Bytes of the digest that names a slot of a mapping: key and slot.
+const MAPPING_KEY_BYTES: u64 = 64;
+/// Bytes of the digest of an L1 info leaf.
+const L1_INFO_LEAF_BYTES: u64 = 72;
+/// Digests of 64 bytes from an L1 info leaf to the root.
+const L1_INFO_LEVELS: u64 = 32;
+/// Bytes of a public key, digested to an address.
+const PUBLIC_KEY_BYTES: u64 = 64;
+
+impl BatchRun<'_> {
+    fn counts(&mut self) -> bool {
+        self.evm.context().chain.counters.is_on()
+    }
+
+    /// Notes a tree access of the running transaction.
+    pub(super) fn count(&mut self, access: Access) {
+        let tally = &mut self.evm.context().chain.counters;
+        if tally.is_on() {
+            tally.accesses.push(access);
+        }
+    }
+
+    /// Notes the first touch of a transaction's sender.
+    pub(super) fn count_touch(&mut self, address: Address) {
+        if ZkPrecompiles::number(&address).is_none() {
+            self.count(Access::TouchAccount(address));
+        }
+    }
+
+    /// Counts the digests every batch ends with: its data and the accumulated input hash.
+    pub(super) fn count_batch(&mut self) {
+        if self.counts() {
+            let bytes = self.input.batch_l2_data.len() as u64;
+            let tally = &mut self.evm.context().chain.counters;
+            tally.keccak(bytes);
+            tally.keccak(ACC_INPUT_HASH_BYTES);
+        }
+    }
+
+    /// Counts what decoding a transaction digests: the signed list, the public key, the L2 hash.
+    pub(super) fn count_decoded(&mut self, tx: &Transaction, recovered: bool) {
+        if !self.counts() {
+            return;
+        }
+        let has_l2_hash = self.rules.api == ApiVersion::V2;
+        let tally = &mut self.evm.context().chain.counters;
+        tally.keccak(tx.signed_rlp.len() as u64);
+        if recovered {
+            tally.keccak(PUBLIC_KEY_BYTES);
+        }
+        if has_l2_hash {
+            tally.linear_poseidon(tx.l2_hash_bytes());
+        }
+    }
+
+    /// Counts the transactions before the bad item of a batch that does not decode.
+    pub(super) fn count_undecodable(&mut self, items: Vec<BatchItem>) {
+        if !self.counts() {
+            return;
+        }
+        for item in items {
+            if let BatchItem::Transaction(tx) = item {
+                let signer = recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, self.rules.ecrecover_infinity_bug);
+                self.count_decoded(&tx, signer.is_some());
+            }
+        }
+    }
+
+    /// Counts the slot of the system contract's mapping that a new block writes.
+    pub(super) fn count_block_opened(&mut self) {
+        self.count_mapping_key();
+    }
+
+    /// Counts the name of a mapping's slot.
+    pub(super) fn count_mapping_key(&mut self) {
+        if self.counts() {
+            self.evm.context().chain.counters.keccak(MAPPING_KEY_BYTES);
+        }
+    }
+
+    /// Counts the digests of an L1 info proof; the ROM makes them whether or not somebody looks at the root.
+    pub(super) fn count_l1_info_proof(&mut self) {
+        if self.counts() {
+            let tally = &mut self.evm.context().chain.counters;
+            tally.keccak(L1_INFO_LEAF_BYTES);
+            (0..L1_INFO_LEVELS).for_each(|_| tally.keccak(MAPPING_KEY_BYTES));
+        }
+    }
+
+    /// Counts the header leaves of a block.
+    pub(super) fn count_header(&mut self, block: &BlockHeader) {
+        if self.counts() {
+            let present = [
+                !block.parent_hash.is_zero(),
+                !block.coinbase.is_zero(),
+                block.number != 0,
+                block.gas_limit != 0,
+                !block.timestamp.is_zero(),
+                !block.ger.is_zero(),
+                !block.block_hash_l1.is_zero(),
+            ];
+            let hashes = self.replay.open_block(Some(present));
+            self.add_poseidons(hashes);
+        }
+    }
+
+    /// Counts the receipt of an included transaction.
+    pub(super) fn count_receipt(&mut self, status: bool, cumulative_gas_used: u64, percentage: u8) {
+        if self.counts() {
+            let hashes = self.replay.receipt(status, cumulative_gas_used != 0, percentage != 0);
+            self.add_poseidons(hashes);
+        }
+    }
+
+    /// Counts the block info leaf that closes a block.
+    pub(super) fn count_block_closed(&mut self, gas_used: u64) {
+        if self.counts() {
+            let hashes = self.replay.close_block(gas_used != 0);
+            self.add_poseidons(hashes);
+        }
+    }
+
+    /// Counts a slot read outside transactions, before anything changes.
+    pub(super) fn count_slot_read(&mut self, address: Address, slot: U256) {
+        if self.counts() {
+            let version = self.world().version();
+            let state = self.world().state_access();
+            let key = state.keys.storage_key(address, slot);
+            let hashes = replay::read(state.tree, version, &key);
+            self.add_poseidons(hashes);
+        }
+    }
+
+    /// Counts a slot write outside transactions, before it happens.
+    pub(super) fn count_slot_write(&mut self, address: Address, slot: U256, value: U256) {
+        if self.counts() {
+            let mut version = self.world().version();
+            let state = self.world().state_access();
+            let key = state.keys.storage_key(address, slot);
+            let hashes = replay::write(state.tree, &mut version, &key, !value.is_zero());
+            self.add_poseidons(hashes);
+        }
+    }
+
+    /// Prices the accesses of a transaction that started at `start`.
+    pub(super) fn count_accesses(&mut self, start: TreeRef) {
+        if !self.counts() {
+            return;
+        }
+        let accesses = self.evm.context().chain.counters.accesses.take();
+        let mut state = self.evm.db().state_access();
+        let hashes = self.replay.transaction(&accesses, start, &mut state);
+        self.evm.context().chain.counters.accesses.reuse(accesses);
+        self.add_poseidons(hashes);
+    }
+
+    fn add_poseidons(&mut self, hashes: Result<u64, TreeError>) {
+        self.evm.context().chain.counters.real.poseidons += hashes.unwrap_or(0);
+    }
+
+    /// Returns the counters as reported.
+    pub(super) fn counters(&mut self) -> Counters {
+        self.evm.context().chain.counters.real
+    }
+}

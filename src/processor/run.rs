@@ -154,8 +154,13 @@ impl<'a> BatchRun<'a> {
 
     /// Reads a slot the ROM reads outside transactions.
     pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
-        let value = self.world().slot(address, slot)?;
         self.count_slot_read(address, slot);
+        self.uncounted_system_slot(address, slot)
+    }
+
+    /// Reads a slot that the executor itself reads, outside the ROM.
+    pub fn uncounted_system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
+        let value = self.world().slot(address, slot)?;
         self.evm.context().chain.touched.slot(address, slot, value);
         Ok(value)
     }
@@ -294,9 +299,10 @@ impl<'a> BatchRun<'a> {
         let Some(caller) = prepared.signer else {
             return Ok(Err(RomError::IntrinsicInvalidSignature));
         };
+        // Unsigned mode reads the length too; it ignores the answer.
+        self.count(Access::Read(caller, LeafKind::CodeLength));
         if self.input.from.is_none() {
             self.touch(caller, AccountLeaves::CODE_LENGTH);
-            self.count(Access::Read(caller, LeafKind::CodeLength));
             if !self.world().code_length_leaf(caller)?.is_zero() {
                 return Ok(Err(RomError::IntrinsicInvalidSenderCode));
             }

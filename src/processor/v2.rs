@@ -135,7 +135,7 @@ impl V2Batch<'_> {
         let items = self.run.prepare(forced, implicit_block).map_err(Stop::Invalid)?;
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;
         if self.context.skip_first_change_l2_block {
-            self.timestamp = self.run.system_slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
+            self.timestamp = self.run.uncounted_system_slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
         }
         if forced {
             self.open_block(None)?;

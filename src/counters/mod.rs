@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod lengths;
+pub mod model;
 pub mod replay;
 pub mod tally;
 

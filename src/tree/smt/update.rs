@@ -136,7 +136,7 @@ impl StateTree<'_> {
 }
 
 /// Returns the key with the bit of one level set to `side`.
-fn with_bit(key: &Digest, level: usize, side: usize) -> Digest {
+pub(super) fn with_bit(key: &Digest, level: usize, side: usize) -> Digest {
     let mut changed = *key;
     let mask = 1 << (level / 4);
     match side {

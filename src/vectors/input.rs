@@ -141,8 +141,7 @@ impl Vector {
     /// Executes the batch over the state the file brings.
     pub fn execute(&self) -> Result<BatchOutput, Interrupted> {
         let nothing = MemoryStore::new(0);
-        let state =
-            RequestOverlay { base: &nothing, nodes: &self.input.db, programs: &self.input.contracts_bytecode };
+        let state = RequestOverlay { base: &nothing, nodes: &self.input.db, programs: &self.input.contracts_bytecode };
         processor::process(&self.input, &state, &Interrupt::default())
     }
 

@@ -65,7 +65,7 @@ fn measure(name: String, fork: u64, kind: Kind, count: usize) -> Vec<String> {
     runs.sort_by_key(|run| run.total);
     let fastest = runs[0].total;
     let median = &runs[runs.len() / 2];
-    let PhaseTimes { decode, recover, evm, tree } = median.phases;
+    let PhaseTimes { decode, recover, evm, tree, info_tree: _ } = median.phases;
     let rest = median.total.saturating_sub(decode + recover + evm + tree);
     let mut row = vec![name, input.batch_l2_data.len().to_string(), format!("{:.2}", output.gas_used as f64 / 1e6)];
     row.extend([median.total, fastest, decode, recover, evm, tree, rest].map(in_ms));

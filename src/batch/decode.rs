@@ -35,12 +35,7 @@ pub enum BatchItem {
 ///
 /// `implicit_block` says that transactions may come without a ChangeL2Block before them: the batch is forced, or the first
 /// ChangeL2Block is skipped on request. `forced` batches may hold no ChangeL2Block at all.
-pub fn decode(
-    data: &Bytes,
-    rules: &ForkRules,
-    forced: bool,
-    implicit_block: bool,
-) -> Result<Vec<BatchItem>, RomError> {
+pub fn decode(data: &Bytes, rules: &ForkRules, forced: bool, implicit_block: bool) -> Result<Vec<BatchItem>, RomError> {
     let has_blocks = rules.api == ApiVersion::V2;
     let mut items = Vec::new();
     let mut cursor = Cursor { data, position: 0, keccaks_used: 0 };

@@ -46,9 +46,6 @@ mod tests {
             min_timestamp: 42,
             smt_proof: Vec::new(),
         };
-        assert_eq!(
-            l1_info_leaf_hash(&leaf),
-            b256!("0312659ccc1839f6cdc8db9cbaefabc1ee9a9c1f71b3a20ceb906d80575c5736")
-        );
+        assert_eq!(l1_info_leaf_hash(&leaf), b256!("0312659ccc1839f6cdc8db9cbaefabc1ee9a9c1f71b3a20ceb906d80575c5736"));
     }
 }

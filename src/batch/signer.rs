@@ -41,11 +41,9 @@ pub fn recover_infinity(hash: B256, r: B256, s: B256, parity: u8) -> bool {
     let mut compressed = [0u8; 33];
     compressed[0] = 2 + parity;
     compressed[1..].copy_from_slice(r.as_slice());
-    let (Ok(point), Ok(s), Ok(z)) = (
-        PublicKey::from_slice(&compressed),
-        Scalar::from_be_bytes(s.0),
-        SecretKey::from_byte_array(hash.0),
-    ) else {
+    let (Ok(point), Ok(s), Ok(z)) =
+        (PublicKey::from_slice(&compressed), Scalar::from_be_bytes(s.0), SecretKey::from_byte_array(hash.0))
+    else {
         return false;
     };
     point.mul_tweak(SECP256K1, &s).is_ok_and(|s_r| s_r == PublicKey::from_secret_key(SECP256K1, &z))
@@ -69,7 +67,9 @@ mod tests {
 
     #[test]
     fn refuses_values_out_of_range() {
-        for (r, s, v) in [(R, S, 26), (R, S, 29), (R, B256::ZERO, 27), (B256::ZERO, S, 27), (B256::repeat_byte(0xff), S, 27)] {
+        for (r, s, v) in
+            [(R, S, 26), (R, S, 29), (R, B256::ZERO, 27), (B256::ZERO, S, 27), (B256::repeat_byte(0xff), S, 27)]
+        {
             assert_eq!(recover_signer(HASH, r, s, v, true), None);
         }
         let high_s = B256::from(S_MAX + U256::from(1));

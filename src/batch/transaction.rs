@@ -135,10 +135,7 @@ mod tests {
     fn hashes_of_the_specification_example() {
         let tx = transfer();
         assert_eq!(tx.signing_hash(), b256!("5d62354c599338d6895f7898ad0a3e45beaae359f1a180c244f13d92dfeb3a5b"));
-        assert_eq!(
-            keccak256(tx.rlp()),
-            b256!("5da56360f34658d23f2aa9fca6c022bdf0fc9e6013ad5976b01aabb244740a71")
-        );
+        assert_eq!(keccak256(tx.rlp()), b256!("5da56360f34658d23f2aa9fca6c022bdf0fc9e6013ad5976b01aabb244740a71"));
         let from = address!("617b3a3528F9cDd6630fd3301B9c8911F7Bf063D");
         assert_eq!(
             tx.l2_hash(from).to_b256(),

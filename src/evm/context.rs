@@ -80,6 +80,12 @@ pub fn new_context<DB: Database>(db: DB, rules: &'static ForkRules, chain_id: u6
     let mut context = Context::<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, (), LocalContext>::new(db, SpecId::LONDON)
         .with_cfg(cfg)
         .with_chain(TxScratch::new(rules));
-    context.block = BlockEnv { basefee: 0, difficulty: U256::ZERO, prevrandao: None, gas_limit: rules.block_gas_limit, ..context.block };
+    context.block = BlockEnv {
+        basefee: 0,
+        difficulty: U256::ZERO,
+        prevrandao: None,
+        gas_limit: rules.block_gas_limit,
+        ..context.block
+    };
     context
 }

@@ -6,7 +6,7 @@ use revm::context_interface::host::LoadError;
 use revm::handler::instructions::EthInstructions;
 use revm::interpreter::instructions::host;
 use revm::interpreter::interpreter::EthInterpreter;
-use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag, StackTr};
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag};
 use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecResult, InstructionResult};
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};

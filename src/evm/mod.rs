@@ -2,6 +2,7 @@
 
 pub mod bytecode;
 pub mod context;
+pub mod executor;
 pub mod fork;
 pub mod instructions;
 pub mod modexp;

@@ -184,10 +184,10 @@ mod tests {
         assert_eq!(buffer.run(&header(1, 1, 0), 200), ModexpOutcome::Empty { gas: 200 });
         assert_eq!(buffer.run(&header(1, 1, 0), 199), ModexpOutcome::OutOfGas);
         assert_eq!(buffer.run(&header(1, 1025, 1), u64::MAX), ModexpOutcome::LengthFailure);
-        assert_eq!(buffer.run(&header(0, 1025, 3), u64::MAX), ModexpOutcome::Output {
-            gas: buffer_gas(1025, 3),
-            bytes: vec![0; 3]
-        });
+        assert_eq!(
+            buffer.run(&header(0, 1025, 3), u64::MAX),
+            ModexpOutcome::Output { gas: buffer_gas(1025, 3), bytes: vec![0; 3] }
+        );
         assert_eq!(buffer.run(&header(0, 0, 1025), u64::MAX), ModexpOutcome::LengthFailure);
     }
 

@@ -53,7 +53,9 @@ impl ZkPrecompiles {
             let word = |index: usize| B256::from_slice(&padded[32 * index..32 * (index + 1)]);
             let v = word(1);
             let parity = v[31].wrapping_sub(27);
-            if v[..31].iter().all(|&byte| byte == 0) && parity <= 1 && recover_infinity(word(0), word(2), word(3), parity)
+            if v[..31].iter().all(|&byte| byte == 0)
+                && parity <= 1
+                && recover_infinity(word(0), word(2), word(3), parity)
             {
                 output.bytes = INFINITY_ADDRESS.into_word().0.to_vec().into();
             }
@@ -69,11 +71,7 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
         !std::mem::replace(&mut self.injected, true)
     }
 
-    fn run(
-        &mut self,
-        context: &mut ZkContext<DB>,
-        inputs: &CallInputs,
-    ) -> Result<Option<InterpreterResult>, String> {
+    fn run(&mut self, context: &mut ZkContext<DB>, inputs: &CallInputs) -> Result<Option<InterpreterResult>, String> {
         let Some(number) = Self::number(&inputs.bytecode_address) else {
             return Ok(None);
         };

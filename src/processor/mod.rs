@@ -11,8 +11,14 @@ pub mod errors;
 pub mod input;
 pub mod output;
 
+mod block_info;
+mod run;
+mod v1;
+mod v2;
+mod world;
+
 pub use errors::{ExecutorError, RomError};
-pub use input::BatchInput;
+pub use input::{BatchContext, BatchInput};
 pub use output::BatchOutput;
 
 use crate::store::StateReader;
@@ -61,11 +67,12 @@ pub enum Interrupted {
 /// Executes one batch over the state that `state` reads.
 ///
 /// Domain failures are part of the output; the only error is an interrupt.
-pub fn process(
-    _input: &BatchInput,
-    _state: &dyn StateReader,
-    interrupt: &Interrupt,
-) -> Result<BatchOutput, Interrupted> {
+pub fn process(input: &BatchInput, state: &dyn StateReader, interrupt: &Interrupt) -> Result<BatchOutput, Interrupted> {
     interrupt.check()?;
-    unimplemented!("the processor is not written yet")
+    match &input.context {
+        BatchContext::V1 { global_exit_root, eth_timestamp } => {
+            v1::process(input, *global_exit_root, *eth_timestamp, state, interrupt)
+        }
+        BatchContext::V2(context) => v2::process(input, context, state, interrupt),
+    }
 }

@@ -61,8 +61,10 @@ pub struct PhaseTimes {
     pub recover: Duration,
     /// Running the EVM, reads from the tree included.
     pub evm: Duration,
-    /// Updating and hashing the trees.
+    /// Updating and hashing the trees, block info trees included.
     pub tree: Duration,
+    /// The share of the block info trees in `tree`.
+    pub info_tree: Duration,
 }
 
 /// An account that was read or written, at the final state root. `None` = that item was never touched.

@@ -1,0 +1,128 @@
+//! `ProcessBatch`: forks up to 6, one transaction = one block (batch §5).
+
+use revm::primitives::{B256, U256};
+
+use super::errors::RomError;
+use super::input::BatchInput;
+use super::output::{BatchOutput, TxOutput};
+use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, PreparedItem, PreparedTx, TxEnd};
+use super::{Interrupt, Interrupted};
+use crate::batch::{acc_input_hash_v1, keccak_slot};
+use crate::evm::context::SYSTEM_ADDRESS;
+use crate::store::StateReader;
+use crate::tree::TreeRef;
+
+/// Slot of the transaction count in the system contract.
+const TX_COUNT_SLOT: U256 = U256::ZERO;
+
+/// Executes a V1 batch.
+pub fn process(
+    input: &BatchInput,
+    global_exit_root: B256,
+    eth_timestamp: u64,
+    state: &dyn StateReader,
+    interrupt: &Interrupt,
+) -> Result<BatchOutput, Interrupted> {
+    let mut run = BatchRun::new(input, state);
+    run.evm.context().block.timestamp = U256::from(eth_timestamp);
+    let mut transactions = Vec::new();
+    let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, interrupt)?;
+    let acc_input_hash = acc_input_hash_v1(
+        input.old_acc_input_hash,
+        &input.batch_l2_data,
+        global_exit_root,
+        eth_timestamp,
+        input.coinbase,
+    );
+    Ok(BatchOutput { transactions, ..run.finish(end, acc_input_hash) })
+}
+
+fn execute(
+    run: &mut BatchRun<'_>,
+    global_exit_root: B256,
+    eth_timestamp: u64,
+    transactions: &mut Vec<TxOutput>,
+    interrupt: &Interrupt,
+) -> Result<Result<(), Abort>, Interrupted> {
+    let (mut tx_count, batch_root) = match open(run, global_exit_root, eth_timestamp) {
+        Ok(opened) => opened,
+        Err(abort) => return Ok(Err(abort)),
+    };
+    let items = match run.prepare(false, false) {
+        Ok(items) => items,
+        Err(error) => {
+            run.world().restore(batch_root);
+            if run.rules.invalid_rlp_listed || error.is_out_of_counters() {
+                transactions.push(undecodable(error));
+            }
+            return Ok(Ok(()));
+        }
+    };
+    for item in items {
+        interrupt.check()?;
+        let PreparedItem::Transaction(prepared) = item else { continue };
+        match one_transaction(run, &prepared, &mut tx_count) {
+            Ok(mut output) => {
+                output.tx_index = transactions.len() as u32;
+                transactions.push(output);
+            }
+            Err(abort) => return Ok(Err(abort)),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Imports the global exit root and reads the transaction count (batch §5, steps 1 and 2).
+fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> Result<(U256, TreeRef), Abort> {
+    if !global_exit_root.is_zero() {
+        let slot = keccak_slot(global_exit_root.into(), 0);
+        let known = run.system_slot(GER_MANAGER_ADDRESS, slot)?;
+        // The ROM tests the low 32 bits only.
+        if known.as_limbs()[0] as u32 == 0 {
+            run.set_system_slot(GER_MANAGER_ADDRESS, slot, U256::from(eth_timestamp))?;
+        }
+    }
+    let batch_root = run.world().version();
+    let tx_count = run.system_slot(SYSTEM_ADDRESS, TX_COUNT_SLOT)?;
+    Ok((tx_count, batch_root))
+}
+
+fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut U256) -> Result<TxOutput, Abort> {
+    run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
+    let (mut output, end) = run.transaction(prepared)?;
+    if let TxEnd::Included { .. } = end {
+        *tx_count = tx_count.wrapping_add(U256::from(1));
+        run.set_system(TX_COUNT_SLOT, *tx_count)?;
+        let root = run.world().root();
+        run.set_system(keccak_slot(*tx_count, 1), root.into())?;
+        let version = run.world().version();
+        run.kept_versions.push(version);
+    }
+    output.state_root = run.world().root();
+    Ok(output)
+}
+
+/// The one entry of a batch that does not decode (batch §3.3, §11).
+fn undecodable(error: RomError) -> TxOutput {
+    TxOutput {
+        tx_hash: B256::ZERO,
+        tx_hash_l2: B256::ZERO,
+        rlp_tx: Default::default(),
+        return_value: Default::default(),
+        gas_left: 0,
+        gas_used: 0,
+        cumulative_gas_used: 0,
+        gas_refunded: 0,
+        error,
+        create_address: None,
+        state_root: B256::ZERO,
+        logs: Vec::new(),
+        effective_gas_price: None,
+        effective_percentage: 0,
+        has_gasprice_opcode: false,
+        has_balance_opcode: false,
+        status: false,
+        tx_index: 0,
+        full_trace: None,
+    }
+}

@@ -6,6 +6,8 @@ use revm::database_interface::Database;
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, U256, address};
 
+use revm::state::EvmState;
+
 use super::fork::ForkRules;
 use super::touch::TouchLog;
 
@@ -19,6 +21,9 @@ pub type ZkContext<DB> = Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, TxScr
 pub trait StateDatabase: Database {
     /// Returns the code length leaf of an account (evm §7.2).
     fn code_length(&mut self, address: Address) -> Result<u64, Self::Error>;
+
+    /// Returns the state root as if the running transaction's changes were written. Writes nothing.
+    fn speculative_root(&mut self, state: &EvmState) -> Result<B256, Self::Error>;
 }
 
 /// What a transaction needs beside revm's own environment.

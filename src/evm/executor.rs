@@ -1,7 +1,8 @@
 //! Runs one transaction: revm's frames and phases, with the zkEVM's own where they differ (evm §3, §4, §11.5).
 
+use revm::bytecode::opcode;
 use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultGas};
-use revm::context::{ContextTr, Evm, TxEnv};
+use revm::context::{Context, ContextTr, Evm, TxEnv};
 use revm::context_interface::context::ContextError;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::context_interface::{FrameStack, JournalTr, LocalContextTr};
@@ -9,7 +10,7 @@ use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
-use revm::interpreter::interpreter_types::{Jumps, ReturnData};
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl, ReturnData};
 use revm::interpreter::{
     CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
     InterpreterAction, InterpreterResult, SharedMemory,
@@ -20,10 +21,13 @@ use revm::state::EvmState;
 
 use super::bytecode::{ends_in_bare_push, permissive};
 use super::context::{PrecompileEffect, StateDatabase, ZkContext, new_context};
+use super::errors::rom_error;
 use super::fork::ForkRules;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
 use super::precompiles::ZkPrecompiles;
 use super::touch::AccountLeaves;
+use super::trace::{FrameView, TraceOptions, Tracer};
+use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
 
 /// Largest deployed code, in bytes (EIP-170).
@@ -44,6 +48,8 @@ pub struct ZkEvm<DB: StateDatabase> {
     endless_push: Option<ZkInstructions<DB>>,
     /// Programs deployed by the running transaction: Poseidon hash and code.
     new_programs: Vec<(B256, Bytes)>,
+    /// Records the running transaction, if it was asked for.
+    tracer: Option<Box<Tracer>>,
 }
 
 /// A transaction that passed the intrinsic checks (batch §8.1).
@@ -84,6 +90,8 @@ pub struct TxOutcome {
     pub state: EvmState,
     /// Programs deployed, also in frames that failed later.
     pub new_programs: Vec<(B256, Bytes)>,
+    /// Steps of a traced transaction.
+    pub steps: Vec<TraceStep>,
     /// Address of a deploy transaction.
     pub created: Option<Address>,
     /// The transaction went straight to an address of a precompile this fork does not run.
@@ -112,7 +120,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let table = instruction_table(rules);
         let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
         let inner = Evm::new(new_context(db, rules, chain_id), table, ZkPrecompiles::new(rules));
-        Self { inner, endless_push, new_programs: Vec::new() }
+        Self { inner, endless_push, new_programs: Vec::new(), tracer: None }
     }
 
     /// Returns the context: block values, scratch, database.
@@ -126,7 +134,8 @@ impl<DB: StateDatabase> ZkEvm<DB> {
     }
 
     /// Runs a transaction, fees included, and returns the touched state. The database is not written.
-    pub fn transact(&mut self, tx: &TxCall) -> Result<TxOutcome, EvmFailure<DB::Error>> {
+    pub fn transact(&mut self, tx: &TxCall, trace: Option<TraceOptions>) -> Result<TxOutcome, EvmFailure<DB::Error>> {
+        self.tracer = trace.map(|options| Box::new(Tracer::new(options)));
         let scratch = &mut self.inner.ctx.chain;
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
@@ -161,6 +170,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let Some(end) = handler.end else {
             return Err(EvmFailure::Internal("the run has no end".into()));
         };
+        let steps = match self.tracer.take() {
+            Some(tracer) => tracer.finish(end.gas_left, tx.kind.is_create()),
+            None => Vec::new(),
+        };
         let created = tx.kind.is_create().then(|| tx.caller.create(tx.nonce));
         Ok(TxOutcome {
             result: end.result,
@@ -170,10 +183,21 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             state,
             new_programs: std::mem::take(&mut self.new_programs),
             created,
+            steps,
             refund_counter: self.inner.ctx.chain.refund_counter.max(0) as u64,
             unsupported_precompile: end.unsupported_precompile,
             ended_in_collision: self.inner.ctx.chain.ended_in_collision,
         })
+    }
+
+    /// Returns the refund counter with which a called frame starts; only a trace needs it.
+    fn refund_of_callers(&mut self) -> u64 {
+        match &self.tracer {
+            Some(tracer) if self.inner.frame_stack.index().is_some() => {
+                tracer.refund_counter(&self.inner.frame_stack.get().interpreter)
+            }
+            _ => 0,
+        }
     }
 
     /// Records what the ROM reads to start a call: the balances if value moves, then the code (evm §4.1).
@@ -291,6 +315,32 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         Ok(None)
     }
 
+    /// Tells the tracer that a frame ended, with what the ROM adds to the last step.
+    fn trace_frame_end(&mut self, result: &FrameResult) {
+        let Some(tracer) = &mut self.tracer else { return };
+        let depth = match self.inner.frame_stack.index() {
+            Some(index) if self.inner.frame_stack.get().is_finished() => index as u32,
+            Some(index) => index as u32 + 1,
+            None => 0,
+        };
+        let created = match result {
+            FrameResult::Create(outcome) if outcome.result.is_ok() => Some(outcome.result.output.clone()),
+            _ => None,
+        };
+        if let FrameResult::Create(outcome) = result
+            && matches!(
+                outcome.result.result,
+                InstructionResult::CreateCollision
+                    | InstructionResult::CreateContractSizeLimit
+                    | InstructionResult::CreateContractStartingWithEF
+                    | InstructionResult::OutOfGas
+            )
+        {
+            tracer.place_error(rom_error(outcome.result.result));
+        }
+        tracer.leave(depth, created);
+    }
+
     /// Remembers a collision met by the top frame: if the code ends right behind, it is the error of the last step.
     fn note_create_collision(&mut self, outcome: &CreateOutcome) {
         if outcome.result.result != InstructionResult::CreateCollision || self.inner.frame_stack.index() != Some(0) {
@@ -362,13 +412,32 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         &mut self,
         init: FrameInit,
     ) -> Result<FrameInitResult<'_, Self::Frame>, ContextDbError<Self::Context>> {
+        let depth = init.depth as u32 + 1;
+        let gas_limit = match &init.frame_input {
+            FrameInput::Call(inputs) => inputs.gas_limit,
+            FrameInput::Create(inputs) => inputs.gas_limit(),
+            FrameInput::Empty => 0,
+        };
+        if let Some(tracer) = &mut self.tracer {
+            tracer.forward(gas_limit);
+        }
+        let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
             self.touch_call(inputs);
-            return self.inner.frame_init(init);
+            let started = self.inner.frame_init(init)?;
+            if let (Some(tracer), ItemOrResult::Item(_)) = (&mut self.tracer, &started) {
+                tracer.enter(depth, gas_limit, refund_of_callers);
+            }
+            return Ok(started);
         }
         match self.init_create_frame(init)? {
             Some(failed) => Ok(ItemOrResult::Result(failed)),
-            None => Ok(ItemOrResult::Item(self.inner.frame_stack.get())),
+            None => {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.enter(depth, gas_limit, refund_of_callers);
+                }
+                Ok(ItemOrResult::Item(self.inner.frame_stack.get()))
+            }
         }
     }
 
@@ -381,7 +450,10 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             }
             _ => &self.inner.instruction,
         };
-        let mut action = frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx);
+        let mut action = match &mut self.tracer {
+            None => frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx),
+            Some(tracer) => run_traced(frame, table, &mut self.inner.ctx, tracer)?,
+        };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
         }
@@ -413,6 +485,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         result: FrameResult,
     ) -> Result<Option<FrameResult>, ContextDbError<Self::Context>> {
         let effect = std::mem::take(&mut self.inner.ctx.chain.precompile_effect);
+        self.trace_frame_end(&result);
         let rules = self.inner.ctx.chain.rules;
         match result {
             FrameResult::Call(outcome) => {
@@ -449,6 +522,62 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
         }
+    }
+}
+
+/// Runs a frame one opcode at a time, recording each.
+fn run_traced<DB: StateDatabase>(
+    frame: &mut EthFrame<EthInterpreter>,
+    table: &ZkInstructions<DB>,
+    context: &mut ZkContext<DB>,
+    tracer: &mut Tracer,
+) -> Result<InterpreterAction, ContextDbError<ZkContext<DB>>> {
+    let data = match &frame.input {
+        FrameInput::Create(create) => create.init_code().clone(),
+        _ => frame.interpreter.input.input.as_bytes(&*context).to_vec().into(),
+    };
+    let view = FrameView::new(&frame.input, frame.depth, data);
+    let interpreter = &mut frame.interpreter;
+    loop {
+        if tracer.needs_root() {
+            let Context { journaled_state, .. } = context;
+            let root = journaled_state.database.speculative_root(&journaled_state.inner.state)?;
+            tracer.set_root(root);
+        }
+        let op = interpreter.bytecode.opcode();
+        tracer.begin_step(interpreter, &view);
+        let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
+        let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
+        let result = match result {
+            Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
+                Some(InstructionResult::StackUnderflow)
+            }
+            other => other.err(),
+        };
+        tracer.end_step(interpreter, &view, op, result, storage_access(op, &operands, interpreter, result));
+        if let Some(result) = result {
+            if interpreter.bytecode.action().is_none() {
+                interpreter.halt(result);
+            }
+            return Ok(interpreter.take_next_action());
+        }
+    }
+}
+
+/// Returns the slot an opcode read or wrote, with the value the trace shows for it.
+fn storage_access(
+    op: u8,
+    operands: &[U256],
+    interpreter: &revm::interpreter::Interpreter<EthInterpreter>,
+    result: Option<InstructionResult>,
+) -> Option<(Address, U256, U256)> {
+    let address = interpreter.input.target_address();
+    match (op, operands) {
+        (opcode::SLOAD, [slot, ..]) if result.is_none() => {
+            Some((address, *slot, interpreter.stack.data().last().copied()?))
+        }
+        (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
+        _ => None,
     }
 }
 

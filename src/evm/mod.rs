@@ -2,9 +2,11 @@
 
 pub mod bytecode;
 pub mod context;
+pub mod errors;
 pub mod executor;
 pub mod fork;
 pub mod instructions;
 pub mod modexp;
 pub mod precompiles;
 pub mod touch;
+pub mod trace;

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use revm::interpreter::InstructionResult;
 use revm::primitives::{Address, B256, Bytes, TxKind, U256, address, keccak256};
 
 use super::errors::{ExecutorError, RomError};
 use super::input::BatchInput;
-use super::output::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
+use super::output::{
+    BatchOutput, BatchRoots, FullTrace, LogOutput, PhaseTimes, TouchedAccount, TraceContext, TxOutput,
+};
 use super::world::{World, WorldError};
 use crate::batch::{BatchItem, Transaction, recover_signer};
 use crate::evm::context::SYSTEM_ADDRESS;
+use crate::evm::errors::rom_error;
 use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::{AccountLeaves, TouchLog};
+use crate::evm::trace::TraceOptions;
 use crate::store::StateReader;
 use crate::tree::{BlockInfoKind, Digest, TreeRef, block_info_key};
 
@@ -228,7 +231,15 @@ impl<'a> BatchRun<'a> {
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
-                let outcome = self.evm.transact(&call)?;
+                let trace = self.trace_options(prepared.hash);
+                let old_root = trace.map(|_| self.world().root());
+                let outcome = self.evm.transact(&call, trace)?;
+                if let Some(old_root) = old_root {
+                    output.full_trace = Some(Box::new(FullTrace {
+                        context: trace_context(prepared, &call, old_root),
+                        steps: Vec::new(),
+                    }));
+                }
                 let register = outcome.gas_left;
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }
@@ -237,6 +248,10 @@ impl<'a> BatchRun<'a> {
         output.gas_used = tx.gas_limit.checked_sub(register).unwrap_or(tx.gas_limit);
         output.gas_left = tx.gas_limit - output.gas_used;
         self.gas_used = self.gas_used.wrapping_add(output.gas_used);
+        if let Some(trace) = &mut output.full_trace {
+            trace.context.gas_used = output.gas_used;
+            trace.context.output = output.return_value.clone();
+        }
         let scratch = &self.evm.context().chain;
         let flags = self.rules.effective_percentage && !self.input.no_counters;
         output.has_gasprice_opcode = flags && scratch.used_gasprice;
@@ -252,6 +267,18 @@ impl<'a> BatchRun<'a> {
             self.world().note_key(key);
             self.world().note_program(hash);
         }
+    }
+
+    /// Returns what to trace of the transaction with this hash, if it is the one asked for (executor-service §8.1).
+    fn trace_options(&self, hash: B256) -> Option<TraceOptions> {
+        let config = self.input.trace.as_ref().filter(|config| config.tx_hash[..] == hash[..])?;
+        Some(TraceOptions {
+            storage: !config.disable_storage,
+            stack: !config.disable_stack,
+            memory: config.enable_memory,
+            return_data: config.enable_return_data,
+            empty_steps: self.input.no_counters,
+        })
     }
 
     /// Writes a result over one that is listed already, as fork 7 of the original does after a skipped transaction.
@@ -367,7 +394,8 @@ impl<'a> BatchRun<'a> {
         outcome: TxOutcome,
         output: &mut TxOutput,
     ) -> Result<TxEnd, Abort> {
-        let (error, mut status) = transaction_error(outcome.result);
+        let error = rom_error(outcome.result);
+        let mut status = outcome.result.is_ok();
         if outcome.unsupported_precompile && self.rules.unsupported_precompile_top_level_status {
             status = true;
         }
@@ -377,6 +405,9 @@ impl<'a> BatchRun<'a> {
             output.gas_refunded = outcome.refund_counter;
         }
         output.return_value = outcome.output;
+        if let Some(trace) = &mut output.full_trace {
+            trace.steps = outcome.steps;
+        }
         output.create_address = outcome.created;
         output.logs = shown_logs(&outcome.logs, self.rules.logs);
         if self.input.get_keys {
@@ -485,26 +516,22 @@ impl<'a> BatchRun<'a> {
     }
 }
 
-/// Maps the end of the top frame to the error the response shows and to the status (evm §8.1, §8.4).
-fn transaction_error(result: InstructionResult) -> (RomError, bool) {
-    use InstructionResult as R;
-    let error = match result {
-        R::Stop | R::Return | R::SelfDestruct => return (RomError::NoError, true),
-        R::Revert => RomError::ExecutionReverted,
-        R::StackOverflow => RomError::StackOverflow,
-        R::StackUnderflow => RomError::StackUnderflow,
-        R::InvalidJump => RomError::InvalidJump,
-        R::OpcodeNotFound | R::InvalidFEOpcode | R::NotActivated => RomError::InvalidOpcode,
-        R::StateChangeDuringStaticCall | R::CallNotAllowedInsideStatic => RomError::InvalidStatic,
-        R::CreateCollision => RomError::ContractAddressCollision,
-        R::CreateContractSizeLimit => RomError::MaxCodeSizeExceeded,
-        R::CreateContractStartingWithEF => RomError::InvalidBytecodeStartsEf,
-        // The ROM raises no error when a precompile called directly fails on its input: status 0, and the error stays
-        // "none", as fork 7 answers. Forks 8 and 9 of the original abort the request with code 117 instead.
-        R::PrecompileError => RomError::NoError,
-        _ => RomError::OutOfGas,
-    };
-    (error, false)
+fn trace_context(prepared: &PreparedTx, call: &TxCall, old_state_root: B256) -> TraceContext {
+    let tx = &prepared.tx;
+    TraceContext {
+        is_create: tx.to.is_none(),
+        from: call.caller,
+        to: tx.to,
+        data: tx.data.clone(),
+        gas: tx.gas_limit,
+        value: tx.value,
+        output: Bytes::new(),
+        gas_used: 0,
+        gas_price: tx.gas_price,
+        old_state_root,
+        tx_index: 0,
+        chain_id: tx.chain_id.unwrap_or(0),
+    }
 }
 
 /// Returns the logs as the response of a fork shows them; indices start at 0 (batch §12.2).

@@ -256,6 +256,9 @@ impl V2Batch<'_> {
             block.transactions.len()
         };
         output.tx_index = block.tx_index as u32;
+        if let Some(trace) = &mut output.full_trace {
+            trace.context.tx_index = block.tx_index;
+        }
         self.run.note_logs(block.tx_index, block.log_index);
         if let TxEnd::Included { logs, status } = end {
             self.include(&mut block, prepared, &mut output, &logs, status);

@@ -4,6 +4,7 @@ use revm::bytecode::opcode;
 use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultGas};
 use revm::context::{Context, ContextTr, Evm, TxEnv};
 use revm::context_interface::context::ContextError;
+use revm::context_interface::journaled_state::TransferError;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::context_interface::{FrameStack, JournalTr, LocalContextTr};
 use revm::handler::evm::{ContextDbError, FrameInitResult};
@@ -13,7 +14,7 @@ use revm::interpreter::interpreter_action::FrameInit;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl, ReturnData};
 use revm::interpreter::{
     CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
-    InterpreterAction, InterpreterResult, SharedMemory,
+    Interpreter, InterpreterAction, InterpreterResult, SharedMemory,
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
@@ -25,8 +26,9 @@ use super::errors::rom_error;
 use super::fork::ForkRules;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
 use super::precompiles::ZkPrecompiles;
-use super::touch::AccountLeaves;
+use super::touch::{AccountLeaves, TouchLog};
 use super::trace::{FrameView, TraceOptions, Tracer};
+use crate::processor::RomError;
 use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
 
@@ -135,7 +137,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
 
     /// Runs a transaction, fees included, and returns the touched state. The database is not written.
     pub fn transact(&mut self, tx: &TxCall, trace: Option<TraceOptions>) -> Result<TxOutcome, EvmFailure<DB::Error>> {
-        self.tracer = trace.map(|options| Box::new(Tracer::new(options)));
+        self.tracer = trace.map(|options| Box::new(Tracer::new(options, self.inner.ctx.chain.rules)));
         let scratch = &mut self.inner.ctx.chain;
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
@@ -188,6 +190,31 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             unsupported_precompile: end.unsupported_precompile,
             ended_in_collision: self.inner.ctx.chain.ended_in_collision,
         })
+    }
+
+    /// Starts a traced call to an account without code: it succeeds at once, and the original shows its STOP.
+    fn trace_codeless_call(
+        &mut self,
+        init: FrameInit,
+        depth: u32,
+    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ZkContext<DB>>> {
+        let FrameInput::Call(inputs) = &init.frame_input else {
+            return Err(ContextError::Custom("not a call".into()));
+        };
+        let call = inputs.clone();
+        let data = Bytes::copy_from_slice(&call.input.as_bytes(&self.inner.ctx));
+        let result = match self.inner.frame_init(init)? {
+            ItemOrResult::Result(result) => result,
+            ItemOrResult::Item(_) => return Err(ContextError::Custom("a frame without code".into())),
+        };
+        if let Some(tracer) = &mut self.tracer
+            && result.instruction_result().is_ok()
+        {
+            let journal = &mut self.inner.ctx.journaled_state;
+            tracer.set_root(journal.database.speculative_root(&journal.inner.state)?);
+            tracer.codeless_call(&call, data, depth);
+        }
+        Ok(ItemOrResult::Result(result))
     }
 
     /// Returns the refund counter with which a called frame starts; only a trace needs it.
@@ -275,6 +302,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
                 if let Some(outer) = outer {
                     journal.checkpoint_revert(outer);
                 }
+                if error == TransferError::CreateCollision && depth == 1 && inputs.init_code().is_empty() {
+                    let creator = self.inner.frame_stack.get();
+                    self.inner.ctx.chain.collision_behind = Some(creator.interpreter.bytecode.pc());
+                }
                 return failed(error.into());
             }
         };
@@ -316,7 +347,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
     }
 
     /// Tells the tracer that a frame ended, with what the ROM adds to the last step.
-    fn trace_frame_end(&mut self, result: &FrameResult) {
+    fn trace_frame_end(&mut self, result: &FrameResult, effect: PrecompileEffect) {
         let Some(tracer) = &mut self.tracer else { return };
         let depth = match self.inner.frame_stack.index() {
             Some(index) if self.inner.frame_stack.get().is_finished() => index as u32,
@@ -338,16 +369,14 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         {
             tracer.place_error(rom_error(outcome.result.result));
         }
-        tracer.leave(depth, created);
-    }
-
-    /// Remembers a collision met by the top frame: if the code ends right behind, it is the error of the last step.
-    fn note_create_collision(&mut self, outcome: &CreateOutcome) {
-        if outcome.result.result != InstructionResult::CreateCollision || self.inner.frame_stack.index() != Some(0) {
-            return;
+        if let FrameResult::Call(outcome) = result {
+            match outcome.result.result {
+                _ if effect == PrecompileEffect::Unsupported => tracer.place_error(RomError::ExecutionReverted),
+                InstructionResult::PrecompileOOG => tracer.place_error(RomError::OutOfGas),
+                _ => {}
+            }
         }
-        let frame = self.inner.frame_stack.get();
-        self.inner.ctx.chain.collision_behind = Some(frame.interpreter.bytecode.pc());
+        tracer.leave(depth, created);
     }
 
     /// Ends a create frame: size, deposit, 0xEF, then the code with its Poseidon hash (evm §4.2).
@@ -424,9 +453,16 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
             self.touch_call(inputs);
+            let codeless = self.tracer.is_some()
+                && depth > 1
+                && inputs.known_bytecode.1.is_empty()
+                && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
+            if codeless {
+                return self.trace_codeless_call(init, depth);
+            }
             let started = self.inner.frame_init(init)?;
             if let (Some(tracer), ItemOrResult::Item(_)) = (&mut self.tracer, &started) {
-                tracer.enter(depth, gas_limit, refund_of_callers);
+                tracer.enter(depth, refund_of_callers);
             }
             return Ok(started);
         }
@@ -434,7 +470,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             Some(failed) => Ok(ItemOrResult::Result(failed)),
             None => {
                 if let Some(tracer) = &mut self.tracer {
-                    tracer.enter(depth, gas_limit, refund_of_callers);
+                    tracer.enter(depth, refund_of_callers);
                 }
                 Ok(ItemOrResult::Item(self.inner.frame_stack.get()))
             }
@@ -485,7 +521,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         result: FrameResult,
     ) -> Result<Option<FrameResult>, ContextDbError<Self::Context>> {
         let effect = std::mem::take(&mut self.inner.ctx.chain.precompile_effect);
-        self.trace_frame_end(&result);
+        self.trace_frame_end(&result, effect);
         let rules = self.inner.ctx.chain.rules;
         match result {
             FrameResult::Call(outcome) => {
@@ -511,7 +547,6 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
             FrameResult::Create(outcome) => {
-                self.note_create_collision(&outcome);
                 let leak = (rules.ef_create_leaks_refund
                     && outcome.result.result == InstructionResult::CreateContractStartingWithEF)
                     .then(|| outcome.result.gas.refunded());
@@ -554,7 +589,11 @@ fn run_traced<DB: StateDatabase>(
             }
             other => other.err(),
         };
-        tracer.end_step(interpreter, &view, op, result, storage_access(op, &operands, interpreter, result));
+        let touched = &context.chain.touched;
+        tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
+        if result == Some(InstructionResult::Suspend) {
+            tracer.ask(view.depth, asked_gas(interpreter, &operands));
+        }
         if let Some(result) = result {
             if interpreter.bytecode.action().is_none() {
                 interpreter.halt(result);
@@ -564,18 +603,26 @@ fn run_traced<DB: StateDatabase>(
     }
 }
 
+/// Returns the gas a call or create asked for: what the stack said, or all that a create left.
+fn asked_gas(interpreter: &Interpreter<EthInterpreter>, operands: &[U256]) -> u64 {
+    match &interpreter.bytecode.action {
+        Some(InterpreterAction::NewFrame(FrameInput::Create(create))) => {
+            interpreter.gas.remaining() + create.gas_limit()
+        }
+        _ => operands.first().map_or(0, |gas| gas.saturating_to()),
+    }
+}
+
 /// Returns the slot an opcode read or wrote, with the value the trace shows for it.
 fn storage_access(
     op: u8,
     operands: &[U256],
-    interpreter: &revm::interpreter::Interpreter<EthInterpreter>,
-    result: Option<InstructionResult>,
+    interpreter: &Interpreter<EthInterpreter>,
+    touched: &TouchLog,
 ) -> Option<(Address, U256, U256)> {
     let address = interpreter.input.target_address();
     match (op, operands) {
-        (opcode::SLOAD, [slot, ..]) if result.is_none() => {
-            Some((address, *slot, interpreter.stack.data().last().copied()?))
-        }
+        (opcode::SLOAD, [slot, ..]) => Some((address, *slot, touched.last_value(address, *slot)?)),
         (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
         _ => None,
     }

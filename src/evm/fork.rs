@@ -82,6 +82,8 @@ pub struct ForkRules {
     pub zero_l1_leaf_rule: bool,
     /// Results are listed by the ROM's transaction index, which skipped transactions do not advance (batch §12.4).
     pub results_follow_rom_index: bool,
+    /// A traced SSTORE shows its slot before gas and the static flag are checked.
+    pub storage_traced_before_gas: bool,
     /// How logs look in the response.
     pub logs: LogShape,
     /// read_write_addresses carries code and storage too.
@@ -105,6 +107,7 @@ const FORK_4: ForkRules = ForkRules {
     unsupported_precompile_top_level_status: false,
     modexp_copies_whole_output: false,
     results_follow_rom_index: false,
+    storage_traced_before_gas: false,
     truncated_push_loops: false,
     failed_create_leaves_address_warm: false,
     invalid_rlp_listed: false,
@@ -121,6 +124,7 @@ const FORK_5: ForkRules = ForkRules {
     stale_returndata_on_unsupported_precompile: false,
     ef_create_leaks_refund: false,
     invalid_rlp_listed: true,
+    storage_traced_before_gas: true,
     ..FORK_4
 };
 

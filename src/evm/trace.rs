@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use revm::bytecode::opcode;
+use revm::interpreter::instructions::gas_table_spec;
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, MemoryTr, ReturnData};
-use revm::interpreter::{CallScheme, CreateScheme, FrameInput, InstructionResult, Interpreter};
+use revm::interpreter::{CallInputs, CallScheme, CreateScheme, FrameInput, InstructionResult, Interpreter};
+use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::errors::rom_error;
+use super::fork::ForkRules;
 use crate::processor::RomError;
 use crate::processor::output::{FrameKind, TraceStep};
 
@@ -81,8 +84,12 @@ pub struct Tracer {
     pending: Option<Pending>,
     /// Refund counter of the callers, by depth.
     refund_bases: Vec<u64>,
-    /// Gas each depth was last entered with.
-    entry_gas: HashMap<u32, u64>,
+    /// How each depth was last entered, and the gas asked for: kept until the depth is entered again.
+    entries: HashMap<u32, (FrameKind, u64)>,
+    /// Gas the last call or create of each depth asked for.
+    asked_gas: HashMap<u32, u64>,
+    /// Slots are shown as soon as their opcode starts, not only once it is paid for.
+    storage_before_gas: bool,
     /// Slots seen in this transaction.
     storage: HashMap<Address, BTreeMap<U256, U256>>,
     previous_memory: Vec<u8>,
@@ -96,13 +103,15 @@ pub struct Tracer {
 
 impl Tracer {
     /// Creates an empty trace.
-    pub fn new(options: TraceOptions) -> Self {
+    pub fn new(options: TraceOptions, rules: &ForkRules) -> Self {
         Self {
             options,
+            storage_before_gas: rules.storage_traced_before_gas,
             steps: Vec::new(),
             pending: None,
             refund_bases: vec![0],
-            entry_gas: HashMap::new(),
+            entries: HashMap::new(),
+            asked_gas: HashMap::new(),
             storage: HashMap::new(),
             previous_memory: Vec::new(),
             created_code: None,
@@ -137,7 +146,7 @@ impl Tracer {
             self.steps.push(empty_step());
             return;
         }
-        let opened = self.steps.last().is_some_and(|step| opens_a_frame_or_ends_one(step.op));
+        let opened = self.note_entry(frame.depth);
         let memory = self.memory_of(interpreter);
         let input = &interpreter.input;
         let code_address = input.bytecode_address().copied().unwrap_or(input.target_address());
@@ -145,12 +154,13 @@ impl Tracer {
             Some((depth, code)) if *depth == frame.depth => code.clone(),
             _ => interpreter.return_data.buffer().clone(),
         };
+        let (kind, entry_gas) = self.entries.get(&frame.depth).copied().unwrap_or_default();
         self.steps.push(TraceStep {
             state_root: self.last_root,
             depth: frame.depth,
             pc: interpreter.bytecode.pc() as u64,
             gas,
-            gas_cost: u64::from(static_gas(op)),
+            gas_cost: static_gas(op),
             gas_refund: self.refund_counter(interpreter),
             op: if is_defined(op) { op } else { opcode::INVALID },
             stack: if self.options.stack { interpreter.stack.data().clone() } else { Vec::new() },
@@ -165,18 +175,73 @@ impl Tracer {
             },
             contract_value: input.call_value(),
             contract_data: if opened { frame.data.clone() } else { Bytes::new() },
-            contract_gas: if frame.depth == 1 { 0 } else { self.entry_gas.get(&frame.depth).copied().unwrap_or(0) },
-            contract_kind: frame.kind,
+            contract_gas: entry_gas,
+            contract_kind: kind,
             error: RomError::NoError,
             storage: BTreeMap::new(),
         });
+    }
+
+    /// Records the STOP of a call to an account without code, which revm does not run.
+    pub fn codeless_call(&mut self, call: &CallInputs, data: Bytes, depth: u32) {
+        self.price_last_step(call.gas_limit, depth);
+        if self.options.empty_steps {
+            self.steps.push(empty_step());
+            return;
+        }
+        self.note_entry(depth);
+        let (kind, entry_gas) = self.entries.get(&depth).copied().unwrap_or_default();
+        let refund = self.steps.last().map_or(0, |step| step.gas_refund);
+        if self.options.memory {
+            self.previous_memory.clear();
+        }
+        self.steps.push(TraceStep {
+            state_root: self.last_root,
+            depth,
+            gas: call.gas_limit,
+            gas_refund: refund,
+            contract_address: call.bytecode_address,
+            contract_caller: match call.scheme {
+                CallScheme::DelegateCall => call.target_address,
+                _ => call.caller,
+            },
+            contract_value: call.value.get(),
+            contract_data: data,
+            contract_gas: entry_gas,
+            contract_kind: kind,
+            ..empty_step()
+        });
+        self.pending = Some(Pending { kept_back: 0, forwarded: 0 });
+        self.created_code = None;
+    }
+
+    /// Notes how the frame of this step was entered, if the last step changed the depth by a call or a create.
+    ///
+    /// Returns whether call data is shown on this step.
+    fn note_entry(&mut self, depth: u32) -> bool {
+        let Some(last) = self.steps.last() else { return false };
+        let kind = match last.op {
+            opcode::CALL => Some(FrameKind::Call),
+            opcode::CALLCODE => Some(FrameKind::CallCode),
+            opcode::DELEGATECALL => Some(FrameKind::DelegateCall),
+            opcode::STATICCALL => Some(FrameKind::StaticCall),
+            opcode::CREATE => Some(FrameKind::Create),
+            opcode::CREATE2 => Some(FrameKind::Create2),
+            _ => None,
+        };
+        if let Some(kind) = kind.filter(|_| last.depth != depth) {
+            // Also when the opcode failed and ended its frame: the caller's frame then shows the opcode.
+            let asker = if last.depth < depth { last.depth } else { depth };
+            let gas = self.asked_gas.get(&asker).copied().unwrap_or(0);
+            self.entries.insert(depth, (kind, gas));
+        }
+        kind.is_some() || matches!(last.op, opcode::STOP | opcode::RETURN | opcode::REVERT)
     }
 
     /// Records what the opcode did. `result` is how it ended the frame, if it did.
     pub fn end_step(
         &mut self,
         interpreter: &Interpreter<EthInterpreter>,
-        frame: &FrameView,
         op: u8,
         result: Option<InstructionResult>,
         slot: Option<(Address, U256, U256)>,
@@ -184,6 +249,7 @@ impl Tracer {
         if changes_state(op) || result.is_some_and(|result| result != InstructionResult::Suspend) {
             self.root_is_stale = true;
         }
+        let slot = slot.filter(|_| self.storage_before_gas || result.is_none());
         if let Some((address, slot, value)) = slot {
             self.storage.entry(address).or_default().insert(slot, value);
         }
@@ -191,11 +257,10 @@ impl Tracer {
             return;
         }
         let refund = self.refund_counter(interpreter);
-        let records_storage = self.options.storage && matches!(op, opcode::SLOAD | opcode::SSTORE);
-        let storage = records_storage
-            .then(|| self.storage.get(&interpreter.input.target_address()).cloned())
-            .flatten()
-            .unwrap_or_default();
+        let storage = match slot {
+            Some((address, ..)) if self.options.storage => self.storage.get(&address).cloned().unwrap_or_default(),
+            _ => BTreeMap::new(),
+        };
         self.pending = Some(Pending { kept_back: interpreter.gas.remaining(), forwarded: 0 });
         let Some(step) = self.steps.last_mut() else { return };
         if self.options.empty_steps {
@@ -208,7 +273,11 @@ impl Tracer {
         if let Some(error) = result.map(rom_error).filter(|&error| error != RomError::NoError) {
             step.error = error;
         }
-        let _ = frame;
+    }
+
+    /// Notes the gas a call or create of the frame at `depth` asked for.
+    pub fn ask(&mut self, depth: u32, gas: u64) {
+        self.asked_gas.insert(depth, gas);
     }
 
     /// Notes that a call or create starts a frame (or would) with this gas.
@@ -218,9 +287,8 @@ impl Tracer {
         }
     }
 
-    /// Notes that a frame was entered at `depth` (1-based) with this gas, its callers having this refund counter.
-    pub fn enter(&mut self, depth: u32, gas: u64, refund_of_callers: u64) {
-        self.entry_gas.insert(depth, gas);
+    /// Notes that a frame was entered at `depth` (1-based), its callers having this refund counter.
+    pub fn enter(&mut self, depth: u32, refund_of_callers: u64) {
         self.refund_bases.truncate(depth as usize - 1);
         self.refund_bases.resize(depth as usize - 1, 0);
         self.refund_bases.push(refund_of_callers);
@@ -367,22 +435,6 @@ fn empty_step() -> TraceStep {
     }
 }
 
-/// Call data is shown on the step behind one of these.
-fn opens_a_frame_or_ends_one(op: u8) -> bool {
-    matches!(
-        op,
-        opcode::CALL
-            | opcode::CALLCODE
-            | opcode::DELEGATECALL
-            | opcode::STATICCALL
-            | opcode::CREATE
-            | opcode::CREATE2
-            | opcode::STOP
-            | opcode::RETURN
-            | opcode::REVERT
-    )
-}
-
 fn changes_state(op: u8) -> bool {
     matches!(
         op,
@@ -400,10 +452,13 @@ fn changes_state(op: u8) -> bool {
 /// True for the opcodes the ROM knows under their own byte.
 fn is_defined(op: u8) -> bool {
     matches!(op,
-        0x00..=0x0b | 0x10..=0x1d | 0x20 | 0x30..=0x47 | 0x50..=0x5b | 0x5f..=0xa4 | 0xf0..=0xf5 | 0xfa | 0xfd | 0xff)
+        0x00..=0x0b | 0x10..=0x1d | 0x20 | 0x30..=0x47 | 0x50..=0x5b | 0x5f..=0xa4 | 0x48 | 0xf0..=0xf5 | 0xfa | 0xfd | 0xff)
 }
 
 /// Static gas of an opcode as the original's table has it.
-fn static_gas(op: u8) -> u16 {
-    revm::interpreter::instructions::gas_table_spec(revm::primitives::hardfork::SpecId::BERLIN)[op as usize]
+fn static_gas(op: u8) -> u64 {
+    match op {
+        opcode::SSTORE => 100,
+        _ => u64::from(gas_table_spec(SpecId::BERLIN)[op as usize]),
+    }
 }

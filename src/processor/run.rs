@@ -228,6 +228,12 @@ impl<'a> BatchRun<'a> {
         let (end, register) = match checked {
             Err(error) => {
                 output.error = error;
+                if self.trace_options(prepared.hash).is_some() {
+                    let old_root = self.world().root();
+                    let from = prepared.signer.unwrap_or_default();
+                    let context = trace_context(prepared, from, old_root);
+                    output.full_trace = Some(Box::new(FullTrace { context, steps: Vec::new() }));
+                }
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
@@ -236,7 +242,7 @@ impl<'a> BatchRun<'a> {
                 let outcome = self.evm.transact(&call, trace)?;
                 if let Some(old_root) = old_root {
                     output.full_trace = Some(Box::new(FullTrace {
-                        context: trace_context(prepared, &call, old_root),
+                        context: trace_context(prepared, call.caller, old_root),
                         steps: Vec::new(),
                     }));
                 }
@@ -516,11 +522,11 @@ impl<'a> BatchRun<'a> {
     }
 }
 
-fn trace_context(prepared: &PreparedTx, call: &TxCall, old_state_root: B256) -> TraceContext {
+fn trace_context(prepared: &PreparedTx, from: Address, old_state_root: B256) -> TraceContext {
     let tx = &prepared.tx;
     TraceContext {
         is_create: tx.to.is_none(),
-        from: call.caller,
+        from,
         to: tx.to,
         data: tx.data.clone(),
         gas: tx.gas_limit,

@@ -34,6 +34,8 @@ pub struct TxScratch {
     pub used_balance: bool,
     /// What the last precompile call asks of its caller's frame.
     pub precompile_effect: PrecompileEffect,
+    /// Refund counter of the frame that ran last.
+    pub refund_counter: i64,
     /// The run met code that never ends (evm Q7).
     pub never_ends: bool,
     /// Leaves the ROM would have read or written.
@@ -63,6 +65,7 @@ impl TxScratch {
             used_gasprice: false,
             used_balance: false,
             precompile_effect: PrecompileEffect::None,
+            refund_counter: 0,
             never_ends: false,
             touched: TouchLog::default(),
         }

@@ -147,7 +147,12 @@ const FORK_8: ForkRules = ForkRules {
 
 const FORK_9: ForkRules = ForkRules { id: 9, zero_l1_leaf_rule: true, ..FORK_8 };
 
-const TABLE: [ForkRules; 6] = [FORK_4, FORK_5, FORK_6, FORK_7, FORK_8, FORK_9];
+/// Forks 1 to 3 follow the rules of fork 4 wherever a vector or a recording shows them.
+const FORK_1: ForkRules = ForkRules { id: 1, ..FORK_4 };
+const FORK_2: ForkRules = ForkRules { id: 2, ..FORK_4 };
+const FORK_3: ForkRules = ForkRules { id: 3, ..FORK_4 };
+
+const TABLE: [ForkRules; 9] = [FORK_1, FORK_2, FORK_3, FORK_4, FORK_5, FORK_6, FORK_7, FORK_8, FORK_9];
 
 /// Largest gas limit of a transaction, all forks (batch §2).
 pub const TX_GAS_LIMIT_MAX: u64 = 30_000_000;

@@ -146,13 +146,14 @@ impl<'a> BatchRun<'a> {
 
     /// Reads a slot the ROM reads outside transactions.
     pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
-        self.evm.context().chain.touched.slot(address, slot);
-        Ok(self.world().slot(address, slot)?)
+        let value = self.world().slot(address, slot)?;
+        self.evm.context().chain.touched.slot(address, slot, value);
+        Ok(value)
     }
 
     /// Writes a slot the ROM writes outside transactions.
     pub fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
-        self.evm.context().chain.touched.slot(address, slot);
+        self.evm.context().chain.touched.slot(address, slot, value);
         Ok(self.world().set_slot(address, slot, value)?)
     }
 
@@ -185,7 +186,7 @@ impl<'a> BatchRun<'a> {
         let hash = keccak256(&rlp);
         let l2_hash = match self.rules.api {
             ApiVersion::V1 => Digest::ZERO,
-            ApiVersion::V2 => tx.l2_hash(signer.unwrap_or_default()),
+            ApiVersion::V2 => tx.l2_hash(self.input.from.or(recovered).unwrap_or_default()),
         };
         self.phases.decode += recovered_at.elapsed();
         PreparedItem::Transaction(Box::new(PreparedTx { tx, rlp, hash, l2_hash, signer }))
@@ -333,6 +334,9 @@ impl<'a> BatchRun<'a> {
         }
         output.error = error;
         output.status = status;
+        if self.rules.api == ApiVersion::V1 {
+            output.gas_refunded = outcome.refund_counter;
+        }
         output.return_value = outcome.output;
         output.create_address = outcome.created;
         output.logs = shown_logs(&outcome.logs, self.rules.logs);
@@ -405,17 +409,25 @@ impl<'a> BatchRun<'a> {
             if leaves.contains(AccountLeaves::BALANCE) {
                 account.balance = Some(world.balance(address)?);
             }
+            let deployed = touched.last_deployed(address);
             if in_full && leaves.contains(AccountLeaves::CODE_HASH) {
-                account.code_hash = Some(world.code_hash(address)?);
+                account.code_hash = Some(match deployed {
+                    Some((hash, _)) => hash.into(),
+                    None => world.code_hash(address)?,
+                });
             }
             if in_full && leaves.contains(AccountLeaves::CODE_LENGTH) {
-                account.code_length = Some(world.code_length_leaf(address)?);
+                account.code_length = Some(match deployed {
+                    Some((_, length)) => U256::from(length),
+                    None => world.code_length_leaf(address)?,
+                });
             }
-            accounts.insert(address, account);
+            if account != TouchedAccount::default() {
+                accounts.insert(address, account);
+            }
         }
         if in_full {
-            for (address, slot) in touched.slots() {
-                let value = world.slot(address, slot)?;
+            for (address, slot, value) in touched.slots() {
                 accounts.entry(address).or_default().storage.insert(slot, value);
             }
         }

@@ -9,7 +9,7 @@ use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
-use revm::interpreter::interpreter_types::ReturnData;
+use revm::interpreter::interpreter_types::{Jumps, ReturnData};
 use revm::interpreter::{
     CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
     InterpreterAction, InterpreterResult, SharedMemory,
@@ -88,6 +88,8 @@ pub struct TxOutcome {
     pub created: Option<Address>,
     /// The transaction went straight to an address of a precompile this fork does not run.
     pub unsupported_precompile: bool,
+    /// The last opcode of a successful top frame was a create that met an existing account.
+    pub ended_in_collision: bool,
 }
 
 /// Why a transaction could not be run at all.
@@ -129,6 +131,8 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
         scratch.refund_counter = 0;
+        scratch.collision_behind = None;
+        scratch.ended_in_collision = false;
         self.new_programs.clear();
         self.inner.ctx.tx = TxEnv {
             tx_type: 0,
@@ -168,6 +172,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             created,
             refund_counter: self.inner.ctx.chain.refund_counter.max(0) as u64,
             unsupported_precompile: end.unsupported_precompile,
+            ended_in_collision: self.inner.ctx.chain.ended_in_collision,
         })
     }
 
@@ -286,6 +291,15 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         Ok(None)
     }
 
+    /// Remembers a collision met by the top frame: if the code ends right behind, it is the error of the last step.
+    fn note_create_collision(&mut self, outcome: &CreateOutcome) {
+        if outcome.result.result != InstructionResult::CreateCollision || self.inner.frame_stack.index() != Some(0) {
+            return;
+        }
+        let frame = self.inner.frame_stack.get();
+        self.inner.ctx.chain.collision_behind = Some(frame.interpreter.bytecode.pc());
+    }
+
     /// Ends a create frame: size, deposit, 0xEF, then the code with its Poseidon hash (evm §4.2).
     fn end_create_frame(&mut self, mut result: InterpreterResult) -> FrameResult {
         let frame = self.inner.frame_stack.get();
@@ -294,6 +308,12 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let FrameData::Create(CreateFrame { created_address }) = frame.data else {
             return FrameResult::Create(CreateOutcome::new(result, None));
         };
+        let returns_nothing = result.result == InstructionResult::Return && result.output.is_empty();
+        if returns_nothing && frame.depth > 0 {
+            // The ROM writes the zero length and hash of a nested create, which leaves no leaf but counts as an access.
+            let leaves = AccountLeaves::CODE_HASH.with(AccountLeaves::CODE_LENGTH);
+            self.inner.ctx.chain.touched.account(created_address, leaves);
+        }
         let journal = &mut self.inner.ctx.journaled_state;
         if result.result.is_ok() {
             let deposit_gas = CODE_DEPOSIT_GAS * result.output.len() as u64;
@@ -370,7 +390,13 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             if result.result == InstructionResult::StackOverflow && frame.interpreter.stack.len() < STACK_LIMIT {
                 result.result = InstructionResult::StackUnderflow;
             }
-            self.inner.ctx.chain.refund_counter = result.gas.refunded();
+            let scratch = &mut self.inner.ctx.chain;
+            scratch.refund_counter = result.gas.refunded();
+            // The step of a STOP right behind a failed create is left out (executor-service §8.3), so the create is last.
+            // The program counter stands behind the STOP.
+            scratch.ended_in_collision = frame.depth == 0
+                && result.result == InstructionResult::Stop
+                && scratch.collision_behind.is_some_and(|behind| behind + 1 == frame.interpreter.bytecode.pc());
         }
         match action {
             InterpreterAction::Return(result) if is_create => Ok(ItemOrResult::Result(self.end_create_frame(result))),
@@ -412,6 +438,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
             FrameResult::Create(outcome) => {
+                self.note_create_collision(&outcome);
                 let leak = (rules.ef_create_leaks_refund
                     && outcome.result.result == InstructionResult::CreateContractStartingWithEF)
                     .then(|| outcome.result.gas.refunded());

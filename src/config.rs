@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use toml::Value;
 
+use crate::store::MemoryLimits;
+
 /// The defaults as they are documented.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub drain_limit: Duration,
     /// Requests with update_merkle_tree are refused.
     pub db_read_only: bool,
+    /// How much state is kept in memory.
+    pub state: MemoryLimits,
     /// Length of a statistics window.
     pub stats_window: Duration,
     /// Log lines are JSON objects.
@@ -109,8 +113,9 @@ struct Setting {
 }
 
 const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as i64 };
+const MEBIBYTES: Kind = Kind::Integer { min: 1, max: 1 << 24 };
 
-const SETTINGS: [Setting; 12] = [
+const SETTINGS: [Setting; 14] = [
     Setting { key: "grpc.host", environment: "ZKEVM_GRPC_HOST", kind: Kind::Ip },
     Setting { key: "grpc.port", environment: "EXECUTOR_SERVER_PORT", kind: PORT },
     Setting { key: "http.host", environment: "ZKEVM_HTTP_HOST", kind: Kind::Ip },
@@ -128,6 +133,8 @@ const SETTINGS: [Setting; 12] = [
         kind: Kind::Integer { min: 0, max: 3600 },
     },
     Setting { key: "database.read_only", environment: "DB_READ_ONLY", kind: Kind::Bool },
+    Setting { key: "state.permanent_mib", environment: "ZKEVM_STATE_PERMANENT_MIB", kind: MEBIBYTES },
+    Setting { key: "state.volatile_mib", environment: "ZKEVM_STATE_VOLATILE_MIB", kind: MEBIBYTES },
     Setting {
         key: "stats.window_seconds",
         environment: "ZKEVM_STATS_WINDOW_SECONDS",
@@ -231,6 +238,10 @@ impl ConfigBuilder {
             queue_capacity: self.integer("executor.queue_capacity")?,
             drain_limit: Duration::from_secs(self.integer("executor.drain_seconds")?),
             db_read_only: self.get("database.read_only", Value::as_bool)?,
+            state: MemoryLimits {
+                permanent_bytes_max: self.mebibytes("state.permanent_mib")?,
+                volatile_bytes_max: self.mebibytes("state.volatile_mib")?,
+            },
             stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
             log_json: self.get("log.json", Value::as_bool)?,
             log_level: self.get("log.level", |value| value.as_str()?.parse().ok())?,
@@ -239,6 +250,10 @@ impl ConfigBuilder {
 
     fn integer<T: TryFrom<i64>>(&self, key: &'static str) -> Result<T, ConfigError> {
         self.get(key, |value| value.as_integer()?.try_into().ok())
+    }
+
+    fn mebibytes(&self, key: &'static str) -> Result<usize, ConfigError> {
+        self.get(key, |value| usize::try_from(value.as_integer()?).ok()?.checked_mul(1 << 20))
     }
 
     fn ip(&self, key: &'static str) -> Result<IpAddr, ConfigError> {
@@ -313,6 +328,8 @@ mod tests {
         assert_eq!(config.hashdb_port, 50061);
         assert!(config.executors >= 1);
         assert_eq!(config.stats_window, Duration::from_secs(10));
+        assert_eq!(config.state.permanent_bytes_max, 8 << 30);
+        assert_eq!(config.state.volatile_bytes_max, 512 << 20);
     }
 
     #[test]

@@ -23,9 +23,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::actors::front::FrontHandle;
-use crate::actors::state::ProcessState;
 use crate::actors::stats::StatsHandle;
-use crate::actors::{ActorOptions, ActorSystem, BatchEngine, BatchState, Lifecycle, NativeEngine, Phase};
+use crate::actors::{ActorOptions, ActorSystem, BatchEngine, BatchState, Lifecycle, MemoryState, NativeEngine, Phase};
 use crate::config::Config;
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::stats::StatsApi;
@@ -59,7 +58,8 @@ pub enum StartError {
 impl Server {
     /// Prepares a server with the native engine and state kept in this process.
     pub fn new(config: Config) -> Self {
-        Self { config, engine: Arc::new(NativeEngine), state: Arc::new(ProcessState::default()) }
+        let state = Arc::new(MemoryState::new(config.state));
+        Self { config, engine: Arc::new(NativeEngine), state }
     }
 
     /// Puts another engine in place: a test double.

@@ -17,6 +17,7 @@ use super::state::{BatchState, FlushIds};
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc};
 use crate::processor::{BatchOutput, ExecutorError};
+use crate::store::StoreError;
 
 /// Tells an executor to take the next job from the queue.
 struct TakeJob;
@@ -105,7 +106,13 @@ impl ExecutorShared {
 
     /// Keeps the state, counts, answers, logs: in this order, so that a client never sees an answer ahead of its effects.
     fn answer(&self, job: Box<BatchJob>, mut output: BatchOutput, started: Instant) {
-        let flush = self.keep(&job, &mut output);
+        let flush = match self.keep(&job, &mut output) {
+            Ok(flush) => flush,
+            Err(failure) => {
+                self.stats.report(StatsEvent::Unanswered { failure, busy: started.elapsed() });
+                return job.reply.fail(failure);
+            }
+        };
         let tally = BatchTally::of(&output);
         let send = job.reply.finish(Executed { output, flush });
         let finished_at = Instant::now();
@@ -124,13 +131,21 @@ impl ExecutorShared {
         self.log(job.rpc, &job.context_id, &sample);
     }
 
-    fn keep(&self, job: &BatchJob, output: &mut BatchOutput) -> FlushIds {
-        self.state.keep(&job.input, output).unwrap_or_else(|error| {
-            tracing::error!(%error, "state of a batch could not be written");
-            output.error = ExecutorError::DbError;
-            output.roots = None;
-            FlushIds::default()
-        })
+    /// Keeps the state of a batch. A full store fails the call, which clients try again; any other trouble is an answer.
+    fn keep(&self, job: &BatchJob, output: &mut BatchOutput) -> Result<FlushIds, BatchFailure> {
+        match self.state.keep(&job.input, output) {
+            Ok(flush) => Ok(flush),
+            Err(error @ StoreError::Full { bytes_max }) => {
+                tracing::warn!(%error, context_id = job.context_id, "batch refused");
+                Err(BatchFailure::StateFull { bytes_max })
+            }
+            Err(error) => {
+                tracing::error!(%error, "state of a batch could not be written");
+                output.error = ExecutorError::DbError;
+                output.roots = None;
+                Ok(FlushIds::default())
+            }
+        }
     }
 
     fn log(&self, rpc: Rpc, context_id: &str, sample: &BatchSample) {

@@ -47,6 +47,15 @@ pub enum BatchFailure {
         /// Bound of the queue.
         capacity: usize,
     },
+    /// The state this batch leaves cannot be kept for good: memory is at its bound.
+    #[error(
+        "the state of the batch was not kept: what is kept for good is at its bound of {} MiB (state.permanent_mib)",
+        bytes_max >> 20
+    )]
+    StateFull {
+        /// Bound of what is kept for good.
+        bytes_max: usize,
+    },
     /// New batches are not admitted any more.
     #[error("the server is shutting down and accepts no new batches")]
     Draining,

@@ -21,7 +21,7 @@ pub mod stats;
 pub use lifecycle::{Lifecycle, Phase};
 pub use messages::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
 pub use pool::{ActorOptions, ActorSystem};
-pub use state::{BatchState, FlushIds};
+pub use state::{BatchState, FlushIds, MemoryState};
 
 /// Runs one batch. The service uses [`processor::process`]; tests put something slow or broken in its place.
 pub trait BatchEngine: Send + Sync + 'static {

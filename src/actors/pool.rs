@@ -106,6 +106,7 @@ fn start_actors(
         executors: options.executors,
         busy: Arc::clone(&busy),
         lifecycle: lifecycle.clone(),
+        state: Arc::clone(&state),
     };
     let (reporter, events) = StatsReporter::new();
     let stats_actor = StatsActor::new(options.stats_window, events, reporter.clone(), gauges);

@@ -4,7 +4,9 @@ use revm::context::{BlockEnv, CfgEnv, Context, Journal, LocalContext, TxEnv};
 use revm::context_interface::cfg::GasParams;
 use revm::database_interface::Database;
 use revm::primitives::hardfork::SpecId;
-use revm::primitives::{Address, U256, address};
+use revm::primitives::{Address, B256, U256, address};
+
+use revm::state::EvmState;
 
 use super::fork::ForkRules;
 use super::touch::TouchLog;
@@ -20,6 +22,9 @@ pub type ZkContext<DB> = Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, TxScr
 pub trait StateDatabase: Database {
     /// Returns the code length leaf of an account (evm §7.2).
     fn code_length(&mut self, address: Address) -> Result<u64, Self::Error>;
+
+    /// Returns the state root as if the running transaction's changes were written. Writes nothing.
+    fn speculative_root(&mut self, state: &EvmState) -> Result<B256, Self::Error>;
 }
 
 /// What a transaction needs beside revm's own environment.
@@ -37,8 +42,14 @@ pub struct TxScratch {
     pub precompile_effect: PrecompileEffect,
     /// Refund counter of the frame that ran last.
     pub refund_counter: i64,
+    /// Program counter of the top frame behind a create that met an existing account.
+    pub collision_behind: Option<usize>,
+    /// The top frame ended right there.
+    pub ended_in_collision: bool,
     /// The run met code that never ends (evm Q7).
     pub never_ends: bool,
+    /// Every log made, reverted ones included, as (index within the transaction, hash); only when keys are asked for.
+    pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
     pub touched: TouchLog,
     /// zk counters of the batch.
@@ -69,7 +80,10 @@ impl TxScratch {
             used_balance: false,
             precompile_effect: PrecompileEffect::None,
             refund_counter: 0,
+            collision_behind: None,
+            ended_in_collision: false,
             never_ends: false,
+            log_hashes: None,
             touched: TouchLog::default(),
             counters: Tally::default(),
         }

@@ -1,18 +1,20 @@
 //! Runs one transaction: revm's frames and phases, with the zkEVM's own where they differ (evm §3, §4, §11.5).
 
+use revm::bytecode::opcode;
 use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultGas};
-use revm::context::{ContextTr, Evm, TxEnv};
+use revm::context::{Context, ContextTr, Evm, TxEnv};
 use revm::context_interface::context::ContextError;
+use revm::context_interface::journaled_state::TransferError;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::context_interface::{FrameStack, JournalTr, LocalContextTr};
 use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
-use revm::interpreter::interpreter_types::ReturnData;
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl, ReturnData};
 use revm::interpreter::{
     CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
-    InterpreterAction, InterpreterResult, SharedMemory,
+    Interpreter, InterpreterAction, InterpreterResult, SharedMemory,
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
@@ -20,11 +22,15 @@ use revm::state::EvmState;
 
 use super::bytecode::{ends_in_bare_push, permissive};
 use super::context::{PrecompileEffect, StateDatabase, TxScratch, ZkContext, new_context};
+use super::errors::rom_error;
 use super::fork::ForkRules;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
 use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
-use super::touch::AccountLeaves;
+use super::touch::{AccountLeaves, TouchLog};
+use super::trace::{FrameView, TraceOptions, Tracer};
+use crate::processor::RomError;
+use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
 
 /// Largest deployed code, in bytes (EIP-170).
@@ -45,6 +51,8 @@ pub struct ZkEvm<DB: StateDatabase> {
     endless_push: Option<ZkInstructions<DB>>,
     /// Programs deployed by the running transaction: Poseidon hash and code.
     new_programs: Vec<(B256, Bytes)>,
+    /// Records the running transaction, if it was asked for.
+    tracer: Option<Box<Tracer>>,
 }
 
 /// A transaction that passed the intrinsic checks (batch §8.1).
@@ -85,10 +93,14 @@ pub struct TxOutcome {
     pub state: EvmState,
     /// Programs deployed, also in frames that failed later.
     pub new_programs: Vec<(B256, Bytes)>,
+    /// Steps of a traced transaction.
+    pub steps: Vec<TraceStep>,
     /// Address of a deploy transaction.
     pub created: Option<Address>,
     /// The transaction went straight to an address of a precompile this fork does not run.
     pub unsupported_precompile: bool,
+    /// The last opcode of a successful top frame was a create that met an existing account.
+    pub ended_in_collision: bool,
 }
 
 /// Why a transaction could not be run at all.
@@ -111,7 +123,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let table = instruction_table(rules);
         let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
         let inner = Evm::new(new_context(db, rules, chain_id), table, ZkPrecompiles::new(rules));
-        Self { inner, endless_push, new_programs: Vec::new() }
+        Self { inner, endless_push, new_programs: Vec::new(), tracer: None }
     }
 
     /// Returns the context: block values, scratch, database.
@@ -125,11 +137,14 @@ impl<DB: StateDatabase> ZkEvm<DB> {
     }
 
     /// Runs a transaction, fees included, and returns the touched state. The database is not written.
-    pub fn transact(&mut self, tx: &TxCall) -> Result<TxOutcome, EvmFailure<DB::Error>> {
+    pub fn transact(&mut self, tx: &TxCall, trace: Option<TraceOptions>) -> Result<TxOutcome, EvmFailure<DB::Error>> {
+        self.tracer = trace.map(|options| Box::new(Tracer::new(options, self.inner.ctx.chain.rules)));
         let scratch = &mut self.inner.ctx.chain;
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
         scratch.refund_counter = 0;
+        scratch.collision_behind = None;
+        scratch.ended_in_collision = false;
         self.new_programs.clear();
         self.inner.ctx.tx = TxEnv {
             tx_type: 0,
@@ -158,6 +173,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let Some(end) = handler.end else {
             return Err(EvmFailure::Internal("the run has no end".into()));
         };
+        let steps = match self.tracer.take() {
+            Some(tracer) => tracer.finish(end.gas_left, tx.kind.is_create()),
+            None => Vec::new(),
+        };
         let created = tx.kind.is_create().then(|| tx.caller.create(tx.nonce));
         Ok(TxOutcome {
             result: end.result,
@@ -167,9 +186,46 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             state,
             new_programs: std::mem::take(&mut self.new_programs),
             created,
+            steps,
             refund_counter: self.inner.ctx.chain.refund_counter.max(0) as u64,
             unsupported_precompile: end.unsupported_precompile,
+            ended_in_collision: self.inner.ctx.chain.ended_in_collision,
         })
+    }
+
+    /// Starts a traced call to an account without code: it succeeds at once, and the original shows its STOP.
+    fn trace_codeless_call(
+        &mut self,
+        init: FrameInit,
+        depth: u32,
+    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ZkContext<DB>>> {
+        let FrameInput::Call(inputs) = &init.frame_input else {
+            return Err(ContextError::Custom("not a call".into()));
+        };
+        let call = inputs.clone();
+        let data = Bytes::copy_from_slice(&call.input.as_bytes(&self.inner.ctx));
+        let result = match self.inner.frame_init(init)? {
+            ItemOrResult::Result(result) => result,
+            ItemOrResult::Item(_) => return Err(ContextError::Custom("a frame without code".into())),
+        };
+        if let Some(tracer) = &mut self.tracer
+            && result.instruction_result().is_ok()
+        {
+            let journal = &mut self.inner.ctx.journaled_state;
+            tracer.set_root(journal.database.speculative_root(&journal.inner.state)?);
+            tracer.codeless_call(&call, data, depth);
+        }
+        Ok(ItemOrResult::Result(result))
+    }
+
+    /// Returns the refund counter with which a called frame starts; only a trace needs it.
+    fn refund_of_callers(&mut self) -> u64 {
+        match &self.tracer {
+            Some(tracer) if self.inner.frame_stack.index().is_some() => {
+                tracer.refund_counter(&self.inner.frame_stack.get().interpreter)
+            }
+            _ => 0,
+        }
     }
 
     /// Records what the ROM reads to start a call: the balances if value moves, then the code (evm §4.1).
@@ -256,6 +312,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
                 if let Some(outer) = outer {
                     journal.checkpoint_revert(outer);
                 }
+                if error == TransferError::CreateCollision && depth == 1 && inputs.init_code().is_empty() {
+                    let creator = self.inner.frame_stack.get();
+                    self.inner.ctx.chain.collision_behind = Some(creator.interpreter.bytecode.pc());
+                }
                 return failed(error.into());
             }
         };
@@ -296,6 +356,39 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         Ok(None)
     }
 
+    /// Tells the tracer that a frame ended, with what the ROM adds to the last step.
+    fn trace_frame_end(&mut self, result: &FrameResult, effect: PrecompileEffect) {
+        let Some(tracer) = &mut self.tracer else { return };
+        let depth = match self.inner.frame_stack.index() {
+            Some(index) if self.inner.frame_stack.get().is_finished() => index as u32,
+            Some(index) => index as u32 + 1,
+            None => 0,
+        };
+        let created = match result {
+            FrameResult::Create(outcome) if outcome.result.is_ok() => Some(outcome.result.output.clone()),
+            _ => None,
+        };
+        if let FrameResult::Create(outcome) = result
+            && matches!(
+                outcome.result.result,
+                InstructionResult::CreateCollision
+                    | InstructionResult::CreateContractSizeLimit
+                    | InstructionResult::CreateContractStartingWithEF
+                    | InstructionResult::OutOfGas
+            )
+        {
+            tracer.place_error(rom_error(outcome.result.result));
+        }
+        if let FrameResult::Call(outcome) = result {
+            match outcome.result.result {
+                _ if effect == PrecompileEffect::Unsupported => tracer.place_error(RomError::ExecutionReverted),
+                InstructionResult::PrecompileOOG => tracer.place_error(RomError::OutOfGas),
+                _ => {}
+            }
+        }
+        tracer.leave(depth, created);
+    }
+
     /// Ends a create frame: size, deposit, 0xEF, then the code with its Poseidon hash (evm §4.2).
     fn end_create_frame(&mut self, mut result: InterpreterResult) -> FrameResult {
         let frame = self.inner.frame_stack.get();
@@ -306,6 +399,12 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         };
         let returns_code = result.result == InstructionResult::Return;
         let is_transaction = frame.depth == 0;
+        let returns_nothing = result.result == InstructionResult::Return && result.output.is_empty();
+        if returns_nothing && frame.depth > 0 {
+            // The ROM writes the zero length and hash of a nested create, which leaves no leaf but counts as an access.
+            let leaves = AccountLeaves::CODE_HASH.with(AccountLeaves::CODE_LENGTH);
+            self.inner.ctx.chain.touched.account(created_address, leaves);
+        }
         let journal = &mut self.inner.ctx.journaled_state;
         if result.result.is_ok() {
             let deposit_gas = CODE_DEPOSIT_GAS * result.output.len() as u64;
@@ -358,14 +457,40 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         &mut self,
         init: FrameInit,
     ) -> Result<FrameInitResult<'_, Self::Frame>, ContextDbError<Self::Context>> {
+        let depth = init.depth as u32 + 1;
+        let gas_limit = match &init.frame_input {
+            FrameInput::Call(inputs) => inputs.gas_limit,
+            FrameInput::Create(inputs) => inputs.gas_limit(),
+            FrameInput::Empty => 0,
+        };
+        if let Some(tracer) = &mut self.tracer {
+            tracer.forward(gas_limit);
+        }
+        let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
             self.touch_call(inputs);
-            meter::call_frame(&mut self.inner.ctx, inputs);
-            return self.inner.frame_init(init);
+            meter::call_frame(&mut self.inner.ctx, inputs, init.depth);
+            let codeless = self.tracer.is_some()
+                && depth > 1
+                && inputs.known_bytecode.1.is_empty()
+                && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
+            if codeless {
+                return self.trace_codeless_call(init, depth);
+            }
+            let started = self.inner.frame_init(init)?;
+            if let (Some(tracer), ItemOrResult::Item(_)) = (&mut self.tracer, &started) {
+                tracer.enter(depth, refund_of_callers);
+            }
+            return Ok(started);
         }
         match self.init_create_frame(init)? {
             Some(failed) => Ok(ItemOrResult::Result(failed)),
-            None => Ok(ItemOrResult::Item(self.inner.frame_stack.get())),
+            None => {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.enter(depth, refund_of_callers);
+                }
+                Ok(ItemOrResult::Item(self.inner.frame_stack.get()))
+            }
         }
     }
 
@@ -378,10 +503,12 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             }
             _ => &self.inner.instruction,
         };
-        let mut action = if self.inner.ctx.chain.counters.is_on() {
-            meter::run_counted(&mut frame.interpreter, table, &mut self.inner.ctx)
-        } else {
-            frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx)
+        let mut action = match &mut self.tracer {
+            None if self.inner.ctx.chain.counters.is_on() => {
+                meter::run_counted(&mut frame.interpreter, table, &mut self.inner.ctx)
+            }
+            None => frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx),
+            Some(tracer) => run_traced(frame, table, &mut self.inner.ctx, tracer)?,
         };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
@@ -391,7 +518,13 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             if result.result == InstructionResult::StackOverflow && frame.interpreter.stack.len() < STACK_LIMIT {
                 result.result = InstructionResult::StackUnderflow;
             }
-            self.inner.ctx.chain.refund_counter = result.gas.refunded();
+            let scratch = &mut self.inner.ctx.chain;
+            scratch.refund_counter = result.gas.refunded();
+            // The step of a STOP right behind a failed create is left out (executor-service §8.3), so the create is last.
+            // The program counter stands behind the STOP.
+            scratch.ended_in_collision = frame.depth == 0
+                && result.result == InstructionResult::Stop
+                && scratch.collision_behind.is_some_and(|behind| behind + 1 == frame.interpreter.bytecode.pc());
         }
         match action {
             InterpreterAction::Return(result) if is_create => Ok(ItemOrResult::Result(self.end_create_frame(result))),
@@ -408,6 +541,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         result: FrameResult,
     ) -> Result<Option<FrameResult>, ContextDbError<Self::Context>> {
         let effect = std::mem::take(&mut self.inner.ctx.chain.precompile_effect);
+        self.trace_frame_end(&result, effect);
         let rules = self.inner.ctx.chain.rules;
         meter::frame_ended(&mut self.inner.ctx.chain.counters, result.instruction_result().is_ok());
         match result {
@@ -444,6 +578,74 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
         }
+    }
+}
+
+/// Runs a frame one opcode at a time, recording each.
+fn run_traced<DB: StateDatabase>(
+    frame: &mut EthFrame<EthInterpreter>,
+    table: &ZkInstructions<DB>,
+    context: &mut ZkContext<DB>,
+    tracer: &mut Tracer,
+) -> Result<InterpreterAction, ContextDbError<ZkContext<DB>>> {
+    let data = match &frame.input {
+        FrameInput::Create(create) => create.init_code().clone(),
+        _ => frame.interpreter.input.input.as_bytes(&*context).to_vec().into(),
+    };
+    let view = FrameView::new(&frame.input, frame.depth, data);
+    let interpreter = &mut frame.interpreter;
+    loop {
+        if tracer.needs_root() {
+            let Context { journaled_state, .. } = context;
+            let root = journaled_state.database.speculative_root(&journaled_state.inner.state)?;
+            tracer.set_root(root);
+        }
+        let op = interpreter.bytecode.opcode();
+        tracer.begin_step(interpreter, &view);
+        let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
+        let result = meter::step(interpreter, table, context);
+        let result = match result {
+            Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
+                Some(InstructionResult::StackUnderflow)
+            }
+            other => other.err(),
+        };
+        let touched = &context.chain.touched;
+        tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
+        if result == Some(InstructionResult::Suspend) {
+            tracer.ask(view.depth, asked_gas(interpreter, &operands));
+        }
+        if let Some(result) = result {
+            if interpreter.bytecode.action().is_none() {
+                interpreter.halt(result);
+            }
+            return Ok(interpreter.take_next_action());
+        }
+    }
+}
+
+/// Returns the gas a call or create asked for: what the stack said, or all that a create left.
+fn asked_gas(interpreter: &Interpreter<EthInterpreter>, operands: &[U256]) -> u64 {
+    match &interpreter.bytecode.action {
+        Some(InterpreterAction::NewFrame(FrameInput::Create(create))) => {
+            interpreter.gas.remaining() + create.gas_limit()
+        }
+        _ => operands.first().map_or(0, |gas| gas.saturating_to()),
+    }
+}
+
+/// Returns the slot an opcode read or wrote, with the value the trace shows for it.
+fn storage_access(
+    op: u8,
+    operands: &[U256],
+    interpreter: &Interpreter<EthInterpreter>,
+    touched: &TouchLog,
+) -> Option<(Address, U256, U256)> {
+    let address = interpreter.input.target_address();
+    match (op, operands) {
+        (opcode::SLOAD, [slot, ..]) => Some((address, *slot, touched.last_value(address, *slot)?)),
+        (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
+        _ => None,
     }
 }
 
@@ -523,7 +725,7 @@ impl<DB: StateDatabase> Handler for ZkHandler<DB> {
         let caller = evm.inner.ctx.tx.caller;
         // A transaction that halts pays nothing back: the ROM goes straight to the sequencer's fee.
         let end = result.instruction_result();
-        meter::transaction_ended(&mut evm.inner.ctx.chain.counters, end.is_ok());
+        meter::transaction_ended(&mut evm.inner.ctx.chain.counters, result);
         if !end.is_ok() && end != InstructionResult::Revert {
             return Ok(());
         }

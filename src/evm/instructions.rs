@@ -15,7 +15,7 @@ use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::fork::ForkRules;
 use super::precompiles::ZkPrecompiles;
 use super::touch::AccountLeaves;
-use crate::batch::keccak_slot;
+use crate::batch::{keccak_slot, log_hash};
 
 /// Instruction table over a database.
 pub type ZkInstructions<DB> = EthInstructions<EthInterpreter, ZkContext<DB>>;
@@ -49,6 +49,11 @@ pub fn instruction_table<DB: StateDatabase>(rules: &ForkRules) -> ZkInstructions
     table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB>), 20);
     table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB>), 0);
     table.insert_instruction(opcode::SELFDESTRUCT, Instruction::new(sendall::<DB>), SENDALL_GAS);
+    table.insert_instruction(opcode::LOG0, Instruction::new(log::<0, DB>), 375);
+    table.insert_instruction(opcode::LOG1, Instruction::new(log::<1, DB>), 375);
+    table.insert_instruction(opcode::LOG2, Instruction::new(log::<2, DB>), 375);
+    table.insert_instruction(opcode::LOG3, Instruction::new(log::<3, DB>), 375);
+    table.insert_instruction(opcode::LOG4, Instruction::new(log::<4, DB>), 375);
     if rules.push0 {
         table.insert_instruction(opcode::PUSH0, Instruction::new(push0::<DB>), 2);
     } else {
@@ -223,12 +228,24 @@ fn call<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     let result = contract::call::<{ opcode::CALL }, _, _>(InstructionContext { interpreter, host: &mut *host });
     if let Some(receiver) = receiver
         && let Some(account) = host.journaled_state.inner.state.get(&receiver)
-        && result == Err(InstructionResult::Suspend)
+        && matches!(result, Err(InstructionResult::Suspend | InstructionResult::OutOfGas))
     {
+        // Out of gas with the receiver loaded: the test has been made, what it led to could not be paid.
         let (balance_is_zero, nonce_is_zero) = (account.info.balance.is_zero(), account.info.nonce == 0);
         host.chain.touched.emptiness_test(receiver, balance_is_zero, nonce_is_zero);
     }
     result
+}
+
+/// Stock; notes the hash of the log when keys are asked for, because a reverted log keeps its keys.
+fn log<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = context;
+    host::log::<N, _>(InstructionContext { interpreter, host: &mut *host })?;
+    let logs = &host.journaled_state.inner.logs;
+    if let (Some(hashes), Some(log)) = (&mut host.chain.log_hashes, logs.last()) {
+        hashes.push((logs.len() as u64 - 1, log_hash(&log.data.data, log.topics()).to_b256()));
+    }
+    Ok(())
 }
 
 /// Returns the present value of a slot without warming it.

@@ -4,9 +4,11 @@
 
 use revm::bytecode::opcode;
 use revm::context_interface::Host;
+use revm::handler::FrameResult;
 use revm::handler::instructions::EthInstructions;
+use revm::interpreter::STACK_LIMIT;
 use revm::interpreter::interpreter::EthInterpreter;
-use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl, RuntimeFlag};
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, LoopControl, RuntimeFlag};
 use revm::interpreter::{
     CallInputs, CreateInputs, CreateScheme, InstructionExecResult, InstructionResult, Interpreter, InterpreterAction,
 };
@@ -15,9 +17,14 @@ use revm::primitives::{Address, KECCAK_EMPTY, U256};
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::precompiles::ZkPrecompiles;
 use crate::batch::keccak_slot;
+use crate::counters::model::{
+    CallPart, Frame, ModexpInput, Operands, Precompile, SECP256K1_ORDER, SignatureClass, is_priced_by_length,
+};
 use crate::counters::{Access, Tally};
 use crate::tree::LeafKind;
 
+/// Gas of EXP, its exponent aside.
+const EXP_GAS: u64 = 10;
 /// Gas of SELFBALANCE, charged before the balance is read.
 const SELFBALANCE_GAS: u64 = 5;
 /// Gas of CODESIZE, charged before the length is read.
@@ -86,19 +93,9 @@ pub fn run_counted<DB: StateDatabase>(
     table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
     context: &mut ZkContext<DB>,
 ) -> InterpreterAction {
-    let (instructions, gas) = (table.instruction_table(), table.gas_table());
+    let frame = frame_kind(interpreter);
     let end = loop {
-        let opcode = interpreter.bytecode.opcode();
-        if !is_metered(opcode) {
-            if let Err(end) = interpreter.step(instructions, gas, context) {
-                break end;
-            }
-            continue;
-        }
-        let pending = before(opcode, interpreter, context);
-        let result = interpreter.step(instructions, gas, context);
-        after(pending, result, interpreter, context);
-        if let Err(end) = result {
+        if let Err(end) = counted_step(interpreter, table, context, frame) {
             break end;
         }
     };
@@ -108,7 +105,155 @@ pub fn run_counted<DB: StateDatabase>(
     interpreter.take_next_action()
 }
 
-/// True for the opcodes that read or write a tree, or make a digest.
+/// Runs one opcode, and counts it if anything is counted.
+pub fn step<DB: StateDatabase>(
+    interpreter: &mut Interpreter<EthInterpreter>,
+    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
+    context: &mut ZkContext<DB>,
+) -> InstructionExecResult {
+    if context.chain.counters.is_on() {
+        let frame = frame_kind(interpreter);
+        return counted_step(interpreter, table, context, frame);
+    }
+    interpreter.step(table.instruction_table(), table.gas_table(), context)
+}
+
+#[inline]
+fn counted_step<DB: StateDatabase>(
+    interpreter: &mut Interpreter<EthInterpreter>,
+    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
+    context: &mut ZkContext<DB>,
+    frame: Frame,
+) -> InstructionExecResult {
+    let opcode = interpreter.bytecode.opcode();
+    if is_metered(opcode) {
+        return metered_step(opcode, interpreter, table, context, frame);
+    }
+    context.chain.counters.opcode(opcode, frame);
+    let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
+    if let Err(end) = result
+        && !is_charged(opcode, end, interpreter.stack.len(), 0, interpreter)
+    {
+        context.chain.counters.take_back(opcode, frame);
+    }
+    result
+}
+
+fn metered_step<DB: StateDatabase>(
+    opcode: u8,
+    interpreter: &mut Interpreter<EthInterpreter>,
+    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
+    context: &mut ZkContext<DB>,
+    frame: Frame,
+) -> InstructionExecResult {
+    let (stack, gas) = (interpreter.stack.len(), interpreter.gas.remaining());
+    let mut operands = operands(opcode, interpreter, context);
+    let pending = before(opcode, interpreter, context);
+    let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
+    if let Some(code_bytes) = after(pending, result, interpreter, context) {
+        operands.code_bytes = code_bytes;
+    }
+    if result.is_ok() || result.is_err_and(|end| is_charged(opcode, end, stack, gas, interpreter)) {
+        if is_priced_by_length(opcode) {
+            context.chain.counters.opcode_by_length(opcode, frame, &operands);
+        } else {
+            context.chain.counters.opcode(opcode, frame);
+        }
+    }
+    result
+}
+
+/// Returns which code this is; only code of an account has an address to be loaded from.
+fn frame_kind(interpreter: &Interpreter<EthInterpreter>) -> Frame {
+    match (interpreter.input.bytecode_address(), interpreter.input.depth) {
+        (Some(_), _) => Frame::Call,
+        (None, 0) => Frame::CreationTx,
+        (None, _) => Frame::Create,
+    }
+}
+
+/// True if the model charges an opcode that ended its frame this way (counters §12). `stack` and `gas` are those before it.
+fn is_charged(
+    opcode: u8,
+    end: InstructionResult,
+    stack: usize,
+    gas: u64,
+    interpreter: &Interpreter<EthInterpreter>,
+) -> bool {
+    use InstructionResult as R;
+    match end {
+        // The stop that stands behind every code is not one of its opcodes.
+        R::Stop if opcode == opcode::STOP => interpreter.bytecode.pc() <= interpreter.bytecode.bytecode_len(),
+        R::Stop | R::Return | R::SelfDestruct | R::Revert | R::Suspend => true,
+        R::StackOverflow if stack < STACK_LIMIT && !is_dup_or_swap(opcode) => stack >= needed_for_gas(opcode),
+        R::StackUnderflow => stack >= needed_for_gas(opcode),
+        R::StackOverflow | R::InvalidJump => true,
+        R::OutOfGas => opcode == opcode::EXP && gas >= EXP_GAS,
+        _ => false,
+    }
+}
+
+fn is_dup_or_swap(opcode: u8) -> bool {
+    (opcode::DUP1..=opcode::SWAP16).contains(&opcode)
+}
+
+/// Stack words without which the gas of an opcode cannot be computed.
+fn needed_for_gas(opcode: u8) -> usize {
+    match opcode {
+        opcode::BALANCE
+        | opcode::EXTCODESIZE
+        | opcode::EXTCODEHASH
+        | opcode::MLOAD
+        | opcode::MSTORE
+        | opcode::MSTORE8
+        | opcode::SLOAD
+        | opcode::SELFDESTRUCT => 1,
+        opcode::KECCAK256
+        | opcode::EXP
+        | opcode::SSTORE
+        | opcode::LOG0..=opcode::LOG4
+        | opcode::RETURN
+        | opcode::REVERT => 2,
+        opcode::CALLDATACOPY | opcode::CODECOPY | opcode::RETURNDATACOPY | opcode::CREATE => 3,
+        opcode::EXTCODECOPY | opcode::CREATE2 => 4,
+        opcode::DELEGATECALL | opcode::STATICCALL => 6,
+        opcode::CALL | opcode::CALLCODE => 7,
+        _ => 0,
+    }
+}
+
+/// Returns the lengths an opcode is priced by, the code of its target aside.
+fn operands<DB: StateDatabase>(
+    opcode: u8,
+    interpreter: &Interpreter<EthInterpreter>,
+    context: &ZkContext<DB>,
+) -> Operands {
+    let stack = interpreter.stack.data();
+    let length = |word: &U256| word.saturating_to::<u32>().into();
+    match (opcode, stack.as_slice()) {
+        (opcode::EXP, [.., exponent, _]) => Operands { number_bytes: byte_length(*exponent), ..Operands::default() },
+        (opcode::KECCAK256 | opcode::RETURN | opcode::REVERT | opcode::LOG0..=opcode::LOG4, [.., bytes, _])
+        | (opcode::CALLDATACOPY | opcode::CODECOPY | opcode::RETURNDATACOPY, [.., bytes, _, _])
+        | (opcode::EXTCODECOPY, [.., bytes, _, _, _]) => Operands { bytes: length(bytes), ..Operands::default() },
+        (opcode::CALL | opcode::CALLCODE, [.., return_bytes, _, bytes, _, _, _, _])
+        | (opcode::DELEGATECALL | opcode::STATICCALL, [.., return_bytes, _, bytes, _, _, _]) => {
+            Operands { bytes: length(bytes), return_bytes: length(return_bytes), ..Operands::default() }
+        }
+        (opcode::CREATE, [.., bytes, _, _]) | (opcode::CREATE2, [.., bytes, _, _]) => {
+            let own = context.journaled_state.inner.state.get(&interpreter.input.target_address());
+            let nonce = U256::from(own.map_or(0, |own| own.info.nonce)) + U256::ONE;
+            Operands { bytes: length(bytes), number_bytes: byte_length(nonce), ..Operands::default() }
+        }
+        _ => Operands::default(),
+    }
+}
+
+/// Bytes of a number without leading zeros, at least one.
+fn byte_length(number: U256) -> u64 {
+    number.byte_len().max(1) as u64
+}
+
+/// True for the opcodes that read or write a tree, make a digest, or are priced by a length.
 #[inline]
 const fn is_metered(opcode: u8) -> bool {
     METERED[opcode as usize]
@@ -137,6 +282,14 @@ const METERED: [bool; 256] = {
         opcode::DELEGATECALL,
         opcode::STATICCALL,
         opcode::SELFDESTRUCT,
+        opcode::EXP,
+        opcode::CALLDATACOPY,
+        opcode::CODECOPY,
+        opcode::RETURNDATACOPY,
+        opcode::RETURN,
+        opcode::REVERT,
+        opcode::CREATE,
+        opcode::CREATE2,
     ];
     let mut i = 0;
     while i < metered.len() {
@@ -227,13 +380,13 @@ fn before<DB: StateDatabase>(
     Pending::None
 }
 
-/// Counts what depends on how the opcode ended.
+/// Counts what depends on how the opcode ended. Returns the bytes of the external code it loaded.
 fn after<DB: StateDatabase>(
     pending: Pending,
     result: InstructionExecResult,
     interpreter: &Interpreter<EthInterpreter>,
     context: &mut ZkContext<DB>,
-) {
+) -> Option<u64> {
     let went_well = result.is_ok();
     let own = interpreter.input.target_address();
     match pending {
@@ -253,7 +406,7 @@ fn after<DB: StateDatabase>(
         Pending::ExternalCode { address, gas } => {
             // The code is loaded before memory grows, so running out of gas there has paid for it.
             if went_well || gas >= COLD_ACCOUNT_GAS || (gas >= WARM_ACCOUNT_GAS && is_warm(context, address)) {
-                external_code(context, address);
+                return Some(external_code(context, address));
             }
         }
         Pending::Call { receiver, has_value, gas, memory_bytes, areas } => {
@@ -265,6 +418,7 @@ fn after<DB: StateDatabase>(
         }
         _ => {}
     }
+    None
 }
 
 /// Marks an account touched; precompiles always are.
@@ -278,12 +432,14 @@ fn is_warm<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address) -> 
     context.load_account_info_skip_cold_load(address, false, true).is_ok_and(|account| !account.is_cold)
 }
 
-fn external_code<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address) {
+fn external_code<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address) -> u64 {
     let bytes = context
         .load_account_info_skip_cold_load(address, true, false)
         .ok()
         .and_then(|account| account.account.code.as_ref().map(|code| code.original_byte_slice().len() as u64));
-    code_loaded(&mut context.chain.counters, address, bytes.unwrap_or(0));
+    let bytes = bytes.unwrap_or(0);
+    code_loaded(&mut context.chain.counters, address, bytes);
+    bytes
 }
 
 /// Reads the length of a code, and if there is any its hash, and digests it.
@@ -364,10 +520,16 @@ fn gas_after_memory(gas: u64, memory_bytes: usize, areas: [U256; 4]) -> Option<u
 }
 
 /// Counts the start of a call frame: touch, value, code (exact-counters §2).
-pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallInputs) {
+pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallInputs, depth: usize) {
     let tally = &mut context.chain.counters;
     if !tally.is_on() {
         return;
+    }
+    let code = &inputs.known_bytecode.1;
+    let code_bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
+    match depth {
+        0 => tally.transaction_part = CallPart::Call(code_bytes),
+        _ => tally.part(CallPart::Call(code_bytes)),
     }
     tally.accesses.push(Access::Enter);
     touch(tally, inputs.bytecode_address);
@@ -385,9 +547,7 @@ pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallI
         }
     }
     if precompile.is_none() {
-        let code = &inputs.known_bytecode.1;
-        let bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
-        code_loaded(tally, inputs.bytecode_address, bytes);
+        code_loaded(tally, inputs.bytecode_address, code_bytes);
     }
 }
 
@@ -428,13 +588,21 @@ pub fn create_frame(tally: &mut Tally, inputs: &CreateInputs, depth: usize, star
         }
     }
     tally.accesses.push(Access::Enter);
+    let bytes = inputs.init_code().len() as u64;
+    let attempted = !matches!(start, CreateStart::NoFunds | CreateStart::NonceOverflow);
+    match inputs.scheme() {
+        _ if depth == 0 => {}
+        CreateScheme::Create2 { .. } => tally.part(CallPart::Create2(bytes)),
+        _ if attempted => tally.part(CallPart::Create(bytes)),
+        _ => {}
+    }
     let created = match start {
         CreateStart::NoFunds | CreateStart::NonceOverflow => return,
         CreateStart::HasNonce(created) | CreateStart::HasCode(created) | CreateStart::Runs { created, .. } => created,
     };
     match inputs.scheme() {
         CreateScheme::Create2 { .. } => {
-            tally.keccak(inputs.init_code().len() as u64);
+            tally.keccak(bytes);
             tally.keccak(CREATE2_ADDRESS_BYTES);
         }
         _ => tally.keccak(CREATE_ADDRESS_BYTES),
@@ -461,8 +629,20 @@ pub fn frame_ended(tally: &mut Tally, keeps: bool) {
 }
 
 /// Counts the end of execution. A top frame that never ran, such as a precompile's, has not ended by itself.
-pub fn transaction_ended(tally: &mut Tally, keeps: bool) {
-    frame_ended(tally, keeps);
+pub fn transaction_ended(tally: &mut Tally, result: &FrameResult) {
+    if !tally.is_on() {
+        return;
+    }
+    let end = result.instruction_result();
+    tally.accesses.push(Access::Leave(end.is_ok()));
+    let part = match result {
+        FrameResult::Call(_) => tally.transaction_part,
+        FrameResult::Create(outcome) if end.is_ok() || end == InstructionResult::Revert => {
+            CallPart::Deploy(outcome.output().len() as u64)
+        }
+        FrameResult::Create(_) => CallPart::Deploy(0),
+    };
+    tally.processed(part);
 }
 
 /// Counts the code that a create frame leaves. A transaction that returns nothing writes nothing.
@@ -477,17 +657,64 @@ pub fn code_deployed(tally: &mut Tally, created: Address, bytes: u64, is_transac
     tally.accesses.push(Access::Write(created, LeafKind::CodeHash, bytes > 0));
 }
 
-/// Counts the digests of a precompile that had gas enough.
-pub fn precompile_ran(tally: &mut Tally, number: u8, input_bytes: u64, has_output: bool) {
-    const ECRECOVER: u8 = 1;
-    const SHA256: u8 = 2;
+/// Counts a precompile that had gas enough, whatever it answered. `output_bytes` is the area its caller gave it.
+pub fn precompile_ran(tally: &mut Tally, number: u8, input: &[u8], output_bytes: u64, answered: bool) {
     /// Bytes of a public key.
     const PUBLIC_KEY_BYTES: u64 = 64;
-    match number {
-        ECRECOVER if has_output => tally.keccak(PUBLIC_KEY_BYTES),
-        SHA256 => tally.sha256(input_bytes),
-        _ => {}
+    /// Bytes of one pair of a pairing.
+    const PAIR_BYTES: u64 = 192;
+    if !tally.is_on() {
+        return;
     }
+    let bytes = input.len() as u64;
+    let run = match number {
+        1 => {
+            if answered {
+                tally.keccak(PUBLIC_KEY_BYTES);
+            }
+            let word = |index: usize| U256::from_be_bytes(padded_word(input, index));
+            Precompile::Recover(if answered {
+                SignatureClass::Root
+            } else {
+                SignatureClass::of(word(1), word(2), word(3), SECP256K1_ORDER - U256::ONE)
+            })
+        }
+        2 => {
+            tally.sha256(bytes);
+            Precompile::Sha256(bytes)
+        }
+        4 => Precompile::Identity(bytes, output_bytes),
+        5 => return modexp_ran(tally, input, output_bytes),
+        6 => Precompile::EcAdd,
+        7 => Precompile::EcMul,
+        _ => Precompile::EcPairing(bytes / PAIR_BYTES),
+    };
+    tally.precompile(run);
+}
+
+fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
+    let mut word = [0; 32];
+    let present = input.get(32 * index..).unwrap_or_default();
+    let length = present.len().min(32);
+    word[..length].copy_from_slice(&present[..length]);
+    word
+}
+
+/// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
+fn modexp_ran(tally: &mut Tally, input: &[u8], output_bytes: u64) {
+    const LENGTH_MAX_BYTES: u64 = 1024;
+    let [base, exponent, modulus] =
+        [0, 1, 2].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<u64>());
+    if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > LENGTH_MAX_BYTES) {
+        return;
+    }
+    let mut numbers = input.get(96..).unwrap_or_default().to_vec();
+    numbers.resize((base + exponent + modulus) as usize, 0);
+    let (base, rest) = numbers.split_at(base as usize);
+    let (exponent, modulus) = rest.split_at(exponent as usize);
+    let numbers = ModexpInput { base, exponent, modulus };
+    let numbers = modulus.iter().any(|&byte| byte != 0).then_some(&numbers);
+    tally.precompile(Precompile::Modexp(input.len() as u64, output_bytes, numbers));
 }
 
 /// Counts a fee paid back or out: balance read, balance written.

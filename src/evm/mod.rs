@@ -2,6 +2,7 @@
 
 pub mod bytecode;
 pub mod context;
+pub mod errors;
 pub mod executor;
 pub mod fork;
 pub mod instructions;
@@ -9,3 +10,4 @@ pub mod meter;
 pub mod modexp;
 pub mod precompiles;
 pub mod touch;
+pub mod trace;

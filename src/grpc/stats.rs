@@ -10,6 +10,7 @@ use super::proto::stats::v1 as wire;
 use super::proto::stats::v1::stats_service_server::StatsService;
 use crate::actors::stats::{Latency, Now, Rates, StatsHandle, StatsReport, Sums, Totals, Window};
 use crate::actors::{Lifecycle, Phase};
+use crate::store::MemoryStoreStats;
 
 /// The statistics service.
 #[derive(Clone)]
@@ -77,6 +78,23 @@ impl From<Now> for wire::Now {
             executors_busy: now.executors_busy,
             draining: now.draining,
             window_seconds: now.window_seconds,
+            state: Some(now.state.into()),
+        }
+    }
+}
+
+impl From<MemoryStoreStats> for wire::State {
+    fn from(state: MemoryStoreStats) -> Self {
+        Self {
+            nodes: state.nodes as u64,
+            programs: state.programs as u64,
+            permanent_bytes: state.permanent_bytes as u64,
+            permanent_bytes_max: state.permanent_bytes_max as u64,
+            volatile_bytes: state.volatile_bytes as u64,
+            volatile_bytes_max: state.volatile_bytes_max as u64,
+            evictions: state.evictions,
+            hits: state.hits,
+            misses: state.misses,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 
 use crate::actors::stats::{StatsReport, Totals};
+use crate::store::MemoryStoreStats;
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -19,7 +20,7 @@ pub(super) fn render(report: &StatsReport) -> String {
     text.counter("transactions_total", "L2 transactions executed.", sums.txs);
     text.counter("busy_seconds_total", "Executor time, summed over executors.", sums.busy_seconds);
     text.counter("queue_wait_seconds_total", "Time batches waited for an executor.", sums.queue_wait_seconds);
-    text.counter("refused_calls_total", "Calls refused: queue full or draining.", sums.refused);
+    text.counter("refused_calls_total", "Calls refused: queue or state full, or draining.", sums.refused);
     text.counter("cancelled_batches_total", "Batches given up because the client left.", sums.cancelled);
     text.counter("expired_batches_total", "Batches given up because the deadline passed.", sums.expired);
     text.counter("invalid_requests_total", "Requests that failed validation.", sums.invalid_requests);
@@ -42,6 +43,7 @@ pub(super) fn render(report: &StatsReport) -> String {
     text.gauge("draining", "1 when new batches are refused.", u8::from(now.draining));
     text.gauge("start_time_seconds", "Unix time of the start.", totals.start_unix_ms as f64 / 1e3);
     text.gauge("open_files", "Open file descriptors.", now.open_files);
+    text.state(&now.state);
     text.text
 }
 
@@ -59,6 +61,18 @@ impl Exposition {
     fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
         self.header(name, help, "gauge");
         self.line(name, "", value);
+    }
+
+    fn state(&mut self, state: &MemoryStoreStats) {
+        self.counter("state_hits_total", "Reads of nodes and programs that were kept.", state.hits);
+        self.counter("state_misses_total", "Reads of unknown nodes and programs.", state.misses);
+        self.counter("state_evictions_total", "Volatile nodes and programs given up.", state.evictions);
+        self.gauge("state_nodes", "Nodes kept.", state.nodes);
+        self.gauge("state_programs", "Programs kept.", state.programs);
+        self.gauge("state_permanent_bytes", "Estimated size of what is kept for good.", state.permanent_bytes);
+        self.gauge("state_permanent_bytes_max", "Bound of what is kept for good.", state.permanent_bytes_max);
+        self.gauge("state_volatile_bytes", "Estimated size of volatile entries.", state.volatile_bytes);
+        self.gauge("state_volatile_bytes_max", "Bound of volatile entries.", state.volatile_bytes_max);
     }
 
     fn labelled<K: Display>(

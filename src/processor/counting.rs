@@ -5,8 +5,9 @@
 use revm::primitives::{Address, U256};
 
 use super::block_info::BlockHeader;
-use super::run::BatchRun;
+use super::run::{BatchRun, TxEnd};
 use crate::batch::{BatchItem, Transaction, recover_signer};
+use crate::counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
 use crate::counters::replay;
 use crate::counters::{Access, Counters};
 use crate::evm::fork::ApiVersion;
@@ -59,6 +60,8 @@ impl BatchRun<'_> {
         if !self.counts() {
             return;
         }
+        let price = self.decode_price(tx, recovered);
+        self.evm.context().chain.counters.charge(price);
         let has_l2_hash = self.rules.api == ApiVersion::V2;
         let tally = &mut self.evm.context().chain.counters;
         tally.keccak(tx.signed_rlp.len() as u64);
@@ -70,22 +73,91 @@ impl BatchRun<'_> {
         }
     }
 
-    /// Counts the transactions before the bad item of a batch that does not decode.
-    pub(super) fn count_undecodable(&mut self, items: Vec<BatchItem>) {
-        if !self.counts() {
-            return;
-        }
-        for item in items {
-            if let BatchItem::Transaction(tx) = item {
-                let signer = recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, self.rules.ecrecover_infinity_bug);
-                self.count_decoded(&tx, signer.is_some());
+    fn prices(&mut self) -> Prices {
+        self.evm.context().chain.counters.prices
+    }
+
+    fn decode_price(&mut self, tx: &Transaction, recovered: bool) -> Counters {
+        let length = |number: U256| number.byte_len().max(1) as u64;
+        let chain_id = tx.chain_id.map_or(0, |id| length(U256::from(id)));
+        let [gas_limit, nonce] = [tx.gas_limit, tx.nonce].map(|number| length(U256::from(number)));
+        let [r, s] = [tx.r, tx.s].map(|word| U256::from_be_bytes(word.0));
+        let signature = if recovered {
+            SignatureClass::Root
+        } else {
+            SignatureClass::of(U256::from(tx.v), r, s, SECP256K1_ORDER >> 1)
+        };
+        const SIGNATURE_BYTES: u64 = 65;
+        self.prices().decode(&DecodedTx {
+            bytes: tx.signed_rlp.len() as u64 + SIGNATURE_BYTES + u64::from(self.rules.effective_percentage),
+            data_bytes: tx.data.len() as u64,
+            number_bytes: [length(tx.gas_price), gas_limit, length(tx.value), chain_id, nonce],
+            signature,
+        })
+    }
+
+    /// Charges the batch, once its decoding is over: the model charges nothing for one that does not decode.
+    pub(super) fn count_batch_decoded(&mut self, decodes: bool) {
+        if self.counts() {
+            let price = self.prices().batch(self.input.batch_l2_data.len() as u64);
+            let tally = &mut self.evm.context().chain.counters;
+            if decodes {
+                tally.charge(price);
+            } else {
+                tally.charge_beyond_model(price);
             }
         }
     }
 
-    /// Counts the slot of the system contract's mapping that a new block writes.
-    pub(super) fn count_block_opened(&mut self) {
+    /// Charges the decoding of a ChangeL2Block.
+    pub(super) fn count_block_decoded(&mut self) {
+        if self.counts() {
+            let price = self.prices().decode_block();
+            self.evm.context().chain.counters.charge(price);
+        }
+    }
+
+    /// Counts the transactions before the bad item of a batch that does not decode. The model has nothing for them, so the
+    /// bound takes what they would cost, and the rest of the data as one transaction's.
+    pub(super) fn count_undecodable(&mut self, items: Vec<BatchItem>) {
+        if !self.counts() {
+            return;
+        }
+        let model = self.evm.context().chain.counters.charges();
+        for item in items {
+            match item {
+                BatchItem::ChangeL2Block { .. } => self.count_block_decoded(),
+                BatchItem::Transaction(tx) => {
+                    let (r, s) = (tx.r, tx.s);
+                    let signer = recover_signer(tx.signing_hash(), r, s, tx.v, self.rules.ecrecover_infinity_bug);
+                    self.count_decoded(&tx, signer.is_some());
+                }
+            }
+        }
+        let rest = self.prices().decode(&DecodedTx {
+            bytes: 0,
+            data_bytes: self.input.batch_l2_data.len() as u64,
+            number_bytes: [32, 8, 32, 8, 8],
+            signature: SignatureClass::Rejected,
+        });
+        self.evm.context().chain.counters.move_beyond_model(model, rest);
+    }
+
+    /// Counts the slot of the system contract's mapping that a new block writes, and charges the block.
+    pub(super) fn count_block_opened(&mut self, has_l1_info: bool) {
+        if self.counts() {
+            let price = self.prices().open_block(has_l1_info);
+            self.evm.context().chain.counters.charge(price);
+        }
         self.count_mapping_key();
+    }
+
+    /// Charges the block that each transaction is in the forks without blocks.
+    pub(super) fn count_implicit_block(&mut self, end: &TxEnd) {
+        if self.counts() && matches!(end, TxEnd::Included { .. }) {
+            let price = self.prices().open_block(false);
+            self.evm.context().chain.counters.charge(price);
+        }
     }
 
     /// Counts the name of a mapping's slot.
@@ -175,8 +247,15 @@ impl BatchRun<'_> {
         self.evm.context().chain.counters.real.poseidons += hashes.unwrap_or(0);
     }
 
-    /// Returns the counters as reported.
+    /// Returns the counters as reported: real where the fork's rules say so, else the model's.
     pub(super) fn counters(&mut self) -> Counters {
-        self.evm.context().chain.counters.real
+        let real_hashes = self.rules.real_hash_counters;
+        let tally = &self.evm.context().chain.counters;
+        let bound = tally.bound();
+        if !real_hashes {
+            return bound;
+        }
+        let Counters { steps, arithmetics, binaries, mem_aligns, .. } = bound;
+        Counters { steps, arithmetics, binaries, mem_aligns, ..tally.real }
     }
 }

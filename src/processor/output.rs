@@ -44,6 +44,8 @@ pub struct BatchOutput {
     pub counters: Counters,
     /// zk counters that the batch needs free at its busiest moment; never below `counters`.
     pub reserved: Counters,
+    /// What the virtual model makes of the batch, exactly as its reference does.
+    pub model_counters: Counters,
 }
 
 /// Roots and hashes of a batch that ran to its end (batch §4).

@@ -3,22 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use revm::interpreter::InstructionResult;
 use revm::primitives::{Address, B256, Bytes, TxKind, U256, address, keccak256};
 
 use super::errors::{ExecutorError, RomError};
 use super::input::BatchInput;
-use super::output::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
+use super::output::{
+    BatchOutput, BatchRoots, FullTrace, LogOutput, PhaseTimes, TouchedAccount, TraceContext, TxOutput,
+};
 use super::world::{World, WorldError};
 use crate::batch::{BatchItem, Transaction, recover_signer};
+use crate::counters::model::Prices;
 use crate::counters::replay::Replay;
 use crate::counters::{Access, Counters, Tally};
 use crate::evm::context::SYSTEM_ADDRESS;
+use crate::evm::errors::rom_error;
 use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
-use crate::evm::touch::AccountLeaves;
+use crate::evm::touch::{AccountLeaves, TouchLog};
+use crate::evm::trace::TraceOptions;
 use crate::store::StateReader;
-use crate::tree::{Digest, LeafKind, TreeRef};
+use crate::tree::{BlockInfoKind, Digest, LeafKind, TreeRef, block_info_key};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
 pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
@@ -121,14 +125,15 @@ pub struct BatchRun<'a> {
 
 impl<'a> BatchRun<'a> {
     /// Opens the state of a batch.
-    pub fn new(input: &'a BatchInput, state: &'a dyn StateReader) -> Self {
+    pub fn new(input: &'a BatchInput, state: &'a dyn StateReader, prices: Prices) -> Self {
         let rules = input.fork_id.rules();
         let world = World::new(state, input.old_state_root, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
         if !input.no_counters {
-            evm.context().chain.counters = Tally::counting();
+            evm.context().chain.counters = Tally::counting(prices);
         }
         evm.context().block.beneficiary = input.coinbase;
+        evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
             input,
             rules,
@@ -155,11 +160,6 @@ impl<'a> BatchRun<'a> {
     /// Reads a slot the ROM reads outside transactions.
     pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
         self.count_slot_read(address, slot);
-        self.uncounted_system_slot(address, slot)
-    }
-
-    /// Reads a slot that the executor itself reads, outside the ROM.
-    pub fn uncounted_system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
         let value = self.world().slot(address, slot)?;
         self.evm.context().chain.touched.slot(address, slot, value);
         Ok(value)
@@ -184,6 +184,7 @@ impl<'a> BatchRun<'a> {
         let data = &self.input.batch_l2_data;
         let decoded = crate::batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
         self.phases.decode += start.elapsed();
+        self.count_batch_decoded(decoded.is_ok());
         if let Err(error) = decoded {
             self.count_undecodable(items);
             return Err(error);
@@ -194,6 +195,7 @@ impl<'a> BatchRun<'a> {
     fn prepare_item(&mut self, item: BatchItem) -> PreparedItem {
         let tx = match item {
             BatchItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
+                self.count_block_decoded();
                 return PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index };
             }
             BatchItem::Transaction(tx) => *tx,
@@ -239,16 +241,32 @@ impl<'a> BatchRun<'a> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
         let start = self.world().version();
+        if self.input.get_keys {
+            self.world().note_program(prepared.l2_hash.to_b256());
+        }
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
         let (end, register) = match checked {
             Err(error) => {
                 output.error = error;
-                output.create_address = tx.to.is_none().then_some(Address::ZERO);
+                if self.trace_options(prepared.hash).is_some() {
+                    let old_root = self.world().root();
+                    let from = prepared.signer.unwrap_or_default();
+                    let context = trace_context(prepared, from, old_root);
+                    output.full_trace = Some(Box::new(FullTrace { context, steps: Vec::new() }));
+                }
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
-                let outcome = self.evm.transact(&call)?;
+                let trace = self.trace_options(prepared.hash);
+                let old_root = trace.map(|_| self.world().root());
+                let outcome = self.evm.transact(&call, trace)?;
+                if let Some(old_root) = old_root {
+                    output.full_trace = Some(Box::new(FullTrace {
+                        context: trace_context(prepared, call.caller, old_root),
+                        steps: Vec::new(),
+                    }));
+                }
                 let register = outcome.gas_left;
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }
@@ -258,6 +276,10 @@ impl<'a> BatchRun<'a> {
         output.gas_used = tx.gas_limit.checked_sub(register).unwrap_or(tx.gas_limit);
         output.gas_left = tx.gas_limit - output.gas_used;
         self.gas_used = self.gas_used.wrapping_add(output.gas_used);
+        if let Some(trace) = &mut output.full_trace {
+            trace.context.gas_used = output.gas_used;
+            trace.context.output = output.return_value.clone();
+        }
         let scratch = &self.evm.context().chain;
         let flags = self.rules.effective_percentage && !self.input.no_counters;
         output.has_gasprice_opcode = flags && scratch.used_gasprice;
@@ -265,18 +287,68 @@ impl<'a> BatchRun<'a> {
         Ok((output, end))
     }
 
-    fn empty_output(&self, prepared: &PreparedTx) -> TxOutput {
+    /// Notes the keys and hashes of the logs the last transaction made, reverted ones included.
+    pub fn note_logs(&mut self, tx_index: u64, first_log_index: u64) {
+        let Some(hashes) = &mut self.evm.context().chain.log_hashes else { return };
+        for (log_index, hash) in std::mem::take(hashes) {
+            let key = block_info_key(BlockInfoKind::Log, tx_index, first_log_index + log_index);
+            self.world().note_key(key);
+            self.world().note_program(hash);
+        }
+    }
+
+    /// Returns what to trace of the transaction with this hash, if it is the one asked for (executor-service §8.1).
+    fn trace_options(&self, hash: B256) -> Option<TraceOptions> {
+        let config = self.input.trace.as_ref().filter(|config| config.tx_hash[..] == hash[..])?;
+        Some(TraceOptions {
+            storage: !config.disable_storage,
+            stack: !config.disable_stack,
+            memory: config.enable_memory,
+            return_data: config.enable_return_data,
+            empty_steps: self.input.no_counters,
+        })
+    }
+
+    /// Writes a result over one that is listed already, as fork 7 of the original does after a skipped transaction.
+    ///
+    /// The listed entry keeps what names its transaction; gas is counted down from what the entry has left.
+    pub fn overwrite_result(&mut self, listed: &mut TxOutput, result: TxOutput) {
+        self.gas_used = self.gas_used.wrapping_sub(result.gas_used);
+        let used = listed.gas_left.checked_sub(self.gas_register).unwrap_or(listed.gas_left);
+        self.gas_used = self.gas_used.wrapping_add(used);
+        let is_its_own = listed.tx_hash == result.tx_hash;
+        *listed = TxOutput {
+            tx_hash: listed.tx_hash,
+            tx_hash_l2: listed.tx_hash_l2,
+            rlp_tx: std::mem::take(&mut listed.rlp_tx),
+            create_address: if is_its_own { result.create_address } else { listed.create_address },
+            effective_percentage: listed.effective_percentage,
+            has_gasprice_opcode: listed.has_gasprice_opcode,
+            has_balance_opcode: listed.has_balance_opcode,
+            gas_used: used,
+            gas_left: listed.gas_left - used,
+            error: match (listed.error, result.error) {
+                // An intrinsic error is an event that overwrites; the error of the last opcode only fills a gap.
+                (listed, result) if result.is_intrinsic() || listed == RomError::NoError => result,
+                (listed, _) => listed,
+            },
+            ..result
+        };
+    }
+
+    /// Returns the response of a transaction that has not run.
+    pub fn empty_output(&self, prepared: &PreparedTx) -> TxOutput {
         TxOutput {
             tx_hash: prepared.hash,
             tx_hash_l2: prepared.l2_hash.to_b256(),
             rlp_tx: prepared.rlp.clone(),
             return_value: Bytes::new(),
-            gas_left: 0,
+            gas_left: prepared.tx.gas_limit,
             gas_used: 0,
             cumulative_gas_used: 0,
             gas_refunded: 0,
             error: RomError::NoError,
-            create_address: None,
+            create_address: prepared.tx.to.is_none().then_some(Address::ZERO),
             state_root: B256::ZERO,
             logs: Vec::new(),
             effective_gas_price: None,
@@ -299,13 +371,10 @@ impl<'a> BatchRun<'a> {
         let Some(caller) = prepared.signer else {
             return Ok(Err(RomError::IntrinsicInvalidSignature));
         };
-        // Unsigned mode reads the length too; it ignores the answer.
         self.count(Access::Read(caller, LeafKind::CodeLength));
-        if self.input.from.is_none() {
-            self.touch(caller, AccountLeaves::CODE_LENGTH);
-            if !self.world().code_length_leaf(caller)?.is_zero() {
-                return Ok(Err(RomError::IntrinsicInvalidSenderCode));
-            }
+        self.touch(caller, AccountLeaves::CODE_LENGTH);
+        if !self.world().code_length_leaf(caller)?.is_zero() && self.input.from.is_none() {
+            return Ok(Err(RomError::IntrinsicInvalidSenderCode));
         }
         if tx.chain_id.is_some_and(|chain_id| chain_id != self.input.chain_id) {
             return Ok(Err(RomError::IntrinsicInvalidChainId));
@@ -359,18 +428,27 @@ impl<'a> BatchRun<'a> {
         outcome: TxOutcome,
         output: &mut TxOutput,
     ) -> Result<TxEnd, Abort> {
-        let (error, mut status) = transaction_error(outcome.result);
+        let error = rom_error(outcome.result);
+        let mut status = outcome.result.is_ok();
         if outcome.unsupported_precompile && self.rules.unsupported_precompile_top_level_status {
             status = true;
         }
-        output.error = error;
+        output.error = if outcome.ended_in_collision { RomError::ContractAddressCollision } else { error };
         output.status = status;
         if self.rules.api == ApiVersion::V1 {
             output.gas_refunded = outcome.refund_counter;
         }
         output.return_value = outcome.output;
+        if let Some(trace) = &mut output.full_trace {
+            trace.steps = outcome.steps;
+        }
         output.create_address = outcome.created;
         output.logs = shown_logs(&outcome.logs, self.rules.logs);
+        if self.input.get_keys {
+            for (hash, _) in &outcome.new_programs {
+                self.world().note_program(*hash);
+            }
+        }
         let overflow = (prepared.tx.nonce == u64::MAX).then_some(prepared.signer).flatten();
         self.world().commit(outcome.state, outcome.new_programs, overflow)?;
         Ok(TxEnd::Included { logs: outcome.logs, status })
@@ -385,7 +463,11 @@ impl<'a> BatchRun<'a> {
         let new_local_exit_root = self.system_slot(GER_MANAGER_ADDRESS, LOCAL_EXIT_ROOT_SLOT)?;
         let new_state_root = self.world().root();
         let roots = BatchRoots { new_state_root, new_acc_input_hash, new_local_exit_root: new_local_exit_root.into() };
-        let read_write_addresses = self.touched_accounts()?;
+        let touched = std::mem::take(&mut self.evm.context().chain.touched);
+        let read_write_addresses = self.touched_accounts(&touched)?;
+        if self.input.get_keys {
+            self.world().note_touched(&touched);
+        }
         let mut output = self.output(ExecutorError::NoError);
         output.roots = Some(roots);
         output.gas_used = self.gas_used;
@@ -401,7 +483,10 @@ impl<'a> BatchRun<'a> {
     }
 
     fn aborted(&mut self, abort: Abort) -> BatchOutput {
+        let touched = std::mem::take(&mut self.evm.context().chain.touched);
         let mut output = self.output(abort.error);
+        // What can still be read is reported; a second failure adds nothing.
+        output.read_write_addresses = self.touched_accounts(&touched).unwrap_or_default();
         output.error_log = abort.message;
         output
     }
@@ -426,12 +511,12 @@ impl<'a> BatchRun<'a> {
             phases: self.phases,
             counters,
             reserved: counters,
+            model_counters: self.evm.context().chain.counters.model(),
         }
     }
 
     /// Reads every touched account at the final state (executor-service §6.1).
-    fn touched_accounts(&mut self) -> Result<BTreeMap<Address, TouchedAccount>, Abort> {
-        let touched = std::mem::take(&mut self.evm.context().chain.touched);
+    fn touched_accounts(&mut self, touched: &TouchLog) -> Result<BTreeMap<Address, TouchedAccount>, Abort> {
         let in_full = self.rules.touched_accounts_in_full;
         let world = self.world();
         let mut accounts = BTreeMap::new();
@@ -469,26 +554,22 @@ impl<'a> BatchRun<'a> {
     }
 }
 
-/// Maps the end of the top frame to the error the response shows and to the status (evm §8.1, §8.4).
-fn transaction_error(result: InstructionResult) -> (RomError, bool) {
-    use InstructionResult as R;
-    let error = match result {
-        R::Stop | R::Return | R::SelfDestruct => return (RomError::NoError, true),
-        R::Revert => RomError::ExecutionReverted,
-        R::StackOverflow => RomError::StackOverflow,
-        R::StackUnderflow => RomError::StackUnderflow,
-        R::InvalidJump => RomError::InvalidJump,
-        R::OpcodeNotFound | R::InvalidFEOpcode | R::NotActivated => RomError::InvalidOpcode,
-        R::StateChangeDuringStaticCall | R::CallNotAllowedInsideStatic => RomError::InvalidStatic,
-        R::CreateCollision => RomError::ContractAddressCollision,
-        R::CreateContractSizeLimit => RomError::MaxCodeSizeExceeded,
-        R::CreateContractStartingWithEF => RomError::InvalidBytecodeStartsEf,
-        // The ROM raises no error when a precompile called directly fails on its input: status 0, and the error stays
-        // "none", as fork 7 answers. Forks 8 and 9 of the original abort the request with code 117 instead.
-        R::PrecompileError => RomError::NoError,
-        _ => RomError::OutOfGas,
-    };
-    (error, false)
+fn trace_context(prepared: &PreparedTx, from: Address, old_state_root: B256) -> TraceContext {
+    let tx = &prepared.tx;
+    TraceContext {
+        is_create: tx.to.is_none(),
+        from,
+        to: tx.to,
+        data: tx.data.clone(),
+        gas: tx.gas_limit,
+        value: tx.value,
+        output: Bytes::new(),
+        gas_used: 0,
+        gas_price: tx.gas_price,
+        old_state_root,
+        tx_index: 0,
+        chain_id: tx.chain_id.unwrap_or(0),
+    }
 }
 
 /// Returns the logs as the response of a fork shows them; indices start at 0 (batch §12.2).

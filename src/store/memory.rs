@@ -1,10 +1,11 @@
 //! Nodes and programs in memory: shards by hash, each under its own lock.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 use revm::primitives::Bytes;
+use serde::Serialize;
 
 use super::{Durability, StateReader, StateWriter, StoreError};
 use crate::tree::{Digest, NodeData};
@@ -16,21 +17,39 @@ const NODE_BYTES: usize = 256;
 /// What one program costs beside its code.
 const PROGRAM_OVERHEAD_BYTES: usize = 192;
 
-/// A store in memory. Permanent entries stay; volatile ones stay within a budget, oldest given up first.
+/// How much a [`MemoryStore`] may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Volatile entries beyond this are given up, oldest first.
+    pub volatile_bytes_max: usize,
+    /// Permanent writes that would go beyond this are refused.
+    pub permanent_bytes_max: usize,
+}
+
+/// A store in memory. Permanent entries stay, and writes past their bound are refused; volatile ones stay within a budget,
+/// oldest given up first.
 pub struct MemoryStore {
     shards: Box<[Shard]>,
-    volatile_bytes_max_per_shard: usize,
+    limits: MemoryLimits,
+    /// Estimated memory of permanent entries, writes under way counted as if all they bring were new.
+    permanent_bytes: AtomicUsize,
 }
 
 /// What a [`MemoryStore`] holds and how often it could answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryStoreStats {
     /// Nodes, permanent and volatile.
     pub nodes: usize,
     /// Programs, permanent and volatile.
     pub programs: usize,
+    /// Estimated memory of permanent entries.
+    pub permanent_bytes: usize,
+    /// Bound of the permanent entries.
+    pub permanent_bytes_max: usize,
     /// Estimated memory of volatile entries.
     pub volatile_bytes: usize,
+    /// Bound of the volatile entries.
+    pub volatile_bytes_max: usize,
     /// Volatile entries given up so far.
     pub evictions: u64,
     /// Reads answered with an entry.
@@ -64,6 +83,12 @@ struct Entry<T> {
     volatile_since: Option<u64>,
 }
 
+impl<T> Entry<T> {
+    fn is_permanent(&self) -> bool {
+        self.volatile_since.is_none()
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Item {
     Node(Digest),
@@ -71,17 +96,46 @@ enum Item {
 }
 
 impl MemoryStore {
-    /// Creates an empty store whose volatile entries take at most about `volatile_bytes_max`.
+    /// Creates an empty store whose volatile entries take at most about `volatile_bytes_max`; permanent ones are not bounded.
     pub fn new(volatile_bytes_max: usize) -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            volatile_bytes_max_per_shard: volatile_bytes_max / SHARDS,
+        Self::with_limits(MemoryLimits { volatile_bytes_max, permanent_bytes_max: usize::MAX })
+    }
+
+    /// Creates an empty store within limits. They count entries, not what the allocator adds to them.
+    pub fn with_limits(limits: MemoryLimits) -> Self {
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), limits, permanent_bytes: AtomicUsize::new(0) }
+    }
+
+    /// Returns true if the node is known, and then keeps it from now on as if it had just been written so.
+    ///
+    /// Spares the caller the hashing that a write must be preceded by.
+    pub fn keep_known_node(&self, hash: &Digest, durability: Durability) -> Result<bool, StoreError> {
+        let known = self.shard(hash).entries.read().nodes.get(hash).map(|entry| (entry.data, entry.is_permanent()));
+        if let Some((data, false)) = known {
+            self.write(&[(*hash, data)], &[], durability)?;
         }
+        Ok(known.is_some())
+    }
+
+    /// Returns true if the program is known, and then keeps it from now on as if it had just been written so.
+    pub fn keep_known_program(&self, hash: &Digest, durability: Durability) -> Result<bool, StoreError> {
+        let shard = self.shard(hash);
+        let known = shard.entries.read().programs.get(hash).map(|entry| (entry.data.clone(), entry.is_permanent()));
+        let is_known = known.is_some();
+        if let Some((code, false)) = known {
+            self.write(&[], &[(*hash, code)], durability)?;
+        }
+        Ok(is_known)
     }
 
     /// Returns counts over all shards; not a snapshot of one instant.
     pub fn stats(&self) -> MemoryStoreStats {
-        let mut stats = MemoryStoreStats::default();
+        let mut stats = MemoryStoreStats {
+            permanent_bytes: self.permanent_bytes.load(Relaxed),
+            permanent_bytes_max: self.limits.permanent_bytes_max,
+            volatile_bytes_max: self.limits.volatile_bytes_max,
+            ..MemoryStoreStats::default()
+        };
         for shard in &self.shards {
             let entries = shard.entries.read();
             stats.nodes += entries.nodes.len();
@@ -96,6 +150,22 @@ impl MemoryStore {
 
     fn shard(&self, hash: &Digest) -> &Shard {
         &self.shards[shard_index(hash)]
+    }
+
+    fn volatile_bytes_max_per_shard(&self) -> usize {
+        self.limits.volatile_bytes_max / SHARDS
+    }
+
+    /// Takes `bytes` out of what permanent entries may still use, or refuses.
+    ///
+    /// Done before anything is written, so that a write is made whole or not at all.
+    fn reserve(&self, bytes: usize) -> Result<(), StoreError> {
+        let bytes_max = self.limits.permanent_bytes_max;
+        let fitting = |used: usize| used.checked_add(bytes).filter(|used| *used <= bytes_max);
+        match self.permanent_bytes.fetch_update(Relaxed, Relaxed, fitting) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(StoreError::Full { bytes_max }),
+        }
     }
 }
 
@@ -132,6 +202,15 @@ impl StateWriter for MemoryStore {
         programs: &[(Digest, Bytes)],
         durability: Durability,
     ) -> Result<(), StoreError> {
+        let program_bytes = |code: &Bytes| code.len() + PROGRAM_OVERHEAD_BYTES;
+        let reserved = match durability {
+            Durability::Permanent => {
+                nodes.len() * NODE_BYTES + programs.iter().map(|(_, code)| program_bytes(code)).sum::<usize>()
+            }
+            Durability::Volatile => 0,
+        };
+        self.reserve(reserved)?;
+        let mut became_permanent = 0;
         // By shard, so that each lock is taken once.
         let mut nodes_by_shard: Vec<Vec<usize>> = vec![Vec::new(); SHARDS];
         for (position, (hash, _)) in nodes.iter().enumerate() {
@@ -144,44 +223,47 @@ impl StateWriter for MemoryStore {
             let mut entries = shard.entries.write();
             for position in positions {
                 let (hash, data) = nodes[position];
-                entries.write_node(hash, data, durability);
+                became_permanent += entries.write_node(hash, data, durability);
             }
-            entries.evict(self.volatile_bytes_max_per_shard);
+            entries.evict(self.volatile_bytes_max_per_shard());
         }
         for (hash, code) in programs {
             let mut entries = self.shard(hash).entries.write();
-            entries.write_program(*hash, code, durability);
-            entries.evict(self.volatile_bytes_max_per_shard);
+            became_permanent += entries.write_program(*hash, code, durability);
+            entries.evict(self.volatile_bytes_max_per_shard());
         }
+        self.permanent_bytes.fetch_sub(reserved - became_permanent, Relaxed);
         Ok(())
     }
 }
 
 impl Entries {
-    fn write_node(&mut self, hash: Digest, data: NodeData, durability: Durability) {
+    /// Returns the bytes that were not permanent before and are now.
+    fn write_node(&mut self, hash: Digest, data: NodeData, durability: Durability) -> usize {
         self.writes += 1;
         let stamp = (durability == Durability::Volatile).then_some(self.writes);
         let before = self.nodes.get(&hash).map(|entry| entry.volatile_since);
         if before == Some(None) {
-            return;
+            return 0;
         }
         self.nodes.insert(hash, Entry { data, volatile_since: stamp });
-        self.account(Item::Node(hash), NODE_BYTES, before.is_some(), stamp);
+        self.account(Item::Node(hash), NODE_BYTES, before.is_some(), stamp)
     }
 
-    fn write_program(&mut self, hash: Digest, code: &Bytes, durability: Durability) {
+    /// Returns the bytes that were not permanent before and are now.
+    fn write_program(&mut self, hash: Digest, code: &Bytes, durability: Durability) -> usize {
         self.writes += 1;
         let stamp = (durability == Durability::Volatile).then_some(self.writes);
         let before = self.programs.get(&hash).map(|entry| entry.volatile_since);
         if before == Some(None) {
-            return;
+            return 0;
         }
         self.programs.insert(hash, Entry { data: code.clone(), volatile_since: stamp });
-        self.account(Item::Program(hash), code.len() + PROGRAM_OVERHEAD_BYTES, before.is_some(), stamp);
+        self.account(Item::Program(hash), code.len() + PROGRAM_OVERHEAD_BYTES, before.is_some(), stamp)
     }
 
-    /// Keeps count and queue right after a write over nothing or over a volatile entry.
-    fn account(&mut self, item: Item, bytes: usize, was_volatile: bool, stamp: Option<u64>) {
+    /// Keeps count and queue right after a write over nothing or over a volatile entry; returns the bytes made permanent.
+    fn account(&mut self, item: Item, bytes: usize, was_volatile: bool, stamp: Option<u64>) -> usize {
         if was_volatile {
             self.volatile_count -= 1;
             self.volatile_bytes -= bytes;
@@ -190,7 +272,9 @@ impl Entries {
             self.volatile_count += 1;
             self.volatile_bytes += bytes;
             self.queue.push_back((item, stamp));
+            return 0;
         }
+        bytes
     }
 
     /// Gives up the oldest volatile entries until the others fit, and stale queue items when they outnumber the rest.
@@ -257,7 +341,16 @@ mod tests {
         assert_eq!(store.node(&hash(1)), Ok(Some(node(1))));
         assert_eq!(store.program(&hash(2)), Ok(Some(code)));
         assert_eq!(store.node(&hash(2)), Ok(None));
-        let expected = MemoryStoreStats { nodes: 1, programs: 1, hits: 2, misses: 1, ..Default::default() };
+        let expected = MemoryStoreStats {
+            nodes: 1,
+            programs: 1,
+            permanent_bytes: NODE_BYTES + PROGRAM_OVERHEAD_BYTES + 2,
+            permanent_bytes_max: usize::MAX,
+            volatile_bytes_max: 1 << 20,
+            hits: 2,
+            misses: 1,
+            ..Default::default()
+        };
         assert_eq!(store.stats(), expected);
     }
 
@@ -304,6 +397,54 @@ mod tests {
             write(&store, 0..10, Durability::Volatile);
         }
         assert!(store.shards[0].entries.read().queue.len() <= 2 * 10 + 64);
+    }
+
+    fn bounded(permanent_bytes_max: usize) -> MemoryStore {
+        MemoryStore::with_limits(MemoryLimits { volatile_bytes_max: 10 * NODE_BYTES * SHARDS, permanent_bytes_max })
+    }
+
+    #[test]
+    fn permanent_writes_past_the_bound_are_refused_whole_and_volatile_ones_go_on() {
+        let bytes_max = 10 * NODE_BYTES;
+        let store = bounded(bytes_max);
+        write(&store, 0..8, Durability::Permanent);
+        let more: Vec<_> = (8..11).map(|number| (hash(number), node(number))).collect();
+        assert_eq!(store.write(&more, &[], Durability::Permanent), Err(StoreError::Full { bytes_max }));
+        assert!((8..11).all(|number| !known(&store, number)));
+        assert_eq!(store.stats().permanent_bytes, 8 * NODE_BYTES);
+        write(&store, 8..11, Durability::Volatile);
+        assert!((0..11).all(|number| known(&store, number)));
+        write(&store, 8..10, Durability::Permanent);
+        assert_eq!(store.stats().permanent_bytes, bytes_max);
+        assert_eq!(store.keep_known_node(&hash(10), Durability::Permanent), Err(StoreError::Full { bytes_max }));
+        assert_eq!(store.keep_known_node(&hash(9), Durability::Permanent), Ok(true));
+    }
+
+    #[test]
+    fn permanent_entries_are_counted_once() {
+        let store = bounded(usize::MAX);
+        let code = Bytes::from_static(&[1, 2, 3]);
+        for _ in 0..3 {
+            write(&store, 0..4, Durability::Permanent);
+            store.write(&[], &[(hash(9), code.clone())], Durability::Permanent).unwrap();
+        }
+        assert_eq!(store.stats().permanent_bytes, 4 * NODE_BYTES + PROGRAM_OVERHEAD_BYTES + 3);
+    }
+
+    #[test]
+    fn known_entries_are_made_young_or_permanent_without_their_data() {
+        let store = bounded(usize::MAX);
+        assert_eq!(store.keep_known_node(&hash(0), Durability::Permanent), Ok(false));
+        assert_eq!(store.keep_known_program(&hash(0), Durability::Permanent), Ok(false));
+        write(&store, 0..10, Durability::Volatile);
+        assert_eq!(store.keep_known_node(&hash(0), Durability::Volatile), Ok(true));
+        assert_eq!(store.keep_known_node(&hash(1), Durability::Permanent), Ok(true));
+        write(&store, 10..12, Durability::Volatile);
+        assert!(known(&store, 0) && known(&store, 1) && !known(&store, 2));
+        assert_eq!(store.stats().permanent_bytes, NODE_BYTES);
+        store.write(&[], &[(hash(20), Bytes::from_static(&[7]))], Durability::Volatile).unwrap();
+        assert_eq!(store.keep_known_program(&hash(20), Durability::Permanent), Ok(true));
+        assert_eq!(store.stats().permanent_bytes, NODE_BYTES + PROGRAM_OVERHEAD_BYTES + 1);
     }
 
     #[test]

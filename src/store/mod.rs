@@ -3,8 +3,8 @@
 mod memory;
 mod overlay;
 
-pub use memory::{MemoryStore, MemoryStoreStats};
-pub use overlay::RequestOverlay;
+pub use memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
+pub use overlay::{RequestOverlay, verified_nodes, verified_programs};
 
 use revm::primitives::Bytes;
 
@@ -52,6 +52,12 @@ pub enum StoreError {
         hash: Digest,
         /// Elements found.
         elements: usize,
+    },
+    /// The bound of what may be kept for good is reached; reads and volatile writes still work.
+    #[error("the state store is full: nothing more can be kept for good within its {} MiB", bytes_max >> 20)]
+    Full {
+        /// The bound.
+        bytes_max: usize,
     },
     /// The store itself failed.
     #[error("store unavailable: {0}")]

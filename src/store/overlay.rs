@@ -26,26 +26,36 @@ pub struct RequestOverlay<'a> {
 impl RequestOverlay<'_> {
     /// Returns the request's nodes that have the hash they claim.
     pub fn verified_nodes(&self) -> Vec<(Digest, NodeData)> {
-        let nodes: Vec<(Digest, NodeData)> =
-            self.nodes.iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements)?))).collect();
-        let states: Vec<NodeData> = nodes.iter().map(|(_, data)| *data).collect();
-        let mut hashes = vec![Digest::ZERO; states.len()];
-        hash_many(&states, &mut hashes);
-        nodes.into_iter().zip(hashes).filter(|((claimed, _), hash)| claimed == hash).map(|(node, _)| node).collect()
+        verified_nodes(self.nodes)
     }
 
     /// Returns the request's programs that have the hash they claim.
     pub fn verified_programs(&self) -> Vec<(Digest, Bytes)> {
-        let programs: Vec<(&Digest, &Bytes)> = self.programs.iter().collect();
-        let codes: Vec<&[u8]> = programs.iter().map(|(_, code)| code.as_ref()).collect();
-        let hashes = linear_hash_many(&codes);
-        programs
-            .into_iter()
-            .zip(hashes)
-            .filter(|((claimed, _), hash)| *claimed == hash)
-            .map(|((hash, code), _)| (*hash, code.clone()))
-            .collect()
+        verified_programs(self.programs)
     }
+}
+
+/// Returns the nodes that have the hash they claim, with canonical elements.
+pub fn verified_nodes<'a>(claims: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>) -> Vec<(Digest, NodeData)> {
+    let nodes: Vec<(Digest, NodeData)> =
+        claims.into_iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements)?))).collect();
+    let states: Vec<NodeData> = nodes.iter().map(|(_, data)| *data).collect();
+    let mut hashes = vec![Digest::ZERO; states.len()];
+    hash_many(&states, &mut hashes);
+    nodes.into_iter().zip(hashes).filter(|((claimed, _), hash)| claimed == hash).map(|(node, _)| node).collect()
+}
+
+/// Returns the programs that have the hash they claim.
+pub fn verified_programs<'a>(claims: impl IntoIterator<Item = (&'a Digest, &'a Bytes)>) -> Vec<(Digest, Bytes)> {
+    let programs: Vec<(&Digest, &Bytes)> = claims.into_iter().collect();
+    let codes: Vec<&[u8]> = programs.iter().map(|(_, code)| code.as_ref()).collect();
+    let hashes = linear_hash_many(&codes);
+    programs
+        .into_iter()
+        .zip(hashes)
+        .filter(|((claimed, _), hash)| *claimed == hash)
+        .map(|((hash, code), _)| (*hash, code.clone()))
+        .collect()
 }
 
 impl StateReader for RequestOverlay<'_> {

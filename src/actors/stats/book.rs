@@ -51,9 +51,10 @@ impl Stretch {
             StatsEvent::Unanswered { failure, busy } => {
                 sums.busy_seconds += busy.as_secs_f64();
                 match failure {
-                    BatchFailure::QueueFull { .. } | BatchFailure::Draining | BatchFailure::Stopped => {
-                        sums.refused += 1
-                    }
+                    BatchFailure::QueueFull { .. }
+                    | BatchFailure::StateFull { .. }
+                    | BatchFailure::Draining
+                    | BatchFailure::Stopped => sums.refused += 1,
                     BatchFailure::Cancelled => sums.cancelled += 1,
                     BatchFailure::DeadlineExceeded => sums.expired += 1,
                     BatchFailure::Panicked => {}

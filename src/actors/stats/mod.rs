@@ -13,8 +13,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
-use super::BatchJob;
 use super::lifecycle::Lifecycle;
+use super::{BatchJob, BatchState};
 
 mod book;
 mod event;
@@ -82,6 +82,7 @@ pub struct PoolGauges {
     pub(super) executors: usize,
     pub(super) busy: Arc<AtomicUsize>,
     pub(super) lifecycle: Lifecycle,
+    pub(super) state: Arc<dyn BatchState>,
 }
 
 /// Asks for the statistics with the last `history_windows` closed windows.
@@ -173,6 +174,7 @@ impl StatsActor {
                 draining: self.gauges.lifecycle.is_draining(),
                 window_seconds: self.book.window_length().as_secs_f64(),
                 open_files: self.open_files,
+                state: self.gauges.state.stats(),
             },
             totals,
             history: self.book.history(history_windows),

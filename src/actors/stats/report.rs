@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::store::MemoryStoreStats;
+
 /// The answer to one question about statistics.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatsReport {
@@ -37,6 +39,8 @@ pub struct Now {
     /// Open file descriptors of the process.
     #[serde(skip)]
     pub open_files: u64,
+    /// The state that is kept.
+    pub state: MemoryStoreStats,
 }
 
 /// A stretch of time, closed by the clock.
@@ -75,7 +79,7 @@ pub struct Sums {
     pub busy_seconds: f64,
     /// Waiting time.
     pub queue_wait_seconds: f64,
-    /// Calls refused: queue full, draining or stopping.
+    /// Calls refused: queue or state full, draining or stopping.
     pub refused: u64,
     /// Batches dropped or stopped because the client left.
     pub cancelled: u64,

@@ -13,7 +13,7 @@ pub use modexp::ModexpInput;
 pub use opcodes::{Frame, Operands, is_priced_by_length};
 pub use precompiles::Precompile;
 pub use revision::{R7, R9, R12, R13, Revision};
-pub use transaction::{CallPart, DecodedTx, SignatureClass};
+pub use transaction::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
 
 use super::Counters;
 use super::lengths::poseidon_blocks;

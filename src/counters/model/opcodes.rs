@@ -3,7 +3,6 @@
 use revm::bytecode::opcode as op;
 
 use super::{CallPart, Counters, Prices, accesses, digest, keccaks, rows};
-use crate::counters::lengths::poseidon_blocks;
 
 /// Which code an opcode runs in (counters §10.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 //! Prices of a batch, its blocks and its transactions outside the EVM (counters §8, §9).
 
+use revm::primitives::{U256, uint};
+use secp256k1::PublicKey;
+
 use super::{Counters, Prices, accesses, digest, keccaks, rows};
 use crate::counters::lengths::{keccak_blocks, poseidon_blocks};
 
@@ -27,7 +30,25 @@ pub enum SignatureClass {
     Root,
 }
 
+/// Order of secp256k1.
+pub const SECP256K1_ORDER: U256 = uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
+
 impl SignatureClass {
+    /// Returns the class of a signature. `s_max` is half the order for a transaction, all but one of it for ECRECOVER.
+    pub fn of(v: U256, r: U256, s: U256, s_max: U256) -> Self {
+        if r.is_zero()
+            || r >= SECP256K1_ORDER
+            || s.is_zero()
+            || s > s_max
+            || (v != U256::from(27) && v != U256::from(28))
+        {
+            return Self::Rejected;
+        }
+        let mut point = [2; 33];
+        point[1..].copy_from_slice(&r.to_be_bytes::<32>());
+        if PublicKey::from_slice(&point).is_ok() { Self::Root } else { Self::NoRoot }
+    }
+
     /// Returns the price.
     pub const fn price(self) -> Counters {
         match self {

@@ -73,6 +73,11 @@ fn recipient(context: &TraceContext) -> String {
 macro_rules! step_conversion {
     ($function:ident, $step:ident, $contract:ident) => {
         fn $function(step: TraceStep) -> wire::$step {
+            // A request without counters has its steps counted, not recorded (executor-service §5.3).
+            if step.depth == 0 {
+                let error = step.error.number();
+                return wire::$step { error, contract: Some(wire::$contract::default()), ..Default::default() };
+            }
             wire::$step {
                 state_root: bytes32(step.state_root),
                 depth: step.depth,

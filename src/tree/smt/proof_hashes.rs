@@ -10,7 +10,7 @@ use crate::tree::digest::Digest;
 use crate::tree::path::first_difference;
 
 /// Where a key ends in one version of a tree.
-struct Place {
+struct Trail {
     /// Branches above it, root first, each with its two children.
     branches: Vec<[TreeRef; 2]>,
     end: End,
@@ -49,15 +49,15 @@ impl StateTree<'_> {
         key: &Digest,
         present: bool,
     ) -> Result<(u64, TreeRef), TreeError> {
-        let place = self.place(at, key)?;
-        let depth = place.branches.len() as u64;
-        let (hashes, changes_shape) = match (place.end, present) {
+        let trail = self.trail(at, key)?;
+        let depth = trail.branches.len() as u64;
+        let (hashes, changes_shape) = match (trail.end, present) {
             (End::Own, true) => (2 * depth + 4, false),
             (End::Empty, true) => (2 * depth + 2, true),
             (End::Other(parting), true) => (depth + parting as u64 + 6, true),
             (End::Empty, false) => (depth, false),
             (End::Other(_), false) => (depth + 2, false),
-            (End::Own, false) => (self.removal_proof_hashes(&place.branches, key)?, true),
+            (End::Own, false) => (self.removal_proof_hashes(&trail.branches, key)?, true),
         };
         if !changes_shape {
             return Ok((hashes, at));
@@ -84,18 +84,18 @@ impl StateTree<'_> {
         }
     }
 
-    fn place(&mut self, at: TreeRef, key: &Digest) -> Result<Place, TreeError> {
+    fn trail(&mut self, at: TreeRef, key: &Digest) -> Result<Trail, TreeError> {
         let mut passed = Vec::with_capacity(24);
         let (end, _) = self.descend(at, key, |branch| passed.push(branch))?;
-        let branches = passed.into_iter().filter_map(|branch| self.children(branch)).collect();
+        let branches = passed.into_iter().filter_map(|branch| self.children_of(branch)).collect();
         let end = match self.leaf(end) {
             None => End::Empty,
             Some(leaf) => first_difference(&leaf.key, key).map_or(End::Own, End::Other),
         };
-        Ok(Place { branches, end })
+        Ok(Trail { branches, end })
     }
 
-    fn children(&self, at: TreeRef) -> Option<[TreeRef; 2]> {
+    fn children_of(&self, at: TreeRef) -> Option<[TreeRef; 2]> {
         match self.nodes[at.index()].kind {
             NodeKind::Branch(children) => Some(children),
             _ => None,

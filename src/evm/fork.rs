@@ -119,7 +119,7 @@ const FORK_4: ForkRules = ForkRules {
     invalid_rlp_listed: false,
     zero_l1_leaf_rule: false,
     logs: LogShape::Padded,
-    counter_prices: &R12,
+    counter_prices: &R7,
     real_hash_counters: false,
     touched_accounts_in_full: false,
 };
@@ -146,7 +146,6 @@ const FORK_7: ForkRules = ForkRules {
     unsupported_precompile_top_level_status: true,
     modexp_copies_whole_output: true,
     results_follow_rom_index: true,
-    counter_prices: &R7,
     real_hash_counters: true,
     ..FORK_6
 };

@@ -119,7 +119,7 @@ impl BatchRun<'_> {
 
     /// Counts the transactions before the bad item of a batch that does not decode. The model has nothing for them, so the
     /// bound takes what they would cost, and the rest of the data as one transaction's.
-    pub(super) fn count_undecodable(&mut self, items: Vec<BatchItem>) {
+    pub(super) fn count_undecodable(&mut self, items: Vec<BatchItem>, in_model: bool) {
         if !self.counts() {
             return;
         }
@@ -133,6 +133,9 @@ impl BatchRun<'_> {
                     self.count_decoded(&tx, signer.is_some());
                 }
             }
+        }
+        if in_model {
+            return self.count_block_decoded();
         }
         let rest = self.prices().decode(&DecodedTx {
             bytes: 0,

@@ -22,7 +22,7 @@ pub use errors::{ExecutorError, RomError};
 pub use input::{BatchContext, BatchInput};
 pub use output::BatchOutput;
 
-use crate::counters::model::{Prices, Revision};
+use crate::counters::model::Prices;
 use crate::store::StateReader;
 
 /// Level of the state tree that the virtual model prices accesses by; up to 32 they are all priced alike (counters §4).
@@ -74,17 +74,17 @@ pub enum Interrupted {
 ///
 /// Domain failures are part of the output; the only error is an interrupt.
 pub fn process(input: &BatchInput, state: &dyn StateReader, interrupt: &Interrupt) -> Result<BatchOutput, Interrupted> {
-    process_priced(input, state, interrupt, input.fork_id.rules().counter_prices)
+    let prices = Prices::new(input.fork_id.rules().counter_prices, STATE_TREE_LEVEL);
+    process_priced(input, state, interrupt, prices)
 }
 
-/// Executes one batch as [`process`] does, with the virtual counters of another revision.
+/// Executes one batch as [`process`] does, with other prices for the virtual counters.
 pub fn process_priced(
     input: &BatchInput,
     state: &dyn StateReader,
     interrupt: &Interrupt,
-    revision: &'static Revision,
+    prices: Prices,
 ) -> Result<BatchOutput, Interrupted> {
-    let prices = Prices::new(revision, STATE_TREE_LEVEL);
     interrupt.check()?;
     match &input.context {
         BatchContext::V1 { global_exit_root, eth_timestamp } => {

@@ -184,9 +184,11 @@ impl<'a> BatchRun<'a> {
         let data = &self.input.batch_l2_data;
         let decoded = crate::batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
         self.phases.decode += start.elapsed();
-        self.count_batch_decoded(decoded.is_ok());
+        // The model ends a forced batch at its first ChangeL2Block, decoded or not; any other bad item leaves it nothing.
+        let ends_model = decoded.is_ok() || decoded == Err(RomError::InvalidDecodeChangeL2Block) && forced;
+        self.count_batch_decoded(ends_model);
         if let Err(error) = decoded {
-            self.count_undecodable(items);
+            self.count_undecodable(items, ends_model);
             return Err(error);
         }
         Ok(items.into_iter().map(|item| self.prepare_item(item)).collect())

@@ -15,6 +15,7 @@
 pub mod access;
 pub mod lengths;
 pub mod model;
+pub mod paths;
 pub mod replay;
 pub mod tally;
 

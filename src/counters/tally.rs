@@ -6,6 +6,7 @@ use super::Counters;
 use super::access::AccessLog;
 use super::lengths::{keccak_blocks, poseidon_blocks, sha256_blocks};
 use super::model::{CallPart, Frame, Operands, Precompile, Prices, R12};
+use super::paths::{PlainCall, plain_call};
 
 /// Kinds of frames an opcode can run in.
 const FRAMES: [Frame; 3] = [Frame::Call, Frame::CreationTx, Frame::Create];
@@ -20,12 +21,14 @@ pub struct Tally {
     pub accesses: AccessLog,
     /// Call part of the running transaction, known when its first frame starts.
     pub transaction_part: CallPart,
+    /// The running transaction goes to an account without code, in a fork whose path for that is known.
+    pub plain: Option<PlainCall>,
     /// The virtual model's prices.
     pub prices: Prices,
     /// What the model has charged, opcodes of fixed price aside.
     charged: Counters,
-    /// What the bound has beyond the model: operations the model does not price.
-    beyond_model: Counters,
+    /// The bound's share of the same: real costs where they are known, and operations the model does not price.
+    bounded: Counters,
     /// Opcodes of fixed price that ran, by frame kind.
     opcodes: Box<[[u64; 256]; 3]>,
 }
@@ -39,7 +42,8 @@ impl Default for Tally {
             transaction_part: CallPart::Call(0),
             prices: Prices::new(&R12, 0),
             charged: Counters::default(),
-            beyond_model: Counters::default(),
+            bounded: Counters::default(),
+            plain: None,
             opcodes: Box::new([[0; 256]; 3]),
         }
     }
@@ -112,7 +116,11 @@ impl Tally {
 
     /// Charges the run of a transaction.
     pub fn processed(&mut self, part: CallPart) {
-        self.charge(self.prices.process(part));
+        let price = self.prices.process(part);
+        match self.plain {
+            Some(call) => self.charge_real(price, plain_call(call)),
+            None => self.charge(price),
+        }
     }
 
     /// Charges a precompile.
@@ -123,11 +131,18 @@ impl Tally {
     /// Charges what is priced elsewhere.
     pub fn charge(&mut self, price: Counters) {
         self.charged += price;
+        self.bounded += price;
+    }
+
+    /// Charges the model for something whose real cost is known.
+    pub fn charge_real(&mut self, price: Counters, real: Counters) {
+        self.charged += price;
+        self.bounded += real;
     }
 
     /// Adds to the bound what the model does not price.
     pub fn charge_beyond_model(&mut self, price: Counters) {
-        self.beyond_model += price;
+        self.bounded += price;
     }
 
     /// Returns what the model has charged for everything but opcodes of fixed price.
@@ -135,21 +150,24 @@ impl Tally {
         self.charged
     }
 
-    /// Takes all charges since `before` out of the model, into the bound alone, with `more`.
+    /// Takes all charges since `before` out of the model; the bound keeps them, and gets `more`.
     pub fn move_beyond_model(&mut self, before: Counters, more: Counters) {
-        let since: [u64; 8] = std::array::from_fn(|i| self.charged.to_array()[i] - before.to_array()[i]);
         self.charged = before;
-        self.beyond_model += Counters::from_array(since) + more;
+        self.bounded += more;
     }
 
     /// Returns the upper bound of the batch so far: the model and what it leaves out.
     pub fn bound(&self) -> Counters {
-        self.model() + self.beyond_model
+        self.bounded + self.fixed_price_opcodes()
     }
 
     /// Returns what the virtual model makes of the batch so far.
     pub fn model(&self) -> Counters {
-        let mut sum = self.charged;
+        self.charged + self.fixed_price_opcodes()
+    }
+
+    fn fixed_price_opcodes(&self) -> Counters {
+        let mut sum = Counters::default();
         for frame in FRAMES {
             for (opcode, count) in (0..=u8::MAX).zip(self.opcodes[frame as usize]).filter(|(_, count)| *count > 0) {
                 sum += self.prices.fixed(opcode, frame).times(count);

@@ -92,6 +92,8 @@ pub struct ForkRules {
     pub counter_prices: &'static Revision,
     /// Binaries that recovering a key takes beyond those of the later ROM, at most: one comparison per bit pair.
     pub recovery_extra_binaries: u64,
+    /// Doubling a point counts as an arithmetic.
+    pub counts_doublings: bool,
     /// Calls copy their arguments word by word when they start.
     pub calls_copy_arguments: bool,
     /// read_write_addresses carries code and storage too.
@@ -123,6 +125,7 @@ const FORK_4: ForkRules = ForkRules {
     logs: LogShape::Padded,
     counter_prices: &R7,
     recovery_extra_binaries: 264,
+    counts_doublings: false,
     calls_copy_arguments: true,
     touched_accounts_in_full: false,
 };
@@ -164,6 +167,7 @@ const FORK_8: ForkRules = ForkRules {
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
     counter_prices: &R12,
+    counts_doublings: true,
     ..FORK_7
 };
 

@@ -21,6 +21,7 @@ use crate::batch::keccak_slot;
 use crate::counters::model::{
     CallPart, Frame, ModexpInput, Operands, Precompile, SECP256K1_ORDER, SignatureClass, is_priced_by_length,
 };
+use crate::counters::paths::PlainCall;
 use crate::counters::{Access, Counters, Tally};
 use crate::tree::LeafKind;
 
@@ -535,7 +536,15 @@ pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallI
     let code = &inputs.known_bytecode.1;
     let code_bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
     match depth {
-        0 => tally.transaction_part = CallPart::Call(code_bytes),
+        0 => {
+            tally.transaction_part = CallPart::Call(code_bytes);
+            let is_plain = code_bytes == 0 && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
+            tally.plain = (is_plain && context.chain.rules.api == ApiVersion::V2).then(|| PlainCall {
+                to_self: inputs.caller == inputs.bytecode_address,
+                to_zero: inputs.bytecode_address.is_zero(),
+                has_value: !inputs.value.get().is_zero(),
+            });
+        }
         _ => tally.part(CallPart::Call(code_bytes)),
     }
     tally.accesses.push(Access::Enter);
@@ -642,6 +651,9 @@ pub fn transaction_ended(tally: &mut Tally, result: &FrameResult) {
     }
     let end = result.instruction_result();
     tally.accesses.push(Access::Leave(end.is_ok()));
+    if matches!(result, FrameResult::Create(_)) {
+        tally.plain = None;
+    }
     let part = match result {
         FrameResult::Call(_) => tally.transaction_part,
         FrameResult::Create(outcome) if end.is_ok() || end == InstructionResult::Revert => {
@@ -710,13 +722,18 @@ fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
     word
 }
 
+/// Adds to the bound what MODEXP reads before it refuses; the model has nothing for that.
+pub fn modexp_refused(tally: &mut Tally) {
+    tally.charge_beyond_model(tally.prices.precompile(Precompile::Modexp(0, 0, None)));
+}
+
 /// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
 fn modexp_ran(tally: &mut Tally, input: &[u8], output_bytes: u64) {
     const LENGTH_MAX_BYTES: u64 = 1024;
     let [base, exponent, modulus] =
         [0, 1, 2].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<u64>());
     if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > LENGTH_MAX_BYTES) {
-        return;
+        return modexp_refused(tally);
     }
     let mut numbers = input.get(96..).unwrap_or_default().to_vec();
     numbers.resize((base + exponent + modulus) as usize, 0);

@@ -93,6 +93,8 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
                 let result = self.modexp_result(context, &input, gas_limit, is_top_level);
                 if result.result != InstructionResult::PrecompileOOG {
                     meter::precompile_ran(&mut context.chain, number, &input, output_bytes, true);
+                } else {
+                    meter::modexp_refused(&mut context.chain.counters);
                 }
                 return Ok(Some(result));
             }

@@ -4,10 +4,12 @@
 
 use revm::primitives::{Address, U256};
 
+use super::RomError;
 use super::block_info::BlockHeader;
 use super::run::{BatchRun, TxEnd};
 use crate::batch::{BatchItem, Transaction, recover_signer};
 use crate::counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
+use crate::counters::paths::{self, Fields, Rejection};
 use crate::counters::replay;
 use crate::counters::{Access, Counters};
 use crate::evm::fork::ApiVersion;
@@ -63,9 +65,14 @@ impl BatchRun<'_> {
             return;
         }
         let price = self.decode_price(tx, recovered);
+        let real = self.decode_path(tx, recovered);
         let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
-        self.evm.context().chain.counters.charge(price);
-        self.evm.context().chain.counters.charge_beyond_model(extra);
+        let tally = &mut self.evm.context().chain.counters;
+        match real {
+            Some(real) => tally.charge_real(price, real),
+            None => tally.charge(price),
+        }
+        tally.charge_beyond_model(extra);
         let has_l2_hash = self.rules.api == ApiVersion::V2;
         let tally = &mut self.evm.context().chain.counters;
         tally.keccak(tx.signed_rlp.len() as u64);
@@ -74,6 +81,32 @@ impl BatchRun<'_> {
         }
         if has_l2_hash {
             tally.linear_poseidon(tx.l2_hash_bytes());
+        }
+    }
+
+    /// Real cost of decoding a transaction, where its path is known: no data, a short list, a key recovered.
+    fn decode_path(&self, tx: &Transaction, recovered: bool) -> Option<Counters> {
+        const LONGEST_SHORT_LIST: u8 = 0xf7;
+        let is_short = tx.signed_rlp.first().is_some_and(|&first| first <= LONGEST_SHORT_LIST);
+        if self.rules.api != ApiVersion::V2 || !tx.data.is_empty() || !is_short || !recovered {
+            return None;
+        }
+        let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
+        let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
+        let [r, s] = [tx.r, tx.s].map(|word| U256::from_be_bytes(word.0));
+        let recovery = paths::recovery(tx.signing_hash(), r, s, tx.v, self.rules.counts_doublings)?;
+        Some(paths::decoded(&Fields { numbers, has_recipient: tx.to.is_some() }) + recovery)
+    }
+
+    /// Counts the checks of a rejected transaction: the model has nothing for them.
+    pub(super) fn count_rejected(&mut self, error: RomError) {
+        if self.counts() {
+            let why = match error {
+                RomError::IntrinsicInvalidChainId => Rejection::ChainId,
+                RomError::IntrinsicInvalidNonce => Rejection::Nonce,
+                _ => Rejection::Balance,
+            };
+            self.evm.context().chain.counters.charge_beyond_model(paths::rejected(why));
         }
     }
 
@@ -103,9 +136,13 @@ impl BatchRun<'_> {
     /// Charges the batch, once its decoding is over: the model charges nothing for one that does not decode.
     pub(super) fn count_batch_decoded(&mut self, decodes: bool) {
         if self.counts() {
-            let price = self.prices().batch(self.input.batch_l2_data.len() as u64);
+            let bytes = self.input.batch_l2_data.len() as u64;
+            let price = self.prices().batch(bytes);
+            let is_known = self.rules.api == ApiVersion::V2 && bytes > 0;
             let tally = &mut self.evm.context().chain.counters;
-            if decodes {
+            if decodes && is_known {
+                tally.charge_real(price, paths::batch(bytes));
+            } else if decodes {
                 tally.charge(price);
             } else {
                 tally.charge_beyond_model(price);
@@ -117,7 +154,7 @@ impl BatchRun<'_> {
     pub(super) fn count_block_decoded(&mut self) {
         if self.counts() {
             let price = self.prices().decode_block();
-            self.evm.context().chain.counters.charge(price);
+            self.evm.context().chain.counters.charge_real(price, paths::block_decoded());
         }
     }
 
@@ -139,23 +176,29 @@ impl BatchRun<'_> {
                 }
             }
         }
-        if in_model {
-            return;
-        }
         let rest = self.prices().decode(&DecodedTx {
             bytes: 0,
             data_bytes: self.input.batch_l2_data.len() as u64,
             number_bytes: [32, 8, 32, 8, 8],
             signature: SignatureClass::Rejected,
         });
-        self.evm.context().chain.counters.move_beyond_model(model, rest);
+        let tally = &mut self.evm.context().chain.counters;
+        let kept = if in_model { tally.charges() } else { model };
+        tally.move_beyond_model(kept, rest);
     }
 
     /// Counts the slot of the system contract's mapping that a new block writes, and charges the block.
     pub(super) fn count_block_opened(&mut self, has_l1_info: bool) {
         if self.counts() {
             let price = self.prices().open_block(has_l1_info);
-            self.evm.context().chain.counters.charge(price);
+            let tally = &mut self.evm.context().chain.counters;
+            if has_l1_info {
+                // The comparisons of the L1 info entry, which the first price lists leave out.
+                tally.charge_beyond_model(Counters { binaries: 4, ..Counters::default() });
+                tally.charge(price);
+            } else {
+                tally.charge_real(price, paths::block_opened());
+            }
         }
         self.count_mapping_key();
     }
@@ -212,6 +255,7 @@ impl BatchRun<'_> {
     /// Counts the block info leaf that closes a block.
     pub(super) fn count_block_closed(&mut self, gas_used: u64) {
         if self.counts() {
+            self.evm.context().chain.counters.charge_beyond_model(paths::block_closed());
             let hashes = self.replay.close_block(gas_used != 0);
             self.add_poseidons(hashes);
         }

@@ -250,6 +250,7 @@ impl<'a> BatchRun<'a> {
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
         let (end, register) = match checked {
             Err(error) => {
+                self.count_rejected(error);
                 output.error = error;
                 if self.trace_options(prepared.hash).is_some() {
                     let old_root = self.world().root();

@@ -1,0 +1,122 @@
+//! What the ROM of the forks with L2 blocks takes on paths whose length is known: real steps, arithmetics and binaries
+//! (exact-counters §3.1). Constants are rows of the ROM, none of these paths touches memory.
+
+use revm::primitives::{B256, U256};
+
+use super::Counters;
+use super::model::SECP256K1_ORDER;
+
+/// Bytes below which the division that sizes the batch digest takes its short path.
+const SHORT_DIVISION_BYTES: u64 = 136;
+
+const fn rows(steps: u64, arithmetics: u64, binaries: u64) -> Counters {
+    Counters::from_array([steps, arithmetics, binaries, 0, 0, 0, 0, 0])
+}
+
+/// Start and end of a batch of so many bytes.
+pub fn batch(bytes: u64) -> Counters {
+    let start = if bytes + 1 < SHORT_DIVISION_BYTES { rows(64, 0, 4) } else { rows(73, 1, 5) };
+    start + rows(51, 0, 1)
+}
+
+/// Decoding a ChangeL2Block.
+pub const fn block_decoded() -> Counters {
+    rows(52, 0, 0)
+}
+
+/// Opening a block without an L1 info entry.
+pub const fn block_opened() -> Counters {
+    rows(100, 0, 13)
+}
+
+/// Closing a block.
+pub const fn block_closed() -> Counters {
+    rows(19, 0, 2)
+}
+
+/// What decoding a transaction without data depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// Nonce, gas price, gas limit, value and, if there is one, chain id.
+    pub numbers: [Option<U256>; 5],
+    /// It has a recipient.
+    pub has_recipient: bool,
+}
+
+/// Decoding a transaction without data and with a short list, its recovery aside; and its L2 hash.
+pub fn decoded(fields: &Fields) -> Counters {
+    let (mut long, mut bytes, mut zeros) = (0, 0, 0);
+    for number in fields.numbers.into_iter().flatten() {
+        if number.is_zero() {
+            zeros += 1;
+        } else if number >= U256::from(0x80) {
+            long += 1;
+            bytes += number.byte_len() as u64;
+        }
+    }
+    let recipient = 26 * u64::from(fields.has_recipient);
+    let chain_id = 43 * u64::from(fields.numbers[4].is_some());
+    rows(307 + 35 * long + 74 * bytes + 2 * zeros + recipient + chain_id, 2 * bytes - long, 2 + 6 * bytes)
+        + rows(40, 0, 1)
+}
+
+/// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r. Doublings count as
+/// arithmetics unless the fork's prover leaves them out.
+pub fn recovery(hash: B256, r: U256, s: U256, v: u8, counts_doublings: bool) -> Option<Counters> {
+    let order = SECP256K1_ORDER;
+    let hash = U256::from_be_bytes(hash.0).reduce_mod(order);
+    let inverse = r.inv_mod(order)?;
+    let k1 = (order - hash).reduce_mod(order).mul_mod(inverse, order);
+    let k2 = s.mul_mod(inverse, order);
+    let pairs = |a: U256, b: U256| (a & b).count_ones() as u64;
+    let both = pairs(k1, k2);
+    let one = (k1 ^ k2).count_ones() as u64;
+    let leading = (k1 | k2).leading_zeros() as u64;
+    let none = 256 - leading - both - one;
+    let odd = u64::from(v.saturating_sub(27));
+    let steps = 140 + 8 * leading + 12 * none + 19 * one + 20 * both + 2 * odd;
+    let doublings = if counts_doublings { (none + one + both).saturating_sub(1) } else { 0 };
+    Some(rows(steps, 14 + doublings + one + both, 525 + odd))
+}
+
+/// A transaction to an account without code that is no precompile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainCall {
+    /// The recipient is the sender.
+    pub to_self: bool,
+    /// The recipient is the zero address.
+    pub to_zero: bool,
+    /// Value moves.
+    pub has_value: bool,
+}
+
+/// Checks, transfer, fees and receipt of such a transaction.
+pub fn plain_call(call: PlainCall) -> Counters {
+    let checks = match (call.to_self, call.to_zero) {
+        (true, _) => rows(200, 3, 20),
+        (false, false) => rows(201, 3, 21),
+        (false, true) => rows(197, 3, 19),
+    };
+    let transfer = if call.has_value { rows(40, 0, 7) } else { rows(16, 0, 2) };
+    checks + transfer + rows(119, 2, 6) + rows(32, 0, 5)
+}
+
+/// Why a transaction was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Its chain id.
+    ChainId,
+    /// Its nonce.
+    Nonce,
+    /// The sender's balance.
+    Balance,
+}
+
+/// The checks of a rejected transaction.
+pub const fn rejected(why: Rejection) -> Counters {
+    match why {
+        Rejection::ChainId => rows(9 + 18, 0, 1),
+        Rejection::Nonce => rows(9 + 66, 2, 6),
+        Rejection::Balance => rows(9 + 141, 3, 14),
+    }
+}

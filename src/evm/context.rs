@@ -10,6 +10,7 @@ use revm::state::EvmState;
 
 use super::fork::ForkRules;
 use super::touch::TouchLog;
+use crate::counters::Tally;
 
 /// The system contract, whose storage holds block numbers and state roots (evm §7.3).
 pub const SYSTEM_ADDRESS: Address = address!("000000000000000000000000000000005ca1ab1e");
@@ -51,6 +52,8 @@ pub struct TxScratch {
     pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
     pub touched: TouchLog,
+    /// zk counters of the batch.
+    pub counters: Tally,
 }
 
 /// How a precompile call departs from the ordinary return to its caller.
@@ -82,6 +85,7 @@ impl TxScratch {
             never_ends: false,
             log_hashes: None,
             touched: TouchLog::default(),
+            counters: Tally::default(),
         }
     }
 }

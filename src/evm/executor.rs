@@ -21,10 +21,11 @@ use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
 use revm::state::EvmState;
 
 use super::bytecode::{ends_in_bare_push, permissive};
-use super::context::{PrecompileEffect, StateDatabase, ZkContext, new_context};
+use super::context::{PrecompileEffect, StateDatabase, TxScratch, ZkContext, new_context};
 use super::errors::rom_error;
 use super::fork::ForkRules;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
+use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
 use super::touch::{AccountLeaves, TouchLog};
 use super::trace::{CREATE_GAS, FrameView, TraceOptions, Tracer};
@@ -263,7 +264,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         };
         let rules = self.inner.ctx.chain.rules;
         let journal = &mut self.inner.ctx.journaled_state;
-        let touched = &mut self.inner.ctx.chain.touched;
+        let TxScratch { touched, counters, .. } = &mut self.inner.ctx.chain;
         let mut caller = journal.load_account_mut(inputs.caller())?.data;
         // The nonce of a deploy transaction was bumped with the fee, its balance checked before: both survive what follows.
         let mut nonce = self.inner.ctx.tx.nonce;
@@ -271,18 +272,27 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             nonce = caller.nonce();
             touched.account(inputs.caller(), AccountLeaves::BALANCE);
             if *caller.balance() < inputs.value() {
+                meter::create_frame(counters, &inputs, depth, CreateStart::NoFunds);
                 return failed(InstructionResult::OutOfFunds);
             }
             touched.account(inputs.caller(), AccountLeaves::NONCE);
             if !caller.bump_nonce() {
+                meter::create_frame(counters, &inputs, depth, CreateStart::NonceOverflow);
                 return failed(InstructionResult::Return);
             }
         }
+        let creator_keeps = *caller.balance() != inputs.value();
         let created_address = inputs.created_address(nonce);
         // Warming inside the checkpoint makes a failed create cool the address again (evm Q9).
         let outer = (!rules.failed_create_leaves_address_warm).then(|| journal.checkpoint());
         let target = journal.load_account(created_address)?;
         let (has_nonce, has_code) = (target.info.nonce != 0, target.info.code_hash != KECCAK_EMPTY);
+        let start = match (has_nonce, has_code) {
+            (true, _) => CreateStart::HasNonce(created_address),
+            (false, true) => CreateStart::HasCode(created_address),
+            _ => CreateStart::Runs { created: created_address, creator_keeps },
+        };
+        meter::create_frame(counters, &inputs, depth, start);
         touched.account(created_address, AccountLeaves::NONCE);
         if !has_nonce {
             touched.account(created_address, AccountLeaves::CODE_HASH);
@@ -392,6 +402,8 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let FrameData::Create(CreateFrame { created_address }) = frame.data else {
             return FrameResult::Create(CreateOutcome::new(result, None));
         };
+        let returns_code = result.result == InstructionResult::Return;
+        let is_transaction = frame.depth == 0;
         let returns_nothing = result.result == InstructionResult::Return && result.output.is_empty();
         if returns_nothing && frame.depth > 0 {
             // The ROM writes the zero length and hash of a nested create, which leaves no leaf but counts as an access.
@@ -413,6 +425,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         }
         if result.result.is_ok() {
             journal.checkpoint_commit();
+            if returns_code {
+                let bytes = result.output.len() as u64;
+                meter::code_deployed(&mut self.inner.ctx.chain.counters, created_address, bytes, is_transaction);
+            }
             if !result.output.is_empty() {
                 let hash = linear_hash(&result.output).to_b256();
                 journal.set_code_with_hash(created_address, permissive(&result.output), hash);
@@ -458,6 +474,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
             self.touch_call(inputs);
+            meter::call_frame(&mut self.inner.ctx, inputs, init.depth);
             let codeless = self.tracer.is_some()
                 && depth > 1
                 && inputs.known_bytecode.1.is_empty()
@@ -492,6 +509,9 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             _ => &self.inner.instruction,
         };
         let mut action = match &mut self.tracer {
+            None if self.inner.ctx.chain.counters.is_on() => {
+                meter::run_counted(&mut frame.interpreter, table, &mut self.inner.ctx)
+            }
             None => frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx),
             Some(tracer) => run_traced(frame, table, &mut self.inner.ctx, tracer)?,
         };
@@ -528,6 +548,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         let effect = std::mem::take(&mut self.inner.ctx.chain.precompile_effect);
         self.trace_frame_end(&result, effect);
         let rules = self.inner.ctx.chain.rules;
+        meter::frame_ended(&mut self.inner.ctx.chain.counters, result.instruction_result().is_ok());
         match result {
             FrameResult::Call(outcome) => {
                 let keeps_data = effect == PrecompileEffect::KeepReturnData
@@ -589,7 +610,7 @@ fn run_traced<DB: StateDatabase>(
         let gas_before = interpreter.gas.remaining();
         let operands_count = interpreter.stack.len();
         let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
-        let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
+        let result = meter::step(interpreter, table, context);
         let result = match result {
             Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
                 Some(InstructionResult::StackUnderflow)
@@ -684,6 +705,7 @@ impl<DB: StateDatabase> ZkHandler<DB> {
         let mut account = evm.inner.ctx.journaled_state.load_account_mut(to)?.data;
         let balance = account.balance().wrapping_add(amount);
         account.set_balance(balance);
+        meter::payment(&mut evm.inner.ctx.chain.counters, to, balance);
         Ok(())
     }
 }
@@ -718,8 +740,15 @@ impl<DB: StateDatabase> Handler for ZkHandler<DB> {
 
     fn reimburse_caller(&self, evm: &mut Self::Evm, result: &mut FrameResult) -> Result<(), Self::Error> {
         let gas = result.gas();
+        let gas_back = gas.remaining() + gas.refunded() as u64;
         let caller = evm.inner.ctx.tx.caller;
-        Self::pay(evm, caller, gas.remaining() + gas.refunded() as u64)?;
+        // A transaction that halts pays nothing back: the ROM goes straight to the sequencer's fee.
+        let end = result.instruction_result();
+        meter::transaction_ended(&mut evm.inner.ctx.chain.counters, result);
+        if !end.is_ok() && end != InstructionResult::Revert {
+            return Ok(());
+        }
+        Self::pay(evm, caller, gas_back)?;
         Ok(())
     }
 

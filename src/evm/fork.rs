@@ -1,5 +1,7 @@
 //! The one table of fork rules. Code asks it for a rule and never compares fork numbers itself.
 
+use crate::counters::model::{R7, R12, Revision};
+
 /// A fork id of the zkEVM that this build executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ForkId(u64);
@@ -86,6 +88,10 @@ pub struct ForkRules {
     pub storage_traced_before_gas: bool,
     /// How logs look in the response.
     pub logs: LogShape,
+    /// Prices of the virtual counter model (counters §5).
+    pub counter_prices: &'static Revision,
+    /// Keccak, Poseidon and SHA-256 counters are the ROM's own numbers; before, the model's.
+    pub real_hash_counters: bool,
     /// read_write_addresses carries code and storage too.
     pub touched_accounts_in_full: bool,
 }
@@ -113,6 +119,8 @@ const FORK_4: ForkRules = ForkRules {
     invalid_rlp_listed: false,
     zero_l1_leaf_rule: false,
     logs: LogShape::Padded,
+    counter_prices: &R7,
+    real_hash_counters: false,
     touched_accounts_in_full: false,
 };
 
@@ -138,6 +146,7 @@ const FORK_7: ForkRules = ForkRules {
     unsupported_precompile_top_level_status: true,
     modexp_copies_whole_output: true,
     results_follow_rom_index: true,
+    real_hash_counters: true,
     ..FORK_6
 };
 
@@ -151,6 +160,7 @@ const FORK_8: ForkRules = ForkRules {
     truncated_push_loops: true,
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
+    counter_prices: &R12,
     ..FORK_7
 };
 

@@ -6,6 +6,7 @@ pub mod errors;
 pub mod executor;
 pub mod fork;
 pub mod instructions;
+pub mod meter;
 pub mod modexp;
 pub mod precompiles;
 pub mod touch;

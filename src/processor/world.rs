@@ -9,6 +9,7 @@ use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, U256};
 use revm::state::{Account, AccountInfo, EvmState};
 
 use super::ExecutorError;
+use crate::counters::replay::StateAccess;
 use crate::evm::bytecode::permissive;
 use crate::evm::context::StateDatabase;
 use crate::evm::touch::{AccountLeaves, TouchLog};
@@ -97,6 +98,11 @@ impl<'a> World<'a> {
             program_keys: collect_keys.then(BTreeSet::new),
             tree_time: Duration::ZERO,
         }
+    }
+
+    /// Returns the tree and its keys, to price accesses.
+    pub fn state_access(&mut self) -> StateAccess<'_, 'a> {
+        StateAccess { tree: &mut self.tree, keys: &mut self.keys }
     }
 
     /// Returns the current version of the tree.

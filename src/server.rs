@@ -24,26 +24,32 @@ use tokio::task::JoinHandle;
 
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::StatsHandle;
-use crate::actors::{ActorOptions, ActorSystem, BatchEngine, BatchState, Lifecycle, MemoryState, NativeEngine, Phase};
-use crate::config::Config;
+use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase};
+use crate::config::{Config, StoreKind};
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
+use crate::store::{EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, StoreError};
 use crate::{grpc, http};
 
 /// Time open connections have to end after the last answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A server about to start: its configuration, and the engine and state it will use.
+/// Time what was accepted has to be stored once the last batch has ended.
+const STORE_LIMIT: Duration = Duration::from_secs(30);
+
+/// A server about to start: its configuration, and the engine it will use.
 pub struct Server {
     config: Config,
     engine: Arc<dyn BatchEngine>,
-    state: Arc<dyn BatchState>,
 }
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Threads could not be started.
     #[error("cannot start the actors: {0}")]
     Actors(#[from] std::io::Error),
@@ -56,10 +62,9 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Prepares a server with the native engine and state kept in this process.
+    /// Prepares a server with the native engine. Opens nothing yet.
     pub fn new(config: Config) -> Self {
-        let state = Arc::new(MemoryState::new(config.state));
-        Self { config, engine: Arc::new(NativeEngine), state }
+        Self { config, engine: Arc::new(NativeEngine) }
     }
 
     /// Puts another engine in place: a test double.
@@ -68,30 +73,41 @@ impl Server {
         self
     }
 
-    /// Puts another state in place.
-    pub fn with_state(mut self, state: Arc<dyn BatchState>) -> Self {
-        self.state = state;
-        self
-    }
-
-    /// Starts the actors and opens both doors. When this returns, calls are answered.
+    /// Opens the store, starts the actors and opens the doors. When this returns, calls are answered.
     pub async fn start(self) -> Result<RunningServer, StartError> {
-        let Self { config, engine, state } = self;
+        let Self { config, engine } = self;
+        let store = open_store(&config)?;
         let lifecycle = Lifecycle::default();
         let options = ActorOptions {
             executors: config.executors,
             queue_capacity: config.queue_capacity,
             stats_window: config.stats_window,
         };
-        let actors = ActorSystem::start(options, engine, state, lifecycle.clone())?;
-        match open_doors(&config, &actors, &lifecycle).await {
+        let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
+        match open_doors(&config, &actors, &store, &lifecycle).await {
             Ok(doors) => Ok(RunningServer { doors, actors, lifecycle, drain_limit: config.drain_limit }),
             Err(error) => {
-                actors.stop();
+                actors.stop(Duration::ZERO);
                 Err(error)
             }
         }
     }
+}
+
+/// Opens the store the configuration asks for.
+pub fn open_store(config: &Config) -> Result<Arc<StateStore>, StoreError> {
+    let store = match config.store.kind {
+        StoreKind::Memory => StateStore::in_memory(config.state),
+        StoreKind::Embedded => {
+            // The pages of the database and the cache over it share the budget.
+            let cache_bytes_max = config.store.cache_bytes_max / 2;
+            let database = EmbeddedDatabase::open(&config.store.path, cache_bytes_max)?;
+            let queue = QueueLimits { backlog_bytes_max: config.store.backlog_bytes_max, ..QueueLimits::default() };
+            let volatile_bytes_max = config.state.volatile_bytes_max;
+            StateStore::over(Arc::new(database), LastingOptions { volatile_bytes_max, cache_bytes_max, queue })?
+        }
+    };
+    Ok(Arc::new(store.read_only(config.db_read_only)))
 }
 
 struct Doors {
@@ -102,14 +118,20 @@ struct Doors {
     http: JoinHandle<()>,
 }
 
-async fn open_doors(config: &Config, actors: &ActorSystem, lifecycle: &Lifecycle) -> Result<Doors, StartError> {
+async fn open_doors(
+    config: &Config,
+    actors: &ActorSystem,
+    store: &Arc<StateStore>,
+    lifecycle: &Lifecycle,
+) -> Result<Doors, StartError> {
     // Clients take a new id for a restart (executor-service §6.1).
     let prover_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let front = actors.front().clone();
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
     let rules = ValidationRules { db_read_only: config.db_read_only };
-    let executor_api = ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(&prover_id));
+    let executor_api =
+        ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(store), Arc::clone(&prover_id));
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
     let (grpc_addr, grpc) = grpc::server::open(config.grpc, executor_api, stats_api, lifecycle.clone()).await?;
     let (http_addr, http) = http::open(config.http, stats, lifecycle.clone()).await?;
@@ -175,7 +197,10 @@ impl RunningServer {
         lifecycle.advance(Phase::Stopping);
         close(doors.grpc).await;
         close(doors.http).await;
-        actors.stop();
+        // Waits for the database: not on a thread of the runtime.
+        if let Err(error) = tokio::task::spawn_blocking(move || actors.stop(STORE_LIMIT)).await {
+            tracing::error!(%error, "the actors ended badly");
+        }
     }
 }
 

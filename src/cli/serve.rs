@@ -25,6 +25,12 @@ pub struct ServeArgs {
     /// Port of the HTTP pages, 0 for any free one.
     #[arg(long)]
     http_port: Option<String>,
+    /// Port of the HashDB service, 0 for any free one.
+    #[arg(long)]
+    hashdb_port: Option<String>,
+    /// Folder of the embedded database.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<String>,
     /// Executor actors, 0 for one per core.
     #[arg(long)]
     threads: Option<String>,
@@ -57,6 +63,8 @@ impl ServeArgs {
         let flags = [
             ("grpc.port", &self.port, "--port"),
             ("http.port", &self.http_port, "--http-port"),
+            ("hashdb.port", &self.hashdb_port, "--hashdb-port"),
+            ("store.path", &self.data, "--data"),
             ("executor.threads", &self.threads, "--threads"),
             ("executor.queue_capacity", &self.queue_capacity, "--queue-capacity"),
         ];

@@ -3,6 +3,8 @@
 use revm::primitives::alloy_primitives::Keccak256;
 use revm::primitives::{Address, B256, U256, keccak256};
 
+use crate::tree::{Digest, linear_hash};
+
 /// Returns the accumulated input hash of a V1 batch.
 pub fn acc_input_hash_v1(
     old_acc_input_hash: B256,
@@ -45,6 +47,14 @@ pub fn keccak_slot(key: U256, slot: u64) -> U256 {
     preimage[..32].copy_from_slice(&key.to_be_bytes::<32>());
     preimage[56..].copy_from_slice(&slot.to_be_bytes());
     keccak256(preimage).into()
+}
+
+/// Returns the hash that stands for a log in the block info tree: exact data, then the topics (batch §9).
+pub fn log_hash(data: &[u8], topics: &[B256]) -> Digest {
+    let mut bytes = Vec::with_capacity(data.len() + 32 * topics.len());
+    bytes.extend_from_slice(data);
+    topics.iter().for_each(|topic| bytes.extend_from_slice(topic.as_slice()));
+    linear_hash(&bytes)
 }
 
 #[cfg(test)]

@@ -49,13 +49,15 @@ impl Transaction {
             chain_id => chain_id.wrapping_mul(2).wrapping_add(8 + u64::from(self.v)),
         };
         let to: &[u8] = self.to.as_ref().map_or(&[], |to| to.as_slice());
+        // The original writes data of one byte as that byte, whatever its value, and hashes what it wrote.
+        let data: &dyn Encodable = if self.data.len() == 1 { &RawByte(self.data[0]) } else { &self.data };
         let fields: [&dyn Encodable; 9] = [
             &self.nonce,
             &self.gas_price,
             &self.gas_limit,
             &to,
             &self.value,
-            &self.data,
+            data,
             &v,
             &U256::from_be_bytes(self.r.0),
             &U256::from_be_bytes(self.s.0),
@@ -102,6 +104,19 @@ impl Transaction {
         let high = self.gas_price >> 8;
         let low = self.gas_price & U256::from(0xff);
         high * factor + ((low * factor) >> 8)
+    }
+}
+
+/// One byte that stands for itself.
+struct RawByte(u8);
+
+impl Encodable for RawByte {
+    fn encode(&self, out: &mut dyn alloy_rlp::BufMut) {
+        out.put_u8(self.0);
+    }
+
+    fn length(&self) -> usize {
+        1
     }
 }
 

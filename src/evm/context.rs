@@ -4,7 +4,7 @@ use revm::context::{BlockEnv, CfgEnv, Context, Journal, LocalContext, TxEnv};
 use revm::context_interface::cfg::GasParams;
 use revm::database_interface::Database;
 use revm::primitives::hardfork::SpecId;
-use revm::primitives::{Address, U256, address};
+use revm::primitives::{Address, B256, U256, address};
 
 use super::fork::ForkRules;
 use super::touch::TouchLog;
@@ -34,8 +34,16 @@ pub struct TxScratch {
     pub used_balance: bool,
     /// What the last precompile call asks of its caller's frame.
     pub precompile_effect: PrecompileEffect,
+    /// Refund counter of the frame that ran last.
+    pub refund_counter: i64,
+    /// Program counter of the top frame behind a create that met an existing account.
+    pub collision_behind: Option<usize>,
+    /// The top frame ended right there.
+    pub ended_in_collision: bool,
     /// The run met code that never ends (evm Q7).
     pub never_ends: bool,
+    /// Every log made, reverted ones included, as (index within the transaction, hash); only when keys are asked for.
+    pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
     pub touched: TouchLog,
 }
@@ -63,7 +71,11 @@ impl TxScratch {
             used_gasprice: false,
             used_balance: false,
             precompile_effect: PrecompileEffect::None,
+            refund_counter: 0,
+            collision_behind: None,
+            ended_in_collision: false,
             never_ends: false,
+            log_hashes: None,
             touched: TouchLog::default(),
         }
     }

@@ -9,13 +9,13 @@ use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
-use revm::interpreter::interpreter_types::ReturnData;
+use revm::interpreter::interpreter_types::{Jumps, ReturnData};
 use revm::interpreter::{
-    CallInput, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult, InterpreterAction,
-    InterpreterResult, SharedMemory,
+    CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
+    InterpreterAction, InterpreterResult, SharedMemory,
 };
 use revm::primitives::hardfork::SpecId;
-use revm::primitives::{Address, B256, Bytes, Log, TxKind, U256};
+use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
 use revm::state::EvmState;
 
 use super::bytecode::{ends_in_bare_push, permissive};
@@ -28,6 +28,8 @@ use crate::tree::linear_hash;
 
 /// Largest deployed code, in bytes (EIP-170).
 const CODE_SIZE_MAX_BYTES: usize = 24_576;
+/// Items the stack can hold.
+const STACK_LIMIT: usize = 1024;
 /// Gas per byte of deployed code.
 const CODE_DEPOSIT_GAS: u64 = 200;
 /// First byte no deployed code may have (EIP-3541).
@@ -72,6 +74,8 @@ pub struct TxOutcome {
     pub result: InstructionResult,
     /// Gas left, refund included.
     pub gas_left: u64,
+    /// Refund counter after the last opcode, before any cap; 0 when none ran.
+    pub refund_counter: u64,
     /// Return or revert data, or the deployed code.
     pub output: Bytes,
     /// Logs of surviving frames.
@@ -84,6 +88,8 @@ pub struct TxOutcome {
     pub created: Option<Address>,
     /// The transaction went straight to an address of a precompile this fork does not run.
     pub unsupported_precompile: bool,
+    /// The last opcode of a successful top frame was a create that met an existing account.
+    pub ended_in_collision: bool,
 }
 
 /// Why a transaction could not be run at all.
@@ -124,6 +130,9 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let scratch = &mut self.inner.ctx.chain;
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
+        scratch.refund_counter = 0;
+        scratch.collision_behind = None;
+        scratch.ended_in_collision = false;
         self.new_programs.clear();
         self.inner.ctx.tx = TxEnv {
             tx_type: 0,
@@ -161,8 +170,32 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             state,
             new_programs: std::mem::take(&mut self.new_programs),
             created,
+            refund_counter: self.inner.ctx.chain.refund_counter.max(0) as u64,
             unsupported_precompile: end.unsupported_precompile,
+            ended_in_collision: self.inner.ctx.chain.ended_in_collision,
         })
+    }
+
+    /// Records what the ROM reads to start a call: the balances if value moves, then the code (evm §4.1).
+    fn touch_call(&mut self, inputs: &CallInputs) {
+        let scratch = &mut self.inner.ctx.chain;
+        let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
+        if precompile.is_some_and(|number| !scratch.rules.has_precompile(number)) {
+            return;
+        }
+        let value = inputs.value.transfer().unwrap_or_default();
+        if !value.is_zero() {
+            scratch.touched.account(inputs.caller, AccountLeaves::BALANCE);
+            let state = &self.inner.ctx.journaled_state.inner.state;
+            if state.get(&inputs.caller).is_some_and(|caller| caller.info.balance < value) {
+                return;
+            }
+            scratch.touched.account(inputs.target_address, AccountLeaves::BALANCE);
+        }
+        if precompile.is_none() {
+            let has_code = !inputs.known_bytecode.1.is_empty();
+            scratch.touched.account(inputs.bytecode_address, AccountLeaves::of_code(has_code));
+        }
     }
 
     /// Starts a create frame: collision, nonce, value and warmth in the ROM's order (evm §4.2).
@@ -178,32 +211,34 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let rules = self.inner.ctx.chain.rules;
         let journal = &mut self.inner.ctx.journaled_state;
         let touched = &mut self.inner.ctx.chain.touched;
-        touched.account(inputs.caller(), AccountLeaves::NONCE);
-        if !inputs.value().is_zero() {
-            touched.account(inputs.caller(), AccountLeaves::BALANCE);
-        }
         let mut caller = journal.load_account_mut(inputs.caller())?.data;
         // The nonce of a deploy transaction was bumped with the fee, its balance checked before: both survive what follows.
         let mut nonce = self.inner.ctx.tx.nonce;
         if depth > 0 {
             nonce = caller.nonce();
+            touched.account(inputs.caller(), AccountLeaves::BALANCE);
             if *caller.balance() < inputs.value() {
                 return failed(InstructionResult::OutOfFunds);
             }
+            touched.account(inputs.caller(), AccountLeaves::NONCE);
             if !caller.bump_nonce() {
                 return failed(InstructionResult::Return);
             }
         }
         drop(caller);
         let created_address = inputs.created_address(nonce);
-        touched.account(created_address, AccountLeaves::NONCE.with(AccountLeaves::CODE_HASH));
-        if !inputs.value().is_zero() {
-            touched.account(created_address, AccountLeaves::BALANCE);
-        }
-
         // Warming inside the checkpoint makes a failed create cool the address again (evm Q9).
         let outer = (!rules.failed_create_leaves_address_warm).then(|| journal.checkpoint());
-        journal.load_account(created_address)?;
+        let target = journal.load_account(created_address)?;
+        let (has_nonce, has_code) = (target.info.nonce != 0, target.info.code_hash != KECCAK_EMPTY);
+        touched.account(created_address, AccountLeaves::NONCE);
+        if !has_nonce {
+            touched.account(created_address, AccountLeaves::CODE_HASH);
+        }
+        if !inputs.value().is_zero() && !has_nonce && !has_code {
+            touched.account(inputs.caller(), AccountLeaves::BALANCE);
+            touched.account(created_address, AccountLeaves::BALANCE);
+        }
         let created =
             journal.create_account_checkpoint(inputs.caller(), created_address, inputs.value(), SpecId::LONDON);
         let checkpoint = match (created, outer) {
@@ -256,6 +291,15 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         Ok(None)
     }
 
+    /// Remembers a collision met by the top frame: if the code ends right behind, it is the error of the last step.
+    fn note_create_collision(&mut self, outcome: &CreateOutcome) {
+        if outcome.result.result != InstructionResult::CreateCollision || self.inner.frame_stack.index() != Some(0) {
+            return;
+        }
+        let frame = self.inner.frame_stack.get();
+        self.inner.ctx.chain.collision_behind = Some(frame.interpreter.bytecode.pc());
+    }
+
     /// Ends a create frame: size, deposit, 0xEF, then the code with its Poseidon hash (evm §4.2).
     fn end_create_frame(&mut self, mut result: InterpreterResult) -> FrameResult {
         let frame = self.inner.frame_stack.get();
@@ -264,6 +308,12 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let FrameData::Create(CreateFrame { created_address }) = frame.data else {
             return FrameResult::Create(CreateOutcome::new(result, None));
         };
+        let returns_nothing = result.result == InstructionResult::Return && result.output.is_empty();
+        if returns_nothing && frame.depth > 0 {
+            // The ROM writes the zero length and hash of a nested create, which leaves no leaf but counts as an access.
+            let leaves = AccountLeaves::CODE_HASH.with(AccountLeaves::CODE_LENGTH);
+            self.inner.ctx.chain.touched.account(created_address, leaves);
+        }
         let journal = &mut self.inner.ctx.journaled_state;
         if result.result.is_ok() {
             let deposit_gas = CODE_DEPOSIT_GAS * result.output.len() as u64;
@@ -283,8 +333,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
                 let hash = linear_hash(&result.output).to_b256();
                 journal.set_code_with_hash(created_address, permissive(&result.output), hash);
                 self.new_programs.push((hash, result.output.clone()));
-                let leaves = AccountLeaves::CODE_HASH.with(AccountLeaves::CODE_LENGTH);
-                self.inner.ctx.chain.touched.account(created_address, leaves);
+                self.inner.ctx.chain.touched.deployed(created_address, hash, result.output.len() as u64);
             }
         } else {
             journal.checkpoint_revert(checkpoint);
@@ -313,7 +362,8 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         &mut self,
         init: FrameInit,
     ) -> Result<FrameInitResult<'_, Self::Frame>, ContextDbError<Self::Context>> {
-        if !matches!(init.frame_input, FrameInput::Create(_)) {
+        if let FrameInput::Call(inputs) = &init.frame_input {
+            self.touch_call(inputs);
             return self.inner.frame_init(init);
         }
         match self.init_create_frame(init)? {
@@ -331,9 +381,22 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             }
             _ => &self.inner.instruction,
         };
-        let action = frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx);
+        let mut action = frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx);
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
+        }
+        if let InterpreterAction::Return(result) = &mut action {
+            // revm reports a DUP or SWAP beyond the stack's bottom as an overflow.
+            if result.result == InstructionResult::StackOverflow && frame.interpreter.stack.len() < STACK_LIMIT {
+                result.result = InstructionResult::StackUnderflow;
+            }
+            let scratch = &mut self.inner.ctx.chain;
+            scratch.refund_counter = result.gas.refunded();
+            // The step of a STOP right behind a failed create is left out (executor-service §8.3), so the create is last.
+            // The program counter stands behind the STOP.
+            scratch.ended_in_collision = frame.depth == 0
+                && result.result == InstructionResult::Stop
+                && scratch.collision_behind.is_some_and(|behind| behind + 1 == frame.interpreter.bytecode.pc());
         }
         match action {
             InterpreterAction::Return(result) if is_create => Ok(ItemOrResult::Result(self.end_create_frame(result))),
@@ -375,6 +438,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
             FrameResult::Create(outcome) => {
+                self.note_create_collision(&outcome);
                 let leak = (rules.ef_create_leaks_refund
                     && outcome.result.result == InstructionResult::CreateContractStartingWithEF)
                     .then(|| outcome.result.gas.refunded());
@@ -421,6 +485,7 @@ struct ZkHandler<DB> {
 impl<DB: StateDatabase> ZkHandler<DB> {
     fn pay(evm: &mut ZkEvm<DB>, to: Address, gas: u64) -> Result<(), DB::Error> {
         let amount = evm.inner.ctx.chain.gas_price.wrapping_mul(U256::from(gas));
+        evm.inner.ctx.chain.touched.account(to, AccountLeaves::BALANCE);
         let mut account = evm.inner.ctx.journaled_state.load_account_mut(to)?.data;
         let balance = account.balance().wrapping_add(amount);
         account.set_balance(balance);

@@ -80,6 +80,8 @@ pub struct ForkRules {
     pub invalid_rlp_listed: bool,
     /// The all-zero L1 info leaf has its own error (batch §7.1).
     pub zero_l1_leaf_rule: bool,
+    /// Results are listed by the ROM's transaction index, which skipped transactions do not advance (batch §12.4).
+    pub results_follow_rom_index: bool,
     /// How logs look in the response.
     pub logs: LogShape,
     /// read_write_addresses carries code and storage too.
@@ -102,6 +104,7 @@ const FORK_4: ForkRules = ForkRules {
     ef_create_leaks_refund: true,
     unsupported_precompile_top_level_status: false,
     modexp_copies_whole_output: false,
+    results_follow_rom_index: false,
     truncated_push_loops: false,
     failed_create_leaves_address_warm: false,
     invalid_rlp_listed: false,
@@ -130,6 +133,7 @@ const FORK_7: ForkRules = ForkRules {
     precompiles: NO_MODEXP | 1 << 5,
     unsupported_precompile_top_level_status: true,
     modexp_copies_whole_output: true,
+    results_follow_rom_index: true,
     ..FORK_6
 };
 
@@ -139,6 +143,7 @@ const FORK_8: ForkRules = ForkRules {
     precompiles: NO_MODEXP,
     unsupported_precompile_top_level_status: false,
     modexp_copies_whole_output: false,
+    results_follow_rom_index: false,
     truncated_push_loops: true,
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
@@ -147,7 +152,12 @@ const FORK_8: ForkRules = ForkRules {
 
 const FORK_9: ForkRules = ForkRules { id: 9, zero_l1_leaf_rule: true, ..FORK_8 };
 
-const TABLE: [ForkRules; 6] = [FORK_4, FORK_5, FORK_6, FORK_7, FORK_8, FORK_9];
+/// Forks 1 to 3 follow the rules of fork 4 wherever a vector or a recording shows them.
+const FORK_1: ForkRules = ForkRules { id: 1, ..FORK_4 };
+const FORK_2: ForkRules = ForkRules { id: 2, ..FORK_4 };
+const FORK_3: ForkRules = ForkRules { id: 3, ..FORK_4 };
+
+const TABLE: [ForkRules; 9] = [FORK_1, FORK_2, FORK_3, FORK_4, FORK_5, FORK_6, FORK_7, FORK_8, FORK_9];
 
 /// Largest gas limit of a transaction, all forks (batch §2).
 pub const TX_GAS_LIMIT_MAX: u64 = 30_000_000;

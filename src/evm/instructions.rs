@@ -1,10 +1,10 @@
 //! The instruction table: Berlin's, with the zkEVM's own opcodes (evm §5, §11.3).
 
 use revm::bytecode::opcode;
-use revm::context::{ContextTr, JournalTr};
+use revm::context::{ContextTr, Journal, JournalTr};
 use revm::context_interface::host::LoadError;
 use revm::handler::instructions::EthInstructions;
-use revm::interpreter::instructions::host;
+use revm::interpreter::instructions::{contract, host, system};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag};
 use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecResult, InstructionResult};
@@ -13,8 +13,9 @@ use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::fork::ForkRules;
+use super::precompiles::ZkPrecompiles;
 use super::touch::AccountLeaves;
-use crate::batch::keccak_slot;
+use crate::batch::{keccak_slot, log_hash};
 
 /// Instruction table over a database.
 pub type ZkInstructions<DB> = EthInstructions<EthInterpreter, ZkContext<DB>>;
@@ -25,6 +26,8 @@ type Ctx<'a, DB> = InstructionContext<'a, ZkContext<DB>, EthInterpreter>;
 const SENDALL_GAS: u16 = 5000;
 /// Gas of a first access to an account (EIP-2929).
 const COLD_ACCOUNT_GAS: u64 = 2600;
+/// Gas an SSTORE must leave over (EIP-2200).
+const SSTORE_SENTRY_GAS: u64 = 2300;
 /// Gas of bringing an account into existence.
 const NEW_ACCOUNT_GAS: u64 = 25_000;
 /// Gas of a warm account access, the static part of the account opcodes.
@@ -38,9 +41,19 @@ pub fn instruction_table<DB: StateDatabase>(rules: &ForkRules) -> ZkInstructions
     table.insert_instruction(opcode::GASPRICE, Instruction::new(gasprice::<DB>), 2);
     table.insert_instruction(opcode::EXTCODESIZE, Instruction::new(extcodesize::<DB>), WARM_ACCOUNT_GAS);
     table.insert_instruction(opcode::EXTCODEHASH, Instruction::new(extcodehash::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::EXTCODECOPY, Instruction::new(extcodecopy::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::CODESIZE, Instruction::new(codesize::<DB>), 2);
+    table.insert_instruction(opcode::SLOAD, Instruction::new(sload::<DB>), 100);
+    table.insert_instruction(opcode::SSTORE, Instruction::new(sstore::<DB>), 0);
+    table.insert_instruction(opcode::CALL, Instruction::new(call::<DB>), WARM_ACCOUNT_GAS);
     table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB>), 20);
     table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB>), 0);
     table.insert_instruction(opcode::SELFDESTRUCT, Instruction::new(sendall::<DB>), SENDALL_GAS);
+    table.insert_instruction(opcode::LOG0, Instruction::new(log::<0, DB>), 375);
+    table.insert_instruction(opcode::LOG1, Instruction::new(log::<1, DB>), 375);
+    table.insert_instruction(opcode::LOG2, Instruction::new(log::<2, DB>), 375);
+    table.insert_instruction(opcode::LOG3, Instruction::new(log::<3, DB>), 375);
+    table.insert_instruction(opcode::LOG4, Instruction::new(log::<4, DB>), 375);
     if rules.push0 {
         table.insert_instruction(opcode::PUSH0, Instruction::new(push0::<DB>), 2);
     } else {
@@ -117,7 +130,6 @@ fn load_popped_account<DB: StateDatabase>(
         return Err(InstructionResult::StackUnderflow);
     };
     let address = Address::from_word(word.into());
-    context.host.chain.touched.account(address, leaves);
     let cold_gas = COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS);
     let skip_cold = context.interpreter.gas.remaining() < cold_gas;
     let account = context.host.load_account_info_skip_cold_load(address, false, skip_cold)?;
@@ -126,6 +138,7 @@ fn load_popped_account<DB: StateDatabase>(
     if account.is_cold && !context.interpreter.gas.record_regular_cost(cold_gas) {
         return Err(LoadError::ColdLoadSkipped.into());
     }
+    context.host.chain.touched.account(address, leaves);
     Ok((address, code_hash, loaded_length))
 }
 
@@ -135,15 +148,138 @@ fn extcodesize<DB: StateDatabase>(mut context: Ctx<'_, DB>) -> InstructionExecRe
     let length = match loaded_length {
         _ if code_hash == KECCAK_EMPTY => 0,
         Some(length) => length as u64,
-        None => match context.host.journal_mut().db_mut().code_length(address) {
-            Ok(length) => length,
-            Err(error) => {
-                *context.host.error() = Err(error.into());
-                return Err(InstructionResult::FatalExternalError);
-            }
-        },
+        None => {
+            let length = context.host.journal_mut().db_mut().code_length(address);
+            context.host.or_fatal(length)?
+        }
     };
     push(context, U256::from(length))
+}
+
+/// Stock, but the ROM reads the length leaf, then the code if there is any, once the access is paid.
+fn extcodecopy<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    if let Some(address) = peek_address(&context, 0).filter(|_| context.interpreter.stack.len() >= 4) {
+        let journal = &context.host.journaled_state.inner;
+        let account = journal.state.get(&address);
+        let is_cold = account.is_none_or(|account| account.is_cold_transaction_id(journal.transaction_id))
+            && ZkPrecompiles::number(&address).is_none();
+        if !is_cold || context.interpreter.gas.remaining() >= COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS) {
+            let info = context.host.journaled_state.database.basic(address);
+            let in_state = context.host.or_fatal(info)?;
+            let has_code = match context.host.journaled_state.inner.state.get(&address) {
+                Some(account) => account.info.code_hash != KECCAK_EMPTY,
+                None => in_state.is_some_and(|info| info.code_hash != KECCAK_EMPTY),
+            };
+            context.host.chain.touched.account(address, AccountLeaves::of_code(has_code));
+        }
+    }
+    host::extcodecopy(context)
+}
+
+/// Stock, but the ROM reads the length leaf of running code.
+fn codesize<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    if let Some(address) = context.interpreter.input.bytecode_address().copied() {
+        context.host.chain.touched.account(address, AccountLeaves::CODE_LENGTH);
+    }
+    system::codesize(context)
+}
+
+fn sload<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let address = context.interpreter.input.target_address();
+    let Some(slot) = context.interpreter.stack.data().last().copied() else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    // The ROM reads the slot before it charges for it.
+    let value = current_slot(&mut context.host.journaled_state, address, slot);
+    let value = context.host.or_fatal(value)?;
+    context.host.chain.touched.slot(address, slot, value);
+    host::sload(context)
+}
+
+fn sstore<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = context;
+    let address = interpreter.input.target_address();
+    let [.., value, slot] = interpreter.stack.data()[..] else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    // The ROM's order: the sentry, then the static flag.
+    if interpreter.gas.remaining() <= SSTORE_SENTRY_GAS {
+        return Err(InstructionResult::ReentrancySentryOOG);
+    }
+    if interpreter.runtime_flag.is_static() {
+        return Err(InstructionResult::StateChangeDuringStaticCall);
+    }
+    // It reads the current value, then the one at the start of the transaction, before it charges.
+    let original = original_slot(&mut host.journaled_state, address, slot);
+    let original = host.or_fatal(original)?;
+    host.chain.touched.slot(address, slot, original);
+    host::sstore(InstructionContext { interpreter, host: &mut *host })?;
+    host.chain.touched.slot(address, slot, value);
+    Ok(())
+}
+
+/// Stock, but the ROM tests the receiver for emptiness when value moves.
+fn call<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = context;
+    let receiver = match interpreter.stack.data()[..] {
+        [.., value, to, _gas] if !value.is_zero() => Some(Address::from_word(to.into())),
+        _ => None,
+    };
+    let result = contract::call::<{ opcode::CALL }, _, _>(InstructionContext { interpreter, host: &mut *host });
+    if let Some(receiver) = receiver
+        && let Some(account) = host.journaled_state.inner.state.get(&receiver)
+        && matches!(result, Err(InstructionResult::Suspend | InstructionResult::OutOfGas))
+    {
+        // Out of gas with the receiver loaded: the test has been made, what it led to could not be paid.
+        let (balance_is_zero, nonce_is_zero) = (account.info.balance.is_zero(), account.info.nonce == 0);
+        host.chain.touched.emptiness_test(receiver, balance_is_zero, nonce_is_zero);
+    }
+    result
+}
+
+/// Stock; notes the hash of the log when keys are asked for, because a reverted log keeps its keys.
+fn log<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = context;
+    host::log::<N, _>(InstructionContext { interpreter, host: &mut *host })?;
+    let logs = &host.journaled_state.inner.logs;
+    if let (Some(hashes), Some(log)) = (&mut host.chain.log_hashes, logs.last()) {
+        hashes.push((logs.len() as u64 - 1, log_hash(&log.data.data, log.topics()).to_b256()));
+    }
+    Ok(())
+}
+
+/// Returns the present value of a slot without warming it.
+fn current_slot<DB: StateDatabase>(journal: &mut Journal<DB>, address: Address, slot: U256) -> Result<U256, DB::Error> {
+    match journal.inner.state.get(&address).and_then(|account| account.storage.get(&slot)) {
+        Some(slot) => Ok(slot.present_value),
+        None => journal.database.storage(address, slot),
+    }
+}
+
+/// Returns the value of a slot at the start of the transaction without warming it.
+fn original_slot<DB: StateDatabase>(
+    journal: &mut Journal<DB>,
+    address: Address,
+    slot: U256,
+) -> Result<U256, DB::Error> {
+    match journal.inner.state.get(&address).and_then(|account| account.storage.get(&slot)) {
+        Some(slot) => Ok(slot.original_value),
+        None => journal.database.storage(address, slot),
+    }
+}
+
+/// Turns a database error into a fatal one that ends the run.
+trait OrFatal<T, E> {
+    fn or_fatal(&mut self, result: Result<T, E>) -> Result<T, InstructionResult>;
+}
+
+impl<T, DB: StateDatabase> OrFatal<T, DB::Error> for ZkContext<DB> {
+    fn or_fatal(&mut self, result: Result<T, DB::Error>) -> Result<T, InstructionResult> {
+        result.map_err(|error| {
+            *self.error() = Err(error.into());
+            InstructionResult::FatalExternalError
+        })
+    }
 }
 
 /// The code hash leaf as it is: Poseidon for contracts, 0 for everything without code (evm Q11).
@@ -159,20 +295,10 @@ fn blockhash<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
         return Err(InstructionResult::StackUnderflow);
     };
     let slot = keccak_slot(number, 1);
-    context.host.chain.touched.slot(SYSTEM_ADDRESS, slot);
-    let journal = &mut context.host.journaled_state;
     // Code can live at the system address and change the slot within this transaction.
-    let cached = journal.inner.state.get(&SYSTEM_ADDRESS).and_then(|account| account.storage.get(&slot));
-    let value = match cached {
-        Some(slot) => slot.present_value,
-        None => match journal.database.storage(SYSTEM_ADDRESS, slot) {
-            Ok(value) => value,
-            Err(error) => {
-                *context.host.error() = Err(error.into());
-                return Err(InstructionResult::FatalExternalError);
-            }
-        },
-    };
+    let value = current_slot(&mut context.host.journaled_state, SYSTEM_ADDRESS, slot);
+    let value = context.host.or_fatal(value)?;
+    context.host.chain.touched.slot(SYSTEM_ADDRESS, slot, value);
     push(context, value)
 }
 
@@ -195,11 +321,12 @@ fn sendall<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     if balance.data.is_zero() || receiver == own {
         return Err(InstructionResult::Stop);
     }
-    context.host.chain.touched.account(receiver, AccountLeaves::BALANCE);
     let gas = &mut context.interpreter.gas;
     let skip_cold = gas.remaining() < COLD_ACCOUNT_GAS;
     let account = context.host.load_account_info_skip_cold_load(receiver, false, skip_cold)?;
     let (is_empty, is_cold) = (account.is_empty(), account.is_cold);
+    let (balance_is_zero, nonce_is_zero) = (account.account.balance.is_zero(), account.account.nonce == 0);
+    context.host.chain.touched.emptiness_test(receiver, balance_is_zero, nonce_is_zero);
     let cost = u64::from(is_empty) * NEW_ACCOUNT_GAS + u64::from(is_cold) * COLD_ACCOUNT_GAS;
     if !gas.record_regular_cost(cost) {
         return Err(InstructionResult::OutOfGas);
@@ -214,5 +341,5 @@ fn calldatasize_of_initcode<DB: StateDatabase>(context: Ctx<'_, DB>) -> Instruct
     if context.interpreter.input.bytecode_address().is_none() {
         return push(context, U256::ZERO);
     }
-    revm::interpreter::instructions::system::calldatasize(context)
+    system::calldatasize(context)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use revm::primitives::{Address, U256};
+use revm::primitives::{Address, B256, U256};
 
 /// Leaves of one account, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,11 @@ impl AccountLeaves {
         self.0 & other.0 == other.0
     }
 
+    /// Returns the leaves read to load code: the length, and the hash if there is code.
+    pub const fn of_code(has_code: bool) -> Self {
+        if has_code { Self::CODE_LENGTH.with(Self::CODE_HASH) } else { Self::CODE_LENGTH }
+    }
+
     /// Returns the leaves of both.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -33,7 +38,8 @@ impl AccountLeaves {
 #[derive(Clone, Debug, Default)]
 pub struct TouchLog {
     accounts: BTreeMap<Address, AccountLeaves>,
-    slots: BTreeMap<(Address, U256), ()>,
+    slots: BTreeMap<(Address, U256), U256>,
+    deployed: BTreeMap<Address, (B256, u64)>,
 }
 
 impl TouchLog {
@@ -43,10 +49,27 @@ impl TouchLog {
         *entry = entry.with(leaves);
     }
 
-    /// Records an access to a storage slot.
-    pub fn slot(&mut self, address: Address, slot: U256) {
-        self.accounts.entry(address).or_default();
-        self.slots.insert((address, slot), ());
+    /// Records an access to a storage slot with the value read or written: the last one is reported.
+    pub fn slot(&mut self, address: Address, slot: U256, value: U256) {
+        self.slots.insert((address, slot), value);
+    }
+
+    /// Records a deployed code, which is the last value seen of its leaves even if the deployment is undone.
+    pub fn deployed(&mut self, address: Address, code_hash: B256, code_length: u64) {
+        self.account(address, AccountLeaves::CODE_HASH.with(AccountLeaves::CODE_LENGTH));
+        self.deployed.insert(address, (code_hash, code_length));
+    }
+
+    /// Records the reads of the ROM's emptiness test, which stops at the first leaf that is not zero.
+    pub fn emptiness_test(&mut self, address: Address, balance_is_zero: bool, nonce_is_zero: bool) {
+        let mut leaves = AccountLeaves::BALANCE;
+        if balance_is_zero {
+            leaves = leaves.with(AccountLeaves::NONCE);
+            if nonce_is_zero {
+                leaves = leaves.with(AccountLeaves::CODE_HASH);
+            }
+        }
+        self.account(address, leaves);
     }
 
     /// Returns the accounts with the leaves touched.
@@ -54,8 +77,13 @@ impl TouchLog {
         self.accounts.iter().map(|(&address, &leaves)| (address, leaves))
     }
 
-    /// Returns the slots touched.
-    pub fn slots(&self) -> impl Iterator<Item = (Address, U256)> {
-        self.slots.keys().copied()
+    /// Returns the slots touched with the last value seen.
+    pub fn slots(&self) -> impl Iterator<Item = (Address, U256, U256)> {
+        self.slots.iter().map(|(&(address, slot), &value)| (address, slot, value))
+    }
+
+    /// Returns the code hash and length last deployed at an address in this batch.
+    pub fn last_deployed(&self, address: Address) -> Option<(B256, u64)> {
+        self.deployed.get(&address).copied()
     }
 }

@@ -2,7 +2,8 @@
 
 use revm::primitives::{Address, B256, U256};
 
-use crate::tree::{BlockInfoKind, Digest, TreeError, block_info_keys, linear_hash, root_of_entries};
+use crate::batch::log_hash;
+use crate::tree::{BlockInfoKind, Digest, TreeError, block_info_keys, root_of_entries};
 
 /// Header fields, indices of kind `Header` (batch §9).
 mod header {
@@ -56,10 +57,7 @@ impl BlockInfo {
 
     /// Inserts a log: exact data and topics, whatever the response shows (batch §9.2).
     pub fn insert_log(&mut self, tx_index: u64, log_index: u64, data: &[u8], topics: &[B256]) {
-        let mut bytes = Vec::with_capacity(data.len() + 32 * topics.len());
-        bytes.extend_from_slice(data);
-        topics.iter().for_each(|topic| bytes.extend_from_slice(topic.as_slice()));
-        self.insert(BlockInfoKind::Log, tx_index, log_index, linear_hash(&bytes).to_u256());
+        self.insert(BlockInfoKind::Log, tx_index, log_index, log_hash(data, topics).to_u256());
     }
 
     /// Inserts the leaves of an included transaction (batch §9.2).

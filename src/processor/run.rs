@@ -14,9 +14,9 @@ use crate::batch::{BatchItem, Transaction, recover_signer};
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
-use crate::evm::touch::AccountLeaves;
+use crate::evm::touch::{AccountLeaves, TouchLog};
 use crate::store::StateReader;
-use crate::tree::{Digest, TreeRef};
+use crate::tree::{BlockInfoKind, Digest, TreeRef, block_info_key};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
 pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
@@ -122,6 +122,7 @@ impl<'a> BatchRun<'a> {
         let world = World::new(state, input.old_state_root, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
         evm.context().block.beneficiary = input.coinbase;
+        evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
             input,
             rules,
@@ -146,13 +147,14 @@ impl<'a> BatchRun<'a> {
 
     /// Reads a slot the ROM reads outside transactions.
     pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
-        self.evm.context().chain.touched.slot(address, slot);
-        Ok(self.world().slot(address, slot)?)
+        let value = self.world().slot(address, slot)?;
+        self.evm.context().chain.touched.slot(address, slot, value);
+        Ok(value)
     }
 
     /// Writes a slot the ROM writes outside transactions.
     pub fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
-        self.evm.context().chain.touched.slot(address, slot);
+        self.evm.context().chain.touched.slot(address, slot, value);
         Ok(self.world().set_slot(address, slot, value)?)
     }
 
@@ -185,7 +187,7 @@ impl<'a> BatchRun<'a> {
         let hash = keccak256(&rlp);
         let l2_hash = match self.rules.api {
             ApiVersion::V1 => Digest::ZERO,
-            ApiVersion::V2 => tx.l2_hash(signer.unwrap_or_default()),
+            ApiVersion::V2 => tx.l2_hash(self.input.from.or(recovered).unwrap_or_default()),
         };
         self.phases.decode += recovered_at.elapsed();
         PreparedItem::Transaction(Box::new(PreparedTx { tx, rlp, hash, l2_hash, signer }))
@@ -215,12 +217,14 @@ impl<'a> BatchRun<'a> {
     fn run_transaction(&mut self, prepared: &PreparedTx) -> Result<(TxOutput, TxEnd), Abort> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
+        if self.input.get_keys {
+            self.world().note_program(prepared.l2_hash.to_b256());
+        }
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
         let (end, register) = match checked {
             Err(error) => {
                 output.error = error;
-                output.create_address = tx.to.is_none().then_some(Address::ZERO);
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
@@ -240,18 +244,56 @@ impl<'a> BatchRun<'a> {
         Ok((output, end))
     }
 
-    fn empty_output(&self, prepared: &PreparedTx) -> TxOutput {
+    /// Notes the keys and hashes of the logs the last transaction made, reverted ones included.
+    pub fn note_logs(&mut self, tx_index: u64, first_log_index: u64) {
+        let Some(hashes) = &mut self.evm.context().chain.log_hashes else { return };
+        for (log_index, hash) in std::mem::take(hashes) {
+            let key = block_info_key(BlockInfoKind::Log, tx_index, first_log_index + log_index);
+            self.world().note_key(key);
+            self.world().note_program(hash);
+        }
+    }
+
+    /// Writes a result over one that is listed already, as fork 7 of the original does after a skipped transaction.
+    ///
+    /// The listed entry keeps what names its transaction; gas is counted down from what the entry has left.
+    pub fn overwrite_result(&mut self, listed: &mut TxOutput, result: TxOutput) {
+        self.gas_used = self.gas_used.wrapping_sub(result.gas_used);
+        let used = listed.gas_left.checked_sub(self.gas_register).unwrap_or(listed.gas_left);
+        self.gas_used = self.gas_used.wrapping_add(used);
+        let is_its_own = listed.tx_hash == result.tx_hash;
+        *listed = TxOutput {
+            tx_hash: listed.tx_hash,
+            tx_hash_l2: listed.tx_hash_l2,
+            rlp_tx: std::mem::take(&mut listed.rlp_tx),
+            create_address: if is_its_own { result.create_address } else { listed.create_address },
+            effective_percentage: listed.effective_percentage,
+            has_gasprice_opcode: listed.has_gasprice_opcode,
+            has_balance_opcode: listed.has_balance_opcode,
+            gas_used: used,
+            gas_left: listed.gas_left - used,
+            error: match (listed.error, result.error) {
+                // An intrinsic error is an event that overwrites; the error of the last opcode only fills a gap.
+                (listed, result) if result.is_intrinsic() || listed == RomError::NoError => result,
+                (listed, _) => listed,
+            },
+            ..result
+        };
+    }
+
+    /// Returns the response of a transaction that has not run.
+    pub fn empty_output(&self, prepared: &PreparedTx) -> TxOutput {
         TxOutput {
             tx_hash: prepared.hash,
             tx_hash_l2: prepared.l2_hash.to_b256(),
             rlp_tx: prepared.rlp.clone(),
             return_value: Bytes::new(),
-            gas_left: 0,
+            gas_left: prepared.tx.gas_limit,
             gas_used: 0,
             cumulative_gas_used: 0,
             gas_refunded: 0,
             error: RomError::NoError,
-            create_address: None,
+            create_address: prepared.tx.to.is_none().then_some(Address::ZERO),
             state_root: B256::ZERO,
             logs: Vec::new(),
             effective_gas_price: None,
@@ -274,11 +316,9 @@ impl<'a> BatchRun<'a> {
         let Some(caller) = prepared.signer else {
             return Ok(Err(RomError::IntrinsicInvalidSignature));
         };
-        if self.input.from.is_none() {
-            self.touch(caller, AccountLeaves::CODE_LENGTH);
-            if !self.world().code_length_leaf(caller)?.is_zero() {
-                return Ok(Err(RomError::IntrinsicInvalidSenderCode));
-            }
+        self.touch(caller, AccountLeaves::CODE_LENGTH);
+        if !self.world().code_length_leaf(caller)?.is_zero() && self.input.from.is_none() {
+            return Ok(Err(RomError::IntrinsicInvalidSenderCode));
         }
         if tx.chain_id.is_some_and(|chain_id| chain_id != self.input.chain_id) {
             return Ok(Err(RomError::IntrinsicInvalidChainId));
@@ -331,11 +371,19 @@ impl<'a> BatchRun<'a> {
         if outcome.unsupported_precompile && self.rules.unsupported_precompile_top_level_status {
             status = true;
         }
-        output.error = error;
+        output.error = if outcome.ended_in_collision { RomError::ContractAddressCollision } else { error };
         output.status = status;
+        if self.rules.api == ApiVersion::V1 {
+            output.gas_refunded = outcome.refund_counter;
+        }
         output.return_value = outcome.output;
         output.create_address = outcome.created;
         output.logs = shown_logs(&outcome.logs, self.rules.logs);
+        if self.input.get_keys {
+            for (hash, _) in &outcome.new_programs {
+                self.world().note_program(*hash);
+            }
+        }
         let overflow = (prepared.tx.nonce == u64::MAX).then_some(prepared.signer).flatten();
         self.world().commit(outcome.state, outcome.new_programs, overflow)?;
         Ok(TxEnd::Included { logs: outcome.logs, status })
@@ -350,7 +398,11 @@ impl<'a> BatchRun<'a> {
         let new_local_exit_root = self.system_slot(GER_MANAGER_ADDRESS, LOCAL_EXIT_ROOT_SLOT)?;
         let new_state_root = self.world().root();
         let roots = BatchRoots { new_state_root, new_acc_input_hash, new_local_exit_root: new_local_exit_root.into() };
-        let read_write_addresses = self.touched_accounts()?;
+        let touched = std::mem::take(&mut self.evm.context().chain.touched);
+        let read_write_addresses = self.touched_accounts(&touched)?;
+        if self.input.get_keys {
+            self.world().note_touched(&touched);
+        }
         let mut output = self.output(ExecutorError::NoError);
         output.roots = Some(roots);
         output.gas_used = self.gas_used;
@@ -366,7 +418,10 @@ impl<'a> BatchRun<'a> {
     }
 
     fn aborted(&mut self, abort: Abort) -> BatchOutput {
+        let touched = std::mem::take(&mut self.evm.context().chain.touched);
         let mut output = self.output(abort.error);
+        // What can still be read is reported; a second failure adds nothing.
+        output.read_write_addresses = self.touched_accounts(&touched).unwrap_or_default();
         output.error_log = abort.message;
         output
     }
@@ -392,8 +447,7 @@ impl<'a> BatchRun<'a> {
     }
 
     /// Reads every touched account at the final state (executor-service §6.1).
-    fn touched_accounts(&mut self) -> Result<BTreeMap<Address, TouchedAccount>, Abort> {
-        let touched = std::mem::take(&mut self.evm.context().chain.touched);
+    fn touched_accounts(&mut self, touched: &TouchLog) -> Result<BTreeMap<Address, TouchedAccount>, Abort> {
         let in_full = self.rules.touched_accounts_in_full;
         let world = self.world();
         let mut accounts = BTreeMap::new();
@@ -405,17 +459,25 @@ impl<'a> BatchRun<'a> {
             if leaves.contains(AccountLeaves::BALANCE) {
                 account.balance = Some(world.balance(address)?);
             }
+            let deployed = touched.last_deployed(address);
             if in_full && leaves.contains(AccountLeaves::CODE_HASH) {
-                account.code_hash = Some(world.code_hash(address)?);
+                account.code_hash = Some(match deployed {
+                    Some((hash, _)) => hash.into(),
+                    None => world.code_hash(address)?,
+                });
             }
             if in_full && leaves.contains(AccountLeaves::CODE_LENGTH) {
-                account.code_length = Some(world.code_length_leaf(address)?);
+                account.code_length = Some(match deployed {
+                    Some((_, length)) => U256::from(length),
+                    None => world.code_length_leaf(address)?,
+                });
             }
-            accounts.insert(address, account);
+            if account != TouchedAccount::default() {
+                accounts.insert(address, account);
+            }
         }
         if in_full {
-            for (address, slot) in touched.slots() {
-                let value = world.slot(address, slot)?;
+            for (address, slot, value) in touched.slots() {
                 accounts.entry(address).or_default().storage.insert(slot, value);
             }
         }

@@ -10,7 +10,7 @@ use super::{Interrupt, Interrupted};
 use crate::batch::{acc_input_hash_v1, keccak_slot};
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::store::StateReader;
-use crate::tree::TreeRef;
+use crate::tree::{GOLDILOCKS_PRIME, TreeRef};
 
 /// Slot of the transaction count in the system contract.
 const TX_COUNT_SLOT: U256 = U256::ZERO;
@@ -23,6 +23,9 @@ pub fn process(
     state: &dyn StateReader,
     interrupt: &Interrupt,
 ) -> Result<BatchOutput, Interrupted> {
+    // The original keeps the timestamp in one field element.
+    let eth_timestamp =
+        if eth_timestamp >= GOLDILOCKS_PRIME { eth_timestamp - GOLDILOCKS_PRIME } else { eth_timestamp };
     let mut run = BatchRun::new(input, state);
     run.evm.context().block.timestamp = U256::from(eth_timestamp);
     let mut transactions = Vec::new();

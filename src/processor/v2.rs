@@ -1,6 +1,6 @@
 //! `ProcessBatchV2`: forks from 7, L2 blocks inside a batch (batch §6, §7).
 
-use revm::primitives::{B256, U256};
+use revm::primitives::{B256, Log, U256};
 
 use super::block_info::{BlockHeader, BlockInfo};
 use super::errors::{ExecutorError, RomError};
@@ -15,7 +15,7 @@ use crate::batch::{
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::evm::fork::LogShape;
 use crate::store::StateReader;
-use crate::tree::{Digest, GOLDILOCKS_PRIME, TreeRef};
+use crate::tree::{GOLDILOCKS_PRIME, TreeRef};
 
 /// Slots of the system contract (batch §2).
 const LAST_BLOCK_SLOT: U256 = U256::ZERO;
@@ -134,7 +134,8 @@ impl V2Batch<'_> {
         let items = self.run.prepare(forced, implicit_block).map_err(Stop::Invalid)?;
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;
         if self.context.skip_first_change_l2_block {
-            self.timestamp = self.run.system_slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
+            // The original reads this slot behind the back of its own bookkeeping: it is not reported as touched.
+            self.timestamp = self.run.world().slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
         }
         if forced {
             self.open_block(None)?;
@@ -240,29 +241,62 @@ impl V2Batch<'_> {
         let env = &mut self.run.evm.context().block;
         env.number = self.block_number;
         env.timestamp = self.timestamp;
+        let before = self.run.world().version();
         let (mut output, end) = self.run.transaction(prepared)?;
+        // Where the original writes the result: a skipped transaction does not advance the ROM's index.
+        let place = if self.run.rules.results_follow_rom_index {
+            block.transactions.push(TxOutput {
+                has_gasprice_opcode: output.has_gasprice_opcode,
+                has_balance_opcode: output.has_balance_opcode,
+                ..self.run.empty_output(prepared)
+            });
+            block.versions.push(before);
+            block.tx_index as usize
+        } else {
+            block.transactions.len()
+        };
         output.tx_index = block.tx_index as u32;
+        self.run.note_logs(block.tx_index, block.log_index);
         if let TxEnd::Included { logs, status } = end {
-            let included_gas = prepared.tx.gas_limit - self.run.gas_register();
-            block.cumulative_gas_used = block.cumulative_gas_used.wrapping_add(included_gas);
-            let first_log = block.log_index;
-            for log in &logs {
-                block.info.insert_log(block.tx_index, block.log_index, &log.data.data, log.topics());
-                block.log_index += 1;
-            }
-            if self.run.rules.logs == LogShape::Exact {
-                output.logs.iter_mut().for_each(|log| log.index = log.index.wrapping_add(first_log as u32));
-            }
-            let l2_hash: Digest = prepared.l2_hash;
-            let percentage = prepared.tx.percentage;
-            block.info.insert_transaction(block.tx_index, l2_hash, status, block.cumulative_gas_used, percentage);
-            block.tx_index += 1;
+            self.include(&mut block, prepared, &mut output, &logs, status);
         }
         output.cumulative_gas_used = block.cumulative_gas_used;
-        block.transactions.push(output);
-        block.versions.push(self.run.world().version());
+        let version = self.run.world().version();
+        match block.transactions.get_mut(place) {
+            Some(listed) => {
+                self.run.overwrite_result(listed, output);
+                block.versions[place] = version;
+            }
+            None => {
+                block.transactions.push(output);
+                block.versions.push(version);
+            }
+        }
         self.open = Some(block);
         Ok(())
+    }
+
+    /// Adds an included transaction to its block (batch §6, §9.2).
+    fn include(
+        &mut self,
+        block: &mut OpenBlock,
+        prepared: &PreparedTx,
+        output: &mut TxOutput,
+        logs: &[Log],
+        status: bool,
+    ) {
+        let included_gas = prepared.tx.gas_limit - self.run.gas_register();
+        block.cumulative_gas_used = block.cumulative_gas_used.wrapping_add(included_gas);
+        if self.run.rules.logs == LogShape::Exact {
+            output.logs.iter_mut().for_each(|log| log.index = log.index.wrapping_add(block.log_index as u32));
+        }
+        for log in logs {
+            block.info.insert_log(block.tx_index, block.log_index, &log.data.data, log.topics());
+            block.log_index += 1;
+        }
+        let percentage = prepared.tx.percentage;
+        block.info.insert_transaction(block.tx_index, prepared.l2_hash, status, block.cumulative_gas_used, percentage);
+        block.tx_index += 1;
     }
 
     /// Closes the open block, if there is one (batch §9.3).

@@ -11,6 +11,7 @@ use revm::state::{AccountInfo, EvmState};
 use super::ExecutorError;
 use crate::evm::bytecode::permissive;
 use crate::evm::context::StateDatabase;
+use crate::evm::touch::{AccountLeaves, TouchLog};
 use crate::store::{StateReader, StoreError};
 use crate::tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeRef};
 
@@ -154,6 +155,26 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Notes the keys of everything the batch touched.
+    pub fn note_touched(&mut self, touched: &TouchLog) {
+        let leaf_kinds = [
+            (AccountLeaves::BALANCE, LeafKind::Balance),
+            (AccountLeaves::NONCE, LeafKind::Nonce),
+            (AccountLeaves::CODE_HASH, LeafKind::CodeHash),
+            (AccountLeaves::CODE_LENGTH, LeafKind::CodeLength),
+        ];
+        for (address, leaves) in touched.accounts() {
+            for (_, kind) in leaf_kinds.into_iter().filter(|&(leaf, _)| leaves.contains(leaf)) {
+                let key = self.keys.account_key(address, kind);
+                self.note_key(key);
+            }
+        }
+        for (address, slot, _) in touched.slots() {
+            let key = self.keys.storage_key(address, slot);
+            self.note_key(key);
+        }
+    }
+
     /// Notes a code that was loaded or hashed.
     pub fn note_program(&mut self, hash: B256) {
         if let Some(keys) = &mut self.program_keys {
@@ -192,7 +213,6 @@ impl<'a> World<'a> {
             return Ok(*value);
         }
         let key = self.keys.storage_key(address, slot);
-        self.note_key(key);
         let value = self.tree.get(self.version, &key)?;
         self.storage.insert((address, slot), value);
         Ok(value)
@@ -201,7 +221,6 @@ impl<'a> World<'a> {
     /// Writes a storage slot outside any transaction.
     pub fn set_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), WorldError> {
         let key = self.keys.storage_key(address, slot);
-        self.note_key(key);
         self.update(&mut [(key, value)])?;
         self.storage.insert((address, slot), value);
         Ok(())

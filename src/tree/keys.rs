@@ -44,6 +44,15 @@ pub enum BlockInfoKind {
 /// H of twelve zeros: the capacity of every key but those of storage slots and logs.
 static ZERO_CAPACITY: LazyLock<Digest> = LazyLock::new(|| hash(&[0; 8], &[0; 4]));
 
+/// Hashes of the value nodes of 0 to 255: flags, percentages, small counters and slot numbers are everywhere.
+static SMALL_VALUE_HASHES: LazyLock<[Digest; 256]> = LazyLock::new(|| {
+    let states: [[u64; 12]; 256] =
+        std::array::from_fn(|value| state_of(&value_limbs(U256::from(value)), &Digest::ZERO));
+    let mut hashes = [Digest::ZERO; 256];
+    hash_many(&states, &mut hashes);
+    hashes
+});
+
 /// Returns the 8 limbs of 32 bits of a value, least significant first (state-tree §4).
 pub fn value_limbs(value: U256) -> [u64; 8] {
     let mut limbs = [0; 8];
@@ -68,7 +77,15 @@ pub fn value_from_limbs(limbs: &[u64; 8]) -> Option<U256> {
 
 /// Returns the hash of a value node (state-tree §4).
 pub fn value_hash(value: U256) -> Digest {
-    hash(&value_limbs(value), &[0; 4])
+    small_value_hash(value).unwrap_or_else(|| hash(&value_limbs(value), &[0; 4]))
+}
+
+/// Returns the hash of a value node if no hashing is needed for it.
+pub(crate) fn small_value_hash(value: U256) -> Option<Digest> {
+    match value.as_limbs() {
+        [small @ 0..256, 0, 0, 0] => Some(SMALL_VALUE_HASHES[*small as usize]),
+        _ => None,
+    }
 }
 
 /// Returns the key of an account's balance, nonce, code hash or code length. For `Storage` it is the key of slot 0.
@@ -116,8 +133,9 @@ fn storage_key_with_capacity(address: Address, capacity: &Digest) -> Digest {
     hash(&key_input(address_number(address), LeafKind::Storage as u64), &capacity.0)
 }
 
+/// The capacity of a slot's keys is the hash of the slot number as a value; slot 0 thus shares [`ZERO_CAPACITY`].
 fn slot_capacity(slot: U256) -> Digest {
-    if slot.is_zero() { *ZERO_CAPACITY } else { value_hash(slot) }
+    value_hash(slot)
 }
 
 fn address_number(address: Address) -> U256 {
@@ -208,6 +226,16 @@ mod tests {
         let limbs = value_limbs(U256::from_be_bytes(counting));
         assert_eq!(limbs[0], 0x1d1e_1f20);
         assert_eq!(limbs[7], 0x0102_0304);
+    }
+
+    #[test]
+    fn small_values_hash_as_any_other() {
+        for value in [0u64, 1, 2, 254, 255, 256, 1 << 32] {
+            let value = U256::from(value);
+            assert_eq!(value_hash(value), hash(&value_limbs(value), &[0; 4]), "{value}");
+            let carried = value | U256::from(1) << 64;
+            assert_eq!(value_hash(carried), hash(&value_limbs(carried), &[0; 4]), "{carried}");
+        }
     }
 
     #[test]

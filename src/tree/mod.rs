@@ -5,12 +5,14 @@ pub mod goldilocks;
 pub mod keys;
 mod path;
 pub mod poseidon;
+mod proof;
 mod smt;
 
 pub use digest::{Digest, GOLDILOCKS_PRIME};
 pub use keys::{BlockInfoKind, KeyCache, LeafKind, account_key, block_info_key, block_info_keys, storage_key};
 pub use poseidon::linear_hash;
-pub use smt::{Corruption, StateTree, TreeError, TreeRef, root_of_entries};
+pub use proof::ProofError;
+pub use smt::{Corruption, GetDetails, SetDetails, SetMode, StateTree, TreeError, TreeRef, root_of_entries};
 
 /// A stored node: 8 content elements and 4 capacity elements, all canonical (state-tree §7).
 pub type NodeData = [u64; 12];

@@ -6,11 +6,14 @@
 //!
 //! Every node has one place: the bits from the root to it. Nodes are loaded from the reader in place, on first visit.
 
+mod details;
 mod hashing;
 mod update;
 
 #[cfg(test)]
 mod tests;
+
+pub use details::{GetDetails, SetDetails, SetMode};
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! Finds vector files below a folder.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{VectorError, read};
@@ -27,17 +27,9 @@ pub fn executor_inputs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, VectorError> {
 
 /// True if the JSON text is an executor-input: an object with a batch, a pre-state and roots.
 pub fn is_executor_input(text: &[u8]) -> bool {
-    serde_json::from_slice::<Probe>(text).is_ok()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "only the presence of the keys matters")]
-struct Probe {
-    batch_l2_data: IgnoredAny,
-    old_state_root: IgnoredAny,
-    new_state_root: IgnoredAny,
-    db: IgnoredAny,
+    let keys = ["batchL2Data", "oldStateRoot", "newStateRoot", "db"];
+    serde_json::from_slice::<HashMap<String, IgnoredAny>>(text)
+        .is_ok_and(|object| keys.iter().all(|key| object.contains_key(*key)))
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), VectorError> {
@@ -52,4 +44,17 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), VectorError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_object_with_all_keys_is_an_executor_input() {
+        assert!(is_executor_input(br#"{"batchL2Data": "0x", "oldStateRoot": 1, "newStateRoot": 1, "db": {}}"#));
+        assert!(!is_executor_input(br#"{"batchL2Data": "0x", "oldStateRoot": 1, "newStateRoot": 1}"#));
+        assert!(!is_executor_input(b"[1, 2, 3, 4]"));
+        assert!(!is_executor_input(b"{"));
+    }
 }

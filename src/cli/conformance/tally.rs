@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::ConformanceArgs;
-use super::compare::{Comparison, Difference, is_counter};
+use super::compare::{Comparison, Difference, never_fails};
 use crate::cli::table::{Table, shorten};
 
 /// Cases with differences that are named in the text output.
@@ -60,13 +60,14 @@ struct ForkTally {
 #[derive(Debug)]
 pub struct Tally {
     fields: BTreeMap<String, FieldTally>,
-    counters: BTreeMap<String, FieldTally>,
+    /// Fields that never fail.
+    reported_apart: BTreeMap<String, FieldTally>,
     forks: BTreeMap<u64, ForkTally>,
     outcomes: Vec<Outcome>,
 }
 
 impl Outcome {
-    /// True if every field is equal, counters left out.
+    /// True if every field is equal, but for those that never fail.
     fn is_equal(&self) -> bool {
         self.differences().next().is_none() && matches!(self.verdict, Verdict::Compared(_))
     }
@@ -76,7 +77,7 @@ impl Outcome {
             Verdict::Compared(comparison) => Some(comparison),
             Verdict::Failed(_) => None,
         };
-        let fields = comparison.into_iter().flatten().filter(|(field, _)| !is_counter(field));
+        let fields = comparison.into_iter().flatten().filter(|(field, _)| !never_fails(field));
         fields.flat_map(|(_, result)| &result.different)
     }
 
@@ -91,7 +92,8 @@ impl Outcome {
 impl Tally {
     /// Sums up.
     pub fn new(outcomes: Vec<Outcome>) -> Self {
-        let mut tally = Self { fields: BTreeMap::new(), counters: BTreeMap::new(), forks: BTreeMap::new(), outcomes };
+        let mut tally =
+            Self { fields: BTreeMap::new(), reported_apart: BTreeMap::new(), forks: BTreeMap::new(), outcomes };
         for outcome in &tally.outcomes {
             let fork = tally.forks.entry(outcome.fork_id).or_default();
             fork.cases += 1;
@@ -107,7 +109,7 @@ impl Tally {
                 continue;
             }
             for (field, result) in comparison {
-                let sums = if is_counter(field) { &mut tally.counters } else { &mut tally.fields };
+                let sums = if never_fails(field) { &mut tally.reported_apart } else { &mut tally.fields };
                 let sum = sums.entry(field.clone()).or_default();
                 sum.cases += 1;
                 let Some(first) = result.different.first() else {
@@ -155,11 +157,11 @@ impl Tally {
             table.row(vec![field.clone(), sum.equal.to_string(), different.to_string(), sum.cases.to_string()]);
         }
         println!("{table}");
-        if self.counters.is_empty() {
+        if self.reported_apart.is_empty() {
             return;
         }
-        let mut table = Table::new(&["counter (never fails)", "equal", "ours higher", "ours lower", "cases"]);
-        for (field, sum) in &self.counters {
+        let mut table = Table::new(&["reported apart", "equal", "ours higher", "ours lower", "cases"]);
+        for (field, sum) in &self.reported_apart {
             let numbers = [sum.equal, sum.higher, sum.lower, sum.cases].map(|number| number.to_string());
             table.row(std::iter::once(field.clone()).chain(numbers).collect());
         }
@@ -276,7 +278,7 @@ impl Tally {
             "passed": self.passed(),
             "forks": forks.collect::<serde_json::Map<_, _>>(),
             "fields": sums(&self.fields),
-            "counters": sums(&self.counters),
+            "reportedApart": sums(&self.reported_apart),
             "different": self.different().map(case).collect::<Vec<_>>(),
             "apart": self.apart().map(|(outcome, _)| case(outcome)).collect::<Vec<_>>(),
         })

@@ -82,7 +82,7 @@ async fn send(client: &mut ExecutorServiceClient<Channel>, input: &BatchInput) -
 }
 
 fn answer_v1(answer: wire::ProcessBatchResponse) -> Result<Answer, DemoError> {
-    check("error", answer.error, ExecutorError::NoError.number())?;
+    check_error(answer.error)?;
     for tx in &answer.responses {
         check("error of a transaction", tx.error, RomError::NoError.number())?;
     }
@@ -95,7 +95,7 @@ fn answer_v1(answer: wire::ProcessBatchResponse) -> Result<Answer, DemoError> {
 }
 
 fn answer_v2(answer: wire::ProcessBatchResponseV2, input: &BatchInput) -> Result<Answer, DemoError> {
-    check("error", answer.error, ExecutorError::NoError.number())?;
+    check_error(answer.error)?;
     check("error_rom", answer.error_rom, RomError::NoError.number())?;
     check("old_state_root", word(&answer.old_state_root)?, input.old_state_root)?;
     let new_state_root = word(&answer.new_state_root)?;
@@ -114,6 +114,14 @@ fn answer_v2(answer: wire::ProcessBatchResponseV2, input: &BatchInput) -> Result
         transactions: transactions.len(),
         gas_used: answer.gas_used,
     })
+}
+
+fn check_error(error: i32) -> Result<(), DemoError> {
+    match ExecutorError::from_number(error) {
+        Some(ExecutorError::NoError) => Ok(()),
+        Some(error) => Err(error.name().into()),
+        None => Err(format!("unknown executor error {error}").into()),
+    }
 }
 
 fn word(bytes: &[u8]) -> Result<B256, DemoError> {

@@ -43,6 +43,16 @@ fn known_states_hash_to_known_answers() {
 }
 
 #[test]
+fn every_kernel_gives_the_known_answers_in_every_lane() {
+    let (states, expected): (Vec<_>, Vec<_>) = known_answers().into_iter().cycle().take(7 * 16).unzip();
+    for kernel in Kernel::available() {
+        let mut out = vec![Digest::ZERO; states.len()];
+        assert!(kernel.hash_many(&states, &mut out), "{kernel:?}");
+        assert_eq!(out, expected, "{kernel:?}");
+    }
+}
+
+#[test]
 fn the_whole_state_after_zeros_is_known() {
     let expected = [
         0x3c18a9786cb0b359,
@@ -105,6 +115,11 @@ proptest! {
         states in prop::collection::vec(prop::array::uniform12(element()), 0..40)
     ) {
         let expected: Vec<Digest> = states.iter().map(textbook_hash).collect();
+        for kernel in Kernel::available() {
+            let mut out = vec![Digest::ZERO; states.len()];
+            prop_assert!(kernel.hash_many(&states, &mut out));
+            prop_assert_eq!(&out, &expected, "{:?}", kernel);
+        }
         let mut out = vec![Digest::ZERO; states.len()];
         hash_many(&states, &mut out);
         prop_assert_eq!(&out, &expected);

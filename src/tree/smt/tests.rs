@@ -360,6 +360,27 @@ proptest! {
     }
 
     #[test]
+    fn every_single_set_and_get_proves_itself(batches in batches()) {
+        let store = MemoryStore::new(0);
+        let mut tree = StateTree::new(&store);
+        let mut version = TreeRef::EMPTY;
+        let writes: Vec<_> = batches.into_iter().flatten().collect();
+        for (key, value) in &writes {
+            let before = tree.root(version);
+            let (next, set) = tree.set_with_details(version, key, *value).unwrap();
+            prop_assert_eq!(set.verify(), Ok(()), "{:x?}", set);
+            prop_assert_eq!((set.old_root, set.new_root), (before, tree.root(next)));
+            prop_assert_eq!(tree.update(version, &mut [(*key, *value)]).map(|same| tree.root(same)), Ok(set.new_root));
+            version = next;
+            for (key, _) in writes.iter().take(5) {
+                let get = tree.get_with_details(version, key).unwrap();
+                prop_assert_eq!(get.verify(), Ok(()), "{:x?}", get);
+                prop_assert_eq!(get.value, tree.get(version, key).unwrap());
+            }
+        }
+    }
+
+    #[test]
     fn continuing_from_a_store_gives_the_same_roots(batches in batches()) {
         let store = MemoryStore::new(0);
         let memory = MemoryStore::new(0);

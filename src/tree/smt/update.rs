@@ -4,6 +4,7 @@ use revm::primitives::U256;
 
 use super::{Corruption, Leaf, NodeKind, StateTree, TreeError, TreeRef, Value, push};
 use crate::tree::digest::Digest;
+use crate::tree::keys::small_value_hash;
 use crate::tree::path::{KEY_BITS, bit, compare};
 
 impl StateTree<'_> {
@@ -131,12 +132,12 @@ impl StateTree<'_> {
     }
 
     fn push_value(&mut self, value: U256) -> u32 {
-        push(&mut self.values, Value { value: Some(value), hash: None, created: true })
+        push(&mut self.values, Value { value: Some(value), hash: small_value_hash(value), created: true })
     }
 }
 
 /// Returns the key with the bit of one level set to `side`.
-fn with_bit(key: &Digest, level: usize, side: usize) -> Digest {
+pub(super) fn with_bit(key: &Digest, level: usize, side: usize) -> Digest {
     let mut changed = *key;
     let mask = 1 << (level / 4);
     match side {

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod evm;
 pub mod grpc;
+pub mod hashdb;
 pub mod http;
 pub mod processor;
 pub mod sample;

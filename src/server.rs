@@ -27,8 +27,10 @@ use crate::actors::stats::StatsHandle;
 use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase};
 use crate::config::{Config, StoreKind};
 use crate::grpc::executor::ExecutorApi;
+use crate::grpc::hashdb::HashDbApi;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
+use crate::hashdb::{HashDb, SessionLimits};
 use crate::store::{EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, StoreError};
 use crate::{grpc, http};
 
@@ -37,6 +39,9 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Time what was accepted has to be stored once the last batch has ended.
 const STORE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Time the process before this one has to let go of the database.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A server about to start: its configuration, and the engine it will use.
 pub struct Server {
@@ -76,7 +81,10 @@ impl Server {
     /// Opens the store, starts the actors and opens the doors. When this returns, calls are answered.
     pub async fn start(self) -> Result<RunningServer, StartError> {
         let Self { config, engine } = self;
-        let store = open_store(&config)?;
+        let config = Arc::new(config);
+        let opening = Arc::clone(&config);
+        let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
+        let store = tokio::task::spawn_blocking(move || open_store(&opening)).await.map_err(ended)??;
         let lifecycle = Lifecycle::default();
         let options = ActorOptions {
             executors: config.executors,
@@ -101,7 +109,7 @@ pub fn open_store(config: &Config) -> Result<Arc<StateStore>, StoreError> {
         StoreKind::Embedded => {
             // The pages of the database and the cache over it share the budget.
             let cache_bytes_max = config.store.cache_bytes_max / 2;
-            let database = EmbeddedDatabase::open(&config.store.path, cache_bytes_max)?;
+            let database = EmbeddedDatabase::open(&config.store.path, cache_bytes_max, OPEN_LIMIT)?;
             let queue = QueueLimits { backlog_bytes_max: config.store.backlog_bytes_max, ..QueueLimits::default() };
             let volatile_bytes_max = config.state.volatile_bytes_max;
             StateStore::over(Arc::new(database), LastingOptions { volatile_bytes_max, cache_bytes_max, queue })?
@@ -112,9 +120,11 @@ pub fn open_store(config: &Config) -> Result<Arc<StateStore>, StoreError> {
 
 struct Doors {
     grpc_addr: SocketAddr,
+    hashdb_addr: SocketAddr,
     http_addr: SocketAddr,
     prover_id: Arc<str>,
     grpc: JoinHandle<()>,
+    hashdb: JoinHandle<()>,
     http: JoinHandle<()>,
 }
 
@@ -134,12 +144,17 @@ async fn open_doors(
         ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(store), Arc::clone(&prover_id));
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
     let (grpc_addr, grpc) = grpc::server::open(config.grpc, executor_api, stats_api, lifecycle.clone()).await?;
+    let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb_allow_reset));
+    let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb_threads);
+    let (hashdb_addr, hashdb) = grpc::server::open_hashdb(config.hashdb, hashdb_api, lifecycle.clone()).await?;
     let (http_addr, http) = http::open(config.http, stats, lifecycle.clone()).await?;
     let grpc = tokio::spawn(logged("gRPC", grpc));
+    let hashdb = tokio::spawn(logged("HashDB", hashdb));
     let http = tokio::spawn(logged("HTTP", http));
     tracing::info!("executor server listening on {grpc_addr}");
+    tracing::info!("HashDB server listening on {hashdb_addr}");
     tracing::info!("statistics server listening on {http_addr}");
-    Ok(Doors { grpc_addr, http_addr, prover_id, grpc, http })
+    Ok(Doors { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http })
 }
 
 async fn logged<E: std::fmt::Display>(door: &'static str, server: impl Future<Output = Result<(), E>>) {
@@ -160,6 +175,11 @@ impl RunningServer {
     /// Returns the address of the gRPC services.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.doors.grpc_addr
+    }
+
+    /// Returns the address of the HashDB service.
+    pub fn hashdb_addr(&self) -> SocketAddr {
+        self.doors.hashdb_addr
     }
 
     /// Returns the address of the HTTP pages.
@@ -196,6 +216,7 @@ impl RunningServer {
         }
         lifecycle.advance(Phase::Stopping);
         close(doors.grpc).await;
+        close(doors.hashdb).await;
         close(doors.http).await;
         // Waits for the database: not on a thread of the runtime.
         if let Err(error) = tokio::task::spawn_blocking(move || actors.stop(STORE_LIMIT)).await {

@@ -225,7 +225,6 @@ impl<DB: StateDatabase> ZkEvm<DB> {
                 return failed(InstructionResult::Return);
             }
         }
-        drop(caller);
         let created_address = inputs.created_address(nonce);
         // Warming inside the checkpoint makes a failed create cool the address again (evm Q9).
         let outer = (!rules.failed_create_leaves_address_warm).then(|| journal.checkpoint());

@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use redb::{ReadOnlyTable, ReadableDatabase, TableDefinition};
@@ -28,6 +29,8 @@ const META: TableDefinition<&str, &[u8; 32]> = TableDefinition::new("meta");
 const LATEST_ROOT: &str = "latest-root";
 /// Name of the file inside the data folder.
 const FILE_NAME: &str = "state.redb";
+/// Wait before a database that is open elsewhere is tried again.
+const OPEN_AGAIN: Duration = Duration::from_millis(20);
 
 /// A database in one file. Only one process can have it open.
 pub struct EmbeddedDatabase {
@@ -43,15 +46,24 @@ struct Snapshot {
 }
 
 impl EmbeddedDatabase {
-    /// Opens the database in `folder`, creating both if need be. `cache_bytes` bounds the pages kept in memory.
+    /// Opens the database in `folder`, creating both if need be. `cache_bytes` bounds the pages kept in memory. If another
+    /// process still has it open, tries again for as long as `patience`.
     ///
-    /// Fails if another process has it open or the file is not such a database.
-    pub fn open(folder: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+    /// Fails if that takes too long or the file is not such a database.
+    pub fn open(folder: &Path, cache_bytes: usize, patience: Duration) -> Result<Self, StoreError> {
         let path = folder.join(FILE_NAME);
         let failed = |what: &dyn std::fmt::Display| StoreError::Unavailable(format!("{}: {what}", path.display()));
         std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
-        let database =
-            redb::Builder::new().set_cache_size(cache_bytes).create(&path).map_err(|error| failed(&error))?;
+        let limit = Instant::now() + patience;
+        let database = loop {
+            match redb::Builder::new().set_cache_size(cache_bytes).create(&path) {
+                Ok(database) => break database,
+                Err(redb::DatabaseError::DatabaseAlreadyOpen) if Instant::now() < limit => {
+                    std::thread::sleep(OPEN_AGAIN)
+                }
+                Err(error) => return Err(failed(&error)),
+            }
+        };
         create_tables(&database).map_err(|error| failed(&error))?;
         let snapshot = RwLock::new(Arc::new(snapshot(&database).map_err(|error| failed(&error))?));
         Ok(Self { database, path, snapshot })
@@ -187,13 +199,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = (set(1), set(2));
         {
-            let database = EmbeddedDatabase::open(folder.path(), 1 << 20).unwrap();
+            let database = EmbeddedDatabase::open(folder.path(), 1 << 20, Duration::ZERO).unwrap();
             assert_eq!(database.latest_root(), Ok(Digest::ZERO));
             database.commit(&[&first, &second]).unwrap();
             database.commit(&[&first, &WriteSet { latest_root: None, ..first.clone() }]).unwrap();
             assert_holds(&database, &second);
         }
-        let database = EmbeddedDatabase::open(folder.path(), 1 << 20).unwrap();
+        let database = EmbeddedDatabase::open(folder.path(), 1 << 20, Duration::ZERO).unwrap();
         assert_holds(&database, &first);
         assert_holds(&database, &second);
         assert_eq!(database.node(&Digest([9; 4])), Ok(None));
@@ -206,8 +218,8 @@ mod tests {
     #[test]
     fn a_database_that_is_open_elsewhere_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let _open = EmbeddedDatabase::open(folder.path(), 1 << 20).unwrap();
-        let error = EmbeddedDatabase::open(folder.path(), 1 << 20).err().unwrap().to_string();
+        let _open = EmbeddedDatabase::open(folder.path(), 1 << 20, Duration::ZERO).unwrap();
+        let error = EmbeddedDatabase::open(folder.path(), 1 << 20, Duration::ZERO).err().unwrap().to_string();
         assert!(error.contains("state.redb") && error.contains("already open"), "{error}");
     }
 }

@@ -31,7 +31,7 @@ use crate::grpc::hashdb::HashDbApi;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
 use crate::hashdb::{HashDb, SessionLimits};
-use crate::store::{EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, StoreError};
+use crate::store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, StoreError};
 use crate::{grpc, http};
 
 /// Time open connections have to end after the last answer.
@@ -102,20 +102,33 @@ impl Server {
     }
 }
 
-/// Opens the store the configuration asks for.
+/// Opens the store the configuration asks for. If another process has the database open, waits a little for it.
 pub fn open_store(config: &Config) -> Result<Arc<StateStore>, StoreError> {
-    let store = match config.store.kind {
-        StoreKind::Memory => StateStore::in_memory(config.state),
-        StoreKind::Embedded => {
-            // The pages of the database and the cache over it share the budget.
-            let cache_bytes_max = config.store.cache_bytes_max / 2;
-            let database = EmbeddedDatabase::open(&config.store.path, cache_bytes_max, OPEN_LIMIT)?;
+    let store = match open_database(config, OPEN_LIMIT)? {
+        None => StateStore::in_memory(config.state),
+        Some(database) => {
             let queue = QueueLimits { backlog_bytes_max: config.store.backlog_bytes_max, ..QueueLimits::default() };
-            let volatile_bytes_max = config.state.volatile_bytes_max;
-            StateStore::over(Arc::new(database), LastingOptions { volatile_bytes_max, cache_bytes_max, queue })?
+            let (volatile_bytes_max, cache_bytes_max) = (config.state.volatile_bytes_max, cache_share(config));
+            StateStore::over(database, LastingOptions { volatile_bytes_max, cache_bytes_max, queue })?
         }
     };
     Ok(Arc::new(store.read_only(config.db_read_only)))
+}
+
+/// Opens the database the configuration asks for, `None` if state is to stay in memory.
+pub fn open_database(config: &Config, patience: Duration) -> Result<Option<Arc<dyn Database>>, StoreError> {
+    match config.store.kind {
+        StoreKind::Memory => Ok(None),
+        StoreKind::Embedded => {
+            let database = EmbeddedDatabase::open(&config.store.path, cache_share(config), patience)?;
+            Ok(Some(Arc::new(database)))
+        }
+    }
+}
+
+/// The pages of the database and the cache over it share the budget.
+fn cache_share(config: &Config) -> usize {
+    config.store.cache_bytes_max / 2
 }
 
 struct Doors {

@@ -50,6 +50,11 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl ServeArgs {
+    /// Only the flags that say where the store is.
+    pub fn of_store(config: Option<PathBuf>, data: Option<String>) -> Self {
+        Self { config, data, ..Self::default() }
+    }
+
     /// Builds the configuration: defaults, file, environment, flags.
     pub fn config(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
         let mut builder = ConfigBuilder::new()?;

@@ -74,15 +74,22 @@ pub struct Session {
 
 impl Session {
     pub async fn start(client: HashDbServiceClient<Channel>, root: Digest) -> Self {
-        let mut client = client;
+        Self::try_start(client, root).await.unwrap()
+    }
+
+    pub async fn try_start(mut client: HashDbServiceClient<Channel>, root: Digest) -> Result<Self, tonic::Status> {
         let uuid = uuid::Uuid::new_v4().to_string();
         let request =
             wire::StartBlockRequest { batch_uuid: uuid.clone(), old_state_root: hex(root), persistence: DATABASE };
-        client.start_block(request).await.unwrap();
-        Self { client, uuid, root }
+        client.start_block(request).await?;
+        Ok(Self { client, uuid, root })
     }
 
     pub async fn set(&mut self, key: Digest, value: U256) {
+        self.try_set(key, value).await.unwrap();
+    }
+
+    pub async fn try_set(&mut self, key: Digest, value: U256) -> Result<(), tonic::Status> {
         let request = wire::SetRequest {
             old_root: fea(self.root),
             key: fea(key),
@@ -91,7 +98,8 @@ impl Session {
             batch_uuid: self.uuid.clone(),
             ..Default::default()
         };
-        self.root = digest(self.client.set(request).await.unwrap().into_inner().new_root);
+        self.root = digest(self.client.set(request).await?.into_inner().new_root);
+        Ok(())
     }
 
     pub async fn set_program(&mut self, hash: Digest, code_bytes: &[u8]) {
@@ -106,18 +114,22 @@ impl Session {
     }
 
     /// Ends block and session; returns the root and the flush id.
-    pub async fn flush(mut self) -> (Digest, u64) {
+    pub async fn flush(self) -> (Digest, u64) {
+        self.try_flush().await.unwrap()
+    }
+
+    pub async fn try_flush(mut self) -> Result<(Digest, u64), tonic::Status> {
         let (batch_uuid, new_state_root) = (self.uuid.clone(), hex(self.root));
         let block = wire::FinishBlockRequest {
             batch_uuid: batch_uuid.clone(),
             new_state_root: new_state_root.clone(),
             persistence: DATABASE,
         };
-        self.client.finish_block(block).await.unwrap();
+        self.client.finish_block(block).await?;
         let request = wire::FlushRequest { batch_uuid, new_state_root, persistence: DATABASE };
-        let answer = self.client.flush(request).await.unwrap().into_inner();
+        let answer = self.client.flush(request).await?.into_inner();
         assert_eq!(code(answer.result), SUCCESS);
-        (self.root, answer.flush_id)
+        Ok((self.root, answer.flush_id))
     }
 }
 

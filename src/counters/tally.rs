@@ -1,5 +1,7 @@
 //! What one batch has accumulated so far.
 
+use revm::bytecode::opcode;
+
 use super::Counters;
 use super::access::AccessLog;
 use super::lengths::{keccak_blocks, poseidon_blocks, sha256_blocks};
@@ -89,6 +91,18 @@ impl Tally {
     /// Charges an opcode whose price depends on lengths.
     pub fn opcode_by_length(&mut self, opcode: u8, frame: Frame, operands: &Operands) {
         self.charge(self.prices.by_length(opcode, frame, operands));
+    }
+
+    /// Adds to the bound what an opcode costs up to where it fails; the model has nothing for it.
+    pub fn opcode_failed(&mut self, frame: Frame) {
+        self.charge_beyond_model(self.prices.failed_opcode(frame));
+    }
+
+    /// Adds to the bound the arguments that a call copies.
+    pub fn arguments_copied(&mut self, opcode: u8, operands: &Operands) {
+        if matches!(opcode, opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL) {
+            self.charge_beyond_model(self.prices.by_length(opcode::RETURN, Frame::Call, operands));
+        }
     }
 
     /// Charges the call or creation part of an opcode.

@@ -90,8 +90,10 @@ pub struct ForkRules {
     pub logs: LogShape,
     /// Prices of the virtual counter model (counters §5).
     pub counter_prices: &'static Revision,
-    /// Keccak, Poseidon and SHA-256 counters are the ROM's own numbers; before, the model's.
-    pub real_hash_counters: bool,
+    /// Binaries that recovering a key takes beyond those of the later ROM, at most: one comparison per bit pair.
+    pub recovery_extra_binaries: u64,
+    /// Calls copy their arguments word by word when they start.
+    pub calls_copy_arguments: bool,
     /// read_write_addresses carries code and storage too.
     pub touched_accounts_in_full: bool,
 }
@@ -120,7 +122,8 @@ const FORK_4: ForkRules = ForkRules {
     zero_l1_leaf_rule: false,
     logs: LogShape::Padded,
     counter_prices: &R7,
-    real_hash_counters: false,
+    recovery_extra_binaries: 264,
+    calls_copy_arguments: true,
     touched_accounts_in_full: false,
 };
 
@@ -133,10 +136,11 @@ const FORK_5: ForkRules = ForkRules {
     ef_create_leaks_refund: false,
     invalid_rlp_listed: true,
     storage_traced_before_gas: true,
+    calls_copy_arguments: false,
     ..FORK_4
 };
 
-const FORK_6: ForkRules = ForkRules { id: 6, ecrecover_infinity_bug: false, ..FORK_5 };
+const FORK_6: ForkRules = ForkRules { id: 6, ecrecover_infinity_bug: false, recovery_extra_binaries: 0, ..FORK_5 };
 
 const FORK_7: ForkRules = ForkRules {
     id: 7,
@@ -146,7 +150,6 @@ const FORK_7: ForkRules = ForkRules {
     unsupported_precompile_top_level_status: true,
     modexp_copies_whole_output: true,
     results_follow_rom_index: true,
-    real_hash_counters: true,
     ..FORK_6
 };
 

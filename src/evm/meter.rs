@@ -14,13 +14,14 @@ use revm::interpreter::{
 };
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
-use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
+use super::context::{SYSTEM_ADDRESS, StateDatabase, TxScratch, ZkContext};
+use super::fork::ApiVersion;
 use super::precompiles::ZkPrecompiles;
 use crate::batch::keccak_slot;
 use crate::counters::model::{
     CallPart, Frame, ModexpInput, Operands, Precompile, SECP256K1_ORDER, SignatureClass, is_priced_by_length,
 };
-use crate::counters::{Access, Tally};
+use crate::counters::{Access, Counters, Tally};
 use crate::tree::LeafKind;
 
 /// Gas of EXP, its exponent aside.
@@ -135,6 +136,7 @@ fn counted_step<DB: StateDatabase>(
         && !is_charged(opcode, end, interpreter.stack.len(), 0, interpreter)
     {
         context.chain.counters.take_back(opcode, frame);
+        context.chain.counters.opcode_failed(frame);
     }
     result
 }
@@ -159,6 +161,11 @@ fn metered_step<DB: StateDatabase>(
         } else {
             context.chain.counters.opcode(opcode, frame);
         }
+        if context.chain.rules.calls_copy_arguments {
+            context.chain.counters.arguments_copied(opcode, &operands);
+        }
+    } else {
+        context.chain.counters.opcode_failed(frame);
     }
     result
 }
@@ -398,7 +405,7 @@ fn after<DB: StateDatabase>(
             context.chain.counters.accesses.push(Access::Read(address, leaf));
         }
         Pending::Keccak { bytes } if went_well => context.chain.counters.keccak(bytes.saturating_to()),
-        Pending::Log { bytes, topics } if went_well => {
+        Pending::Log { bytes, topics } if went_well && context.chain.rules.api == ApiVersion::V2 => {
             let bytes = bytes.saturating_to::<u64>().saturating_add(32 * topics);
             context.chain.counters.linear_poseidon(bytes);
             context.chain.counters.accesses.push(Access::Log);
@@ -658,7 +665,9 @@ pub fn code_deployed(tally: &mut Tally, created: Address, bytes: u64, is_transac
 }
 
 /// Counts a precompile that had gas enough, whatever it answered. `output_bytes` is the area its caller gave it.
-pub fn precompile_ran(tally: &mut Tally, number: u8, input: &[u8], output_bytes: u64, answered: bool) {
+pub fn precompile_ran(scratch: &mut TxScratch, number: u8, input: &[u8], output_bytes: u64, answered: bool) {
+    let recovery_extra_binaries = scratch.rules.recovery_extra_binaries;
+    let tally = &mut scratch.counters;
     /// Bytes of a public key.
     const PUBLIC_KEY_BYTES: u64 = 64;
     /// Bytes of one pair of a pairing.
@@ -669,6 +678,7 @@ pub fn precompile_ran(tally: &mut Tally, number: u8, input: &[u8], output_bytes:
     let bytes = input.len() as u64;
     let run = match number {
         1 => {
+            tally.charge_beyond_model(Counters { binaries: recovery_extra_binaries, ..Counters::default() });
             if answered {
                 tally.keccak(PUBLIC_KEY_BYTES);
             }

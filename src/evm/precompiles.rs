@@ -92,7 +92,7 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
             5 => {
                 let result = self.modexp_result(context, &input, gas_limit, is_top_level);
                 if result.result != InstructionResult::PrecompileOOG {
-                    meter::precompile_ran(&mut context.chain.counters, number, &input, output_bytes, true);
+                    meter::precompile_ran(&mut context.chain, number, &input, output_bytes, true);
                 }
                 return Ok(Some(result));
             }
@@ -105,7 +105,7 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
             Err(halt) => (!halt.is_oog(), false),
         };
         if ran {
-            meter::precompile_ran(&mut context.chain.counters, number, &input, output_bytes, answered);
+            meter::precompile_ran(&mut context.chain, number, &input, output_bytes, answered);
         }
         Ok(Some(match result {
             Ok(output) => success(gas_limit, output.gas_used, output.bytes),

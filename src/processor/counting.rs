@@ -14,8 +14,9 @@ use crate::evm::fork::ApiVersion;
 use crate::evm::precompiles::ZkPrecompiles;
 use crate::tree::{TreeError, TreeRef};
 
-/// Bytes of the accumulated input hash's digest: three words, a timestamp, an address, a word.
-const ACC_INPUT_HASH_BYTES: u64 = 32 + 32 + 32 + 8 + 20 + 32;
+/// Bytes of the accumulated input hash's digest: three words, a timestamp, an address, and with blocks another word.
+const ACC_INPUT_HASH_BYTES: u64 = 32 + 32 + 32 + 8 + 20;
+const FORCED_BLOCK_HASH_BYTES: u64 = 32;
 /// Bytes of the digest that names a slot of a mapping: key and slot.
 const MAPPING_KEY_BYTES: u64 = 64;
 /// Bytes of the digest of an L1 info leaf.
@@ -49,9 +50,10 @@ impl BatchRun<'_> {
     pub(super) fn count_batch(&mut self) {
         if self.counts() {
             let bytes = self.input.batch_l2_data.len() as u64;
+            let forced_block_hash = if self.rules.api == ApiVersion::V2 { FORCED_BLOCK_HASH_BYTES } else { 0 };
             let tally = &mut self.evm.context().chain.counters;
             tally.keccak(bytes);
-            tally.keccak(ACC_INPUT_HASH_BYTES);
+            tally.keccak(ACC_INPUT_HASH_BYTES + forced_block_hash);
         }
     }
 
@@ -61,7 +63,9 @@ impl BatchRun<'_> {
             return;
         }
         let price = self.decode_price(tx, recovered);
+        let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
         self.evm.context().chain.counters.charge(price);
+        self.evm.context().chain.counters.charge_beyond_model(extra);
         let has_l2_hash = self.rules.api == ApiVersion::V2;
         let tally = &mut self.evm.context().chain.counters;
         tally.keccak(tx.signed_rlp.len() as u64);
@@ -128,14 +132,15 @@ impl BatchRun<'_> {
             match item {
                 BatchItem::ChangeL2Block { .. } => self.count_block_decoded(),
                 BatchItem::Transaction(tx) => {
-                    let (r, s) = (tx.r, tx.s);
-                    let signer = recover_signer(tx.signing_hash(), r, s, tx.v, self.rules.ecrecover_infinity_bug);
-                    self.count_decoded(&tx, signer.is_some());
+                    // Before blocks, keys are recovered when a transaction runs.
+                    let recovers = self.rules.api == ApiVersion::V2;
+                    let signer = || recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, false);
+                    self.count_decoded(&tx, recovers && signer().is_some());
                 }
             }
         }
         if in_model {
-            return self.count_block_decoded();
+            return;
         }
         let rest = self.prices().decode(&DecodedTx {
             bytes: 0,
@@ -250,15 +255,10 @@ impl BatchRun<'_> {
         self.evm.context().chain.counters.real.poseidons += hashes.unwrap_or(0);
     }
 
-    /// Returns the counters as reported: real where the fork's rules say so, else the model's.
+    /// Returns the counters as reported: keccak, Poseidon and SHA-256 as the ROM counts them, the others as a bound.
     pub(super) fn counters(&mut self) -> Counters {
-        let real_hashes = self.rules.real_hash_counters;
         let tally = &self.evm.context().chain.counters;
-        let bound = tally.bound();
-        if !real_hashes {
-            return bound;
-        }
-        let Counters { steps, arithmetics, binaries, mem_aligns, .. } = bound;
+        let Counters { steps, arithmetics, binaries, mem_aligns, .. } = tally.bound();
         Counters { steps, arithmetics, binaries, mem_aligns, ..tally.real }
     }
 }

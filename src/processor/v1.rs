@@ -53,6 +53,7 @@ fn execute(
         Ok(opened) => opened,
         Err(abort) => return Ok(Err(abort)),
     };
+    run.count_batch();
     let items = match run.prepare(false, false) {
         Ok(items) => items,
         Err(error) => {
@@ -81,6 +82,7 @@ fn execute(
 fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> Result<(U256, TreeRef), Abort> {
     if !global_exit_root.is_zero() {
         let slot = keccak_slot(global_exit_root.into(), 0);
+        run.count_mapping_key();
         let known = run.system_slot(GER_MANAGER_ADDRESS, slot)?;
         // The ROM tests the low 32 bits only.
         if known.as_limbs()[0] as u32 == 0 {
@@ -100,6 +102,7 @@ fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut
         *tx_count = tx_count.wrapping_add(U256::from(1));
         run.set_system(TX_COUNT_SLOT, *tx_count)?;
         let root = run.world().root();
+        run.count_mapping_key();
         run.set_system(keccak_slot(*tx_count, 1), root.into())?;
         let version = run.world().version();
         run.kept_versions.push(version);

@@ -254,6 +254,13 @@ impl Prices {
         own + entry
     }
 
+    /// What an opcode costs at most that fails before its loops: its operands, memory expansion, gas.
+    pub fn failed_opcode(&self, frame: Frame) -> Counters {
+        let surcharge =
+            if frame == Frame::Call { Counters::default() } else { self.memory_part() + self.shift_right() };
+        rows(150, 4, 20, 0) + self.expansion(1).times(2) + surcharge
+    }
+
     fn calldata_copy(&self, bytes: u64) -> Counters {
         let word = rows(30, 0, 0, 1) + self.calldata_read() + self.offset();
         rows(100, 0, 2, 0)

@@ -7,6 +7,7 @@ pub mod actors;
 pub mod batch;
 pub mod cli;
 pub mod config;
+pub mod counters;
 pub mod evm;
 pub mod grpc;
 pub mod hashdb;

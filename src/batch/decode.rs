@@ -36,8 +36,20 @@ pub enum BatchItem {
 /// `implicit_block` says that transactions may come without a ChangeL2Block before them: the batch is forced, or the first
 /// ChangeL2Block is skipped on request. `forced` batches may hold no ChangeL2Block at all.
 pub fn decode(data: &Bytes, rules: &ForkRules, forced: bool, implicit_block: bool) -> Result<Vec<BatchItem>, RomError> {
-    let has_blocks = rules.api == ApiVersion::V2;
     let mut items = Vec::new();
+    decode_into(&mut items, data, rules, forced, implicit_block)?;
+    Ok(items)
+}
+
+/// Parses as [`decode`] does; items that come before a bad one are left in `items`.
+pub fn decode_into(
+    items: &mut Vec<BatchItem>,
+    data: &Bytes,
+    rules: &ForkRules,
+    forced: bool,
+    implicit_block: bool,
+) -> Result<(), RomError> {
+    let has_blocks = rules.api == ApiVersion::V2;
     let mut cursor = Cursor { data, position: 0, keccaks_used: 0 };
     while cursor.position < data.len() {
         if has_blocks && data[cursor.position] == CHANGE_L2_BLOCK_PREFIX {
@@ -49,7 +61,7 @@ pub fn decode(data: &Bytes, rules: &ForkRules, forced: bool, implicit_block: boo
         }
         items.push(BatchItem::Transaction(Box::new(cursor.transaction(rules)?)));
     }
-    Ok(items)
+    Ok(())
 }
 
 struct Cursor<'a> {

@@ -6,7 +6,7 @@ mod l1_info;
 mod signer;
 mod transaction;
 
-pub use decode::{BatchItem, decode};
+pub use decode::{BatchItem, decode, decode_into};
 pub use hashes::{acc_input_hash_v1, acc_input_hash_v2, keccak_slot, log_hash};
 pub use l1_info::{L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, l1_info_leaf_hash, l1_info_root};
 pub use signer::{INFINITY_ADDRESS, recover_infinity, recover_signer};

@@ -73,7 +73,7 @@ impl Transaction {
     ///
     /// `from` is zero when the signature does not recover.
     pub fn l2_hash(&self, from: Address) -> Digest {
-        let mut preimage = Vec::with_capacity(134 + self.data.len());
+        let mut preimage = Vec::with_capacity(self.l2_hash_bytes() as usize);
         preimage.push(u8::from(self.chain_id.is_some()));
         preimage.extend_from_slice(&self.nonce.to_be_bytes());
         preimage.extend_from_slice(&self.gas_price.to_be_bytes::<32>());
@@ -88,6 +88,14 @@ impl Transaction {
         }
         preimage.extend_from_slice(from.as_slice());
         linear_hash(&preimage)
+    }
+
+    /// Returns the bytes that the L2 hash digests (batch §4).
+    pub fn l2_hash_bytes(&self) -> u64 {
+        const FIXED: usize = 1 + 8 + 32 + 8 + 1 + 32 + 3 + 20;
+        let recipient = if self.to.is_some() { 20 } else { 0 };
+        let chain_id = if self.chain_id.is_some() { 8 } else { 0 };
+        (FIXED + recipient + chain_id + self.data.len()) as u64
     }
 
     /// Returns intrinsic gas: 21 000 or 53 000, plus 4 per zero and 16 per other data byte (batch §2).

@@ -6,8 +6,11 @@ use revm::database_interface::Database;
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, U256, address};
 
+use revm::state::EvmState;
+
 use super::fork::ForkRules;
 use super::touch::TouchLog;
+use crate::counters::Tally;
 
 /// The system contract, whose storage holds block numbers and state roots (evm §7.3).
 pub const SYSTEM_ADDRESS: Address = address!("000000000000000000000000000000005ca1ab1e");
@@ -19,6 +22,9 @@ pub type ZkContext<DB> = Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, TxScr
 pub trait StateDatabase: Database {
     /// Returns the code length leaf of an account (evm §7.2).
     fn code_length(&mut self, address: Address) -> Result<u64, Self::Error>;
+
+    /// Returns the state root as if the running transaction's changes were written. Writes nothing.
+    fn speculative_root(&mut self, state: &EvmState) -> Result<B256, Self::Error>;
 }
 
 /// What a transaction needs beside revm's own environment.
@@ -46,6 +52,8 @@ pub struct TxScratch {
     pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
     pub touched: TouchLog,
+    /// zk counters of the batch.
+    pub counters: Tally,
 }
 
 /// How a precompile call departs from the ordinary return to its caller.
@@ -77,6 +85,7 @@ impl TxScratch {
             never_ends: false,
             log_hashes: None,
             touched: TouchLog::default(),
+            counters: Tally::default(),
         }
     }
 }

@@ -1,29 +1,36 @@
 //! Runs one transaction: revm's frames and phases, with the zkEVM's own where they differ (evm §3, §4, §11.5).
 
+use revm::bytecode::opcode;
 use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultGas};
-use revm::context::{ContextTr, Evm, TxEnv};
+use revm::context::{Context, ContextTr, Evm, TxEnv};
 use revm::context_interface::context::ContextError;
+use revm::context_interface::journaled_state::TransferError;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
 use revm::context_interface::{FrameStack, JournalTr, LocalContextTr};
 use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
-use revm::interpreter::interpreter_types::{Jumps, ReturnData};
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl, ReturnData};
 use revm::interpreter::{
     CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
-    InterpreterAction, InterpreterResult, SharedMemory,
+    Interpreter, InterpreterAction, InterpreterResult, SharedMemory,
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
 use revm::state::EvmState;
 
 use super::bytecode::{ends_in_bare_push, permissive};
-use super::context::{PrecompileEffect, StateDatabase, ZkContext, new_context};
+use super::context::{PrecompileEffect, StateDatabase, TxScratch, ZkContext, new_context};
+use super::errors::rom_error;
 use super::fork::ForkRules;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
+use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
-use super::touch::AccountLeaves;
+use super::touch::{AccountLeaves, TouchLog};
+use super::trace::{CREATE_GAS, FrameView, TraceOptions, Tracer};
+use crate::processor::RomError;
+use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
 
 /// Largest deployed code, in bytes (EIP-170).
@@ -44,6 +51,8 @@ pub struct ZkEvm<DB: StateDatabase> {
     endless_push: Option<ZkInstructions<DB>>,
     /// Programs deployed by the running transaction: Poseidon hash and code.
     new_programs: Vec<(B256, Bytes)>,
+    /// Records the running transaction, if it was asked for.
+    tracer: Option<Box<Tracer>>,
 }
 
 /// A transaction that passed the intrinsic checks (batch §8.1).
@@ -84,6 +93,8 @@ pub struct TxOutcome {
     pub state: EvmState,
     /// Programs deployed, also in frames that failed later.
     pub new_programs: Vec<(B256, Bytes)>,
+    /// Steps of a traced transaction.
+    pub steps: Vec<TraceStep>,
     /// Address of a deploy transaction.
     pub created: Option<Address>,
     /// The transaction went straight to an address of a precompile this fork does not run.
@@ -112,7 +123,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let table = instruction_table(rules);
         let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
         let inner = Evm::new(new_context(db, rules, chain_id), table, ZkPrecompiles::new(rules));
-        Self { inner, endless_push, new_programs: Vec::new() }
+        Self { inner, endless_push, new_programs: Vec::new(), tracer: None }
     }
 
     /// Returns the context: block values, scratch, database.
@@ -126,7 +137,8 @@ impl<DB: StateDatabase> ZkEvm<DB> {
     }
 
     /// Runs a transaction, fees included, and returns the touched state. The database is not written.
-    pub fn transact(&mut self, tx: &TxCall) -> Result<TxOutcome, EvmFailure<DB::Error>> {
+    pub fn transact(&mut self, tx: &TxCall, trace: Option<TraceOptions>) -> Result<TxOutcome, EvmFailure<DB::Error>> {
+        self.tracer = trace.map(|options| Box::new(Tracer::new(options, self.inner.ctx.chain.rules)));
         let scratch = &mut self.inner.ctx.chain;
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
@@ -161,6 +173,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let Some(end) = handler.end else {
             return Err(EvmFailure::Internal("the run has no end".into()));
         };
+        let steps = match self.tracer.take() {
+            Some(tracer) => tracer.finish(end.gas_left, tx.kind.is_create()),
+            None => Vec::new(),
+        };
         let created = tx.kind.is_create().then(|| tx.caller.create(tx.nonce));
         Ok(TxOutcome {
             result: end.result,
@@ -170,10 +186,46 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             state,
             new_programs: std::mem::take(&mut self.new_programs),
             created,
+            steps,
             refund_counter: self.inner.ctx.chain.refund_counter.max(0) as u64,
             unsupported_precompile: end.unsupported_precompile,
             ended_in_collision: self.inner.ctx.chain.ended_in_collision,
         })
+    }
+
+    /// Starts a traced call to an account without code: it succeeds at once, and the original shows its STOP.
+    fn trace_codeless_call(
+        &mut self,
+        init: FrameInit,
+        depth: u32,
+    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ZkContext<DB>>> {
+        let FrameInput::Call(inputs) = &init.frame_input else {
+            return Err(ContextError::Custom("not a call".into()));
+        };
+        let call = inputs.clone();
+        let data = Bytes::copy_from_slice(&call.input.as_bytes(&self.inner.ctx));
+        let result = match self.inner.frame_init(init)? {
+            ItemOrResult::Result(result) => result,
+            ItemOrResult::Item(_) => return Err(ContextError::Custom("a frame without code".into())),
+        };
+        if let Some(tracer) = &mut self.tracer
+            && result.instruction_result().is_ok()
+        {
+            let journal = &mut self.inner.ctx.journaled_state;
+            tracer.set_root(journal.database.speculative_root(&journal.inner.state)?);
+            tracer.codeless_call(&call, data, depth);
+        }
+        Ok(ItemOrResult::Result(result))
+    }
+
+    /// Returns the refund counter with which a called frame starts; only a trace needs it.
+    fn refund_of_callers(&mut self) -> u64 {
+        match &self.tracer {
+            Some(tracer) if self.inner.frame_stack.index().is_some() => {
+                tracer.refund_counter(&self.inner.frame_stack.get().interpreter)
+            }
+            _ => 0,
+        }
     }
 
     /// Records what the ROM reads to start a call: the balances if value moves, then the code (evm §4.1).
@@ -181,6 +233,8 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let scratch = &mut self.inner.ctx.chain;
         let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
         if precompile.is_some_and(|number| !scratch.rules.has_precompile(number)) {
+            // The ROM reverts such a call before it looks at the balance.
+            scratch.precompile_effect = PrecompileEffect::Unsupported;
             return;
         }
         let value = inputs.value.transfer().unwrap_or_default();
@@ -210,7 +264,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         };
         let rules = self.inner.ctx.chain.rules;
         let journal = &mut self.inner.ctx.journaled_state;
-        let touched = &mut self.inner.ctx.chain.touched;
+        let TxScratch { touched, counters, .. } = &mut self.inner.ctx.chain;
         let mut caller = journal.load_account_mut(inputs.caller())?.data;
         // The nonce of a deploy transaction was bumped with the fee, its balance checked before: both survive what follows.
         let mut nonce = self.inner.ctx.tx.nonce;
@@ -218,18 +272,27 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             nonce = caller.nonce();
             touched.account(inputs.caller(), AccountLeaves::BALANCE);
             if *caller.balance() < inputs.value() {
+                meter::create_frame(counters, &inputs, depth, CreateStart::NoFunds);
                 return failed(InstructionResult::OutOfFunds);
             }
             touched.account(inputs.caller(), AccountLeaves::NONCE);
             if !caller.bump_nonce() {
+                meter::create_frame(counters, &inputs, depth, CreateStart::NonceOverflow);
                 return failed(InstructionResult::Return);
             }
         }
+        let creator_keeps = *caller.balance() != inputs.value();
         let created_address = inputs.created_address(nonce);
         // Warming inside the checkpoint makes a failed create cool the address again (evm Q9).
         let outer = (!rules.failed_create_leaves_address_warm).then(|| journal.checkpoint());
         let target = journal.load_account(created_address)?;
         let (has_nonce, has_code) = (target.info.nonce != 0, target.info.code_hash != KECCAK_EMPTY);
+        let start = match (has_nonce, has_code) {
+            (true, _) => CreateStart::HasNonce(created_address),
+            (false, true) => CreateStart::HasCode(created_address),
+            _ => CreateStart::Runs { created: created_address, creator_keeps },
+        };
+        meter::create_frame(counters, &inputs, depth, start);
         touched.account(created_address, AccountLeaves::NONCE);
         if !has_nonce {
             touched.account(created_address, AccountLeaves::CODE_HASH);
@@ -249,6 +312,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             (Err(error), outer) => {
                 if let Some(outer) = outer {
                     journal.checkpoint_revert(outer);
+                }
+                if error == TransferError::CreateCollision && depth == 1 && inputs.init_code().is_empty() {
+                    let creator = self.inner.frame_stack.get();
+                    self.inner.ctx.chain.collision_behind = Some(creator.interpreter.bytecode.pc());
                 }
                 return failed(error.into());
             }
@@ -290,13 +357,41 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         Ok(None)
     }
 
-    /// Remembers a collision met by the top frame: if the code ends right behind, it is the error of the last step.
-    fn note_create_collision(&mut self, outcome: &CreateOutcome) {
-        if outcome.result.result != InstructionResult::CreateCollision || self.inner.frame_stack.index() != Some(0) {
-            return;
+    /// Tells the tracer that a frame ended, with what the ROM adds to the last step.
+    fn trace_frame_end(&mut self, result: &FrameResult, effect: PrecompileEffect) {
+        let Some(tracer) = &mut self.tracer else { return };
+        let depth = match self.inner.frame_stack.index() {
+            Some(index) if self.inner.frame_stack.get().is_finished() => index as u32,
+            Some(index) => index as u32 + 1,
+            None => 0,
+        };
+        let created = match result {
+            FrameResult::Create(outcome) if !outcome.result.result.is_revert() => Some(outcome.result.output.clone()),
+            _ => None,
+        };
+        if let FrameResult::Create(outcome) = result
+            && matches!(
+                outcome.result.result,
+                InstructionResult::CreateCollision
+                    | InstructionResult::CreateContractSizeLimit
+                    | InstructionResult::CreateContractStartingWithEF
+                    | InstructionResult::OutOfGas
+            )
+        {
+            tracer.place_error(rom_error(outcome.result.result));
         }
-        let frame = self.inner.frame_stack.get();
-        self.inner.ctx.chain.collision_behind = Some(frame.interpreter.bytecode.pc());
+        if let FrameResult::Call(outcome) = result {
+            match outcome.result.result {
+                _ if effect == PrecompileEffect::Unsupported => {
+                    tracer.place_error(RomError::ExecutionReverted);
+                    tracer.leave_return_data(depth);
+                    return;
+                }
+                InstructionResult::PrecompileOOG => tracer.place_error(RomError::OutOfGas),
+                _ => {}
+            }
+        }
+        tracer.leave(depth, created);
     }
 
     /// Ends a create frame: size, deposit, 0xEF, then the code with its Poseidon hash (evm §4.2).
@@ -307,6 +402,8 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let FrameData::Create(CreateFrame { created_address }) = frame.data else {
             return FrameResult::Create(CreateOutcome::new(result, None));
         };
+        let returns_code = result.result == InstructionResult::Return;
+        let is_transaction = frame.depth == 0;
         let returns_nothing = result.result == InstructionResult::Return && result.output.is_empty();
         if returns_nothing && frame.depth > 0 {
             // The ROM writes the zero length and hash of a nested create, which leaves no leaf but counts as an access.
@@ -328,6 +425,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         }
         if result.result.is_ok() {
             journal.checkpoint_commit();
+            if returns_code {
+                let bytes = result.output.len() as u64;
+                meter::code_deployed(&mut self.inner.ctx.chain.counters, created_address, bytes, is_transaction);
+            }
             if !result.output.is_empty() {
                 let hash = linear_hash(&result.output).to_b256();
                 journal.set_code_with_hash(created_address, permissive(&result.output), hash);
@@ -361,13 +462,40 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         &mut self,
         init: FrameInit,
     ) -> Result<FrameInitResult<'_, Self::Frame>, ContextDbError<Self::Context>> {
+        let depth = init.depth as u32 + 1;
+        let gas_limit = match &init.frame_input {
+            FrameInput::Call(inputs) => inputs.gas_limit,
+            FrameInput::Create(inputs) => inputs.gas_limit(),
+            FrameInput::Empty => 0,
+        };
+        if let Some(tracer) = &mut self.tracer {
+            tracer.forward(gas_limit);
+        }
+        let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
             self.touch_call(inputs);
-            return self.inner.frame_init(init);
+            meter::call_frame(&mut self.inner.ctx, inputs, init.depth);
+            let codeless = self.tracer.is_some()
+                && depth > 1
+                && inputs.known_bytecode.1.is_empty()
+                && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
+            if codeless {
+                return self.trace_codeless_call(init, depth);
+            }
+            let started = self.inner.frame_init(init)?;
+            if let (Some(tracer), ItemOrResult::Item(_)) = (&mut self.tracer, &started) {
+                tracer.enter(depth, refund_of_callers);
+            }
+            return Ok(started);
         }
         match self.init_create_frame(init)? {
             Some(failed) => Ok(ItemOrResult::Result(failed)),
-            None => Ok(ItemOrResult::Item(self.inner.frame_stack.get())),
+            None => {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.enter(depth, refund_of_callers);
+                }
+                Ok(ItemOrResult::Item(self.inner.frame_stack.get()))
+            }
         }
     }
 
@@ -380,7 +508,13 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             }
             _ => &self.inner.instruction,
         };
-        let mut action = frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx);
+        let mut action = match &mut self.tracer {
+            None if self.inner.ctx.chain.counters.is_on() => {
+                meter::run_counted(&mut frame.interpreter, table, &mut self.inner.ctx)
+            }
+            None => frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx),
+            Some(tracer) => run_traced(frame, table, &mut self.inner.ctx, tracer)?,
+        };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
         }
@@ -412,7 +546,9 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         result: FrameResult,
     ) -> Result<Option<FrameResult>, ContextDbError<Self::Context>> {
         let effect = std::mem::take(&mut self.inner.ctx.chain.precompile_effect);
+        self.trace_frame_end(&result, effect);
         let rules = self.inner.ctx.chain.rules;
+        meter::frame_ended(&mut self.inner.ctx.chain.counters, result.instruction_result().is_ok());
         match result {
             FrameResult::Call(outcome) => {
                 let keeps_data = effect == PrecompileEffect::KeepReturnData
@@ -437,7 +573,6 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
             FrameResult::Create(outcome) => {
-                self.note_create_collision(&outcome);
                 let leak = (rules.ef_create_leaks_refund
                     && outcome.result.result == InstructionResult::CreateContractStartingWithEF)
                     .then(|| outcome.result.gas.refunded());
@@ -448,6 +583,88 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
         }
+    }
+}
+
+/// Runs a frame one opcode at a time, recording each.
+fn run_traced<DB: StateDatabase>(
+    frame: &mut EthFrame<EthInterpreter>,
+    table: &ZkInstructions<DB>,
+    context: &mut ZkContext<DB>,
+    tracer: &mut Tracer,
+) -> Result<InterpreterAction, ContextDbError<ZkContext<DB>>> {
+    let data = match &frame.input {
+        FrameInput::Create(create) => create.init_code().clone(),
+        _ => frame.interpreter.input.input.as_bytes(&*context).to_vec().into(),
+    };
+    let view = FrameView::new(&frame.input, frame.depth, data);
+    let interpreter = &mut frame.interpreter;
+    loop {
+        if tracer.needs_root() {
+            let Context { journaled_state, .. } = context;
+            let root = journaled_state.database.speculative_root(&journaled_state.inner.state)?;
+            tracer.set_root(root);
+        }
+        let op = interpreter.bytecode.opcode();
+        tracer.begin_step(interpreter, &view);
+        let gas_before = interpreter.gas.remaining();
+        let operands_count = interpreter.stack.len();
+        let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
+        let result = meter::step(interpreter, table, context);
+        let result = match result {
+            Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
+                Some(InstructionResult::StackUnderflow)
+            }
+            other => other.err(),
+        };
+        let touched = &context.chain.touched;
+        tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
+        if let Some(gas) = asked_gas(op, gas_before, operands_count, &operands, interpreter) {
+            tracer.ask(gas);
+        }
+        if let Some(result) = result {
+            if interpreter.bytecode.action().is_none() {
+                interpreter.halt(result);
+            }
+            return Ok(interpreter.take_next_action());
+        }
+    }
+}
+
+/// Returns the gas a call or create asked for: the low 64 bits of what the stack said, also if the call failed, or all
+/// that a create left once its own cost, memory excepted, was paid.
+fn asked_gas(
+    op: u8,
+    gas_before: u64,
+    stack_len: usize,
+    operands: &[U256],
+    interpreter: &Interpreter<EthInterpreter>,
+) -> Option<u64> {
+    match (op, &interpreter.bytecode.action) {
+        (opcode::CREATE | opcode::CREATE2, Some(InterpreterAction::NewFrame(FrameInput::Create(create)))) => {
+            let words = if op == opcode::CREATE2 { create.init_code().len().div_ceil(32) as u64 } else { 0 };
+            Some(gas_before.saturating_sub(CREATE_GAS + 6 * words))
+        }
+        (opcode::CALL | opcode::CALLCODE, _) if stack_len >= 7 => operands.first().map(|gas| gas.as_limbs()[0]),
+        (opcode::DELEGATECALL | opcode::STATICCALL, _) if stack_len >= 6 => {
+            operands.first().map(|gas| gas.as_limbs()[0])
+        }
+        _ => None,
+    }
+}
+
+/// Returns the slot an opcode read or wrote, with the value the trace shows for it.
+fn storage_access(
+    op: u8,
+    operands: &[U256],
+    interpreter: &Interpreter<EthInterpreter>,
+    touched: &TouchLog,
+) -> Option<(Address, U256, U256)> {
+    let address = interpreter.input.target_address();
+    match (op, operands) {
+        (opcode::SLOAD, [slot, ..]) => Some((address, *slot, touched.last_value(address, *slot)?)),
+        (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
+        _ => None,
     }
 }
 
@@ -488,6 +705,7 @@ impl<DB: StateDatabase> ZkHandler<DB> {
         let mut account = evm.inner.ctx.journaled_state.load_account_mut(to)?.data;
         let balance = account.balance().wrapping_add(amount);
         account.set_balance(balance);
+        meter::payment(&mut evm.inner.ctx.chain.counters, to, balance);
         Ok(())
     }
 }
@@ -522,8 +740,15 @@ impl<DB: StateDatabase> Handler for ZkHandler<DB> {
 
     fn reimburse_caller(&self, evm: &mut Self::Evm, result: &mut FrameResult) -> Result<(), Self::Error> {
         let gas = result.gas();
+        let gas_back = gas.remaining() + gas.refunded() as u64;
         let caller = evm.inner.ctx.tx.caller;
-        Self::pay(evm, caller, gas.remaining() + gas.refunded() as u64)?;
+        // A transaction that halts pays nothing back: the ROM goes straight to the sequencer's fee.
+        let end = result.instruction_result();
+        meter::transaction_ended(&mut evm.inner.ctx.chain.counters, result);
+        if !end.is_ok() && end != InstructionResult::Revert {
+            return Ok(());
+        }
+        Self::pay(evm, caller, gas_back)?;
         Ok(())
     }
 

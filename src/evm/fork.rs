@@ -1,5 +1,7 @@
 //! The one table of fork rules. Code asks it for a rule and never compares fork numbers itself.
 
+use crate::counters::model::{R7, R12, Revision};
+
 /// A fork id of the zkEVM that this build executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ForkId(u64);
@@ -82,8 +84,14 @@ pub struct ForkRules {
     pub zero_l1_leaf_rule: bool,
     /// Results are listed by the ROM's transaction index, which skipped transactions do not advance (batch §12.4).
     pub results_follow_rom_index: bool,
+    /// A traced SSTORE shows its slot before gas and the static flag are checked.
+    pub storage_traced_before_gas: bool,
     /// How logs look in the response.
     pub logs: LogShape,
+    /// Prices of the virtual counter model (counters §5).
+    pub counter_prices: &'static Revision,
+    /// Keccak, Poseidon and SHA-256 counters are the ROM's own numbers; before, the model's.
+    pub real_hash_counters: bool,
     /// read_write_addresses carries code and storage too.
     pub touched_accounts_in_full: bool,
 }
@@ -105,11 +113,14 @@ const FORK_4: ForkRules = ForkRules {
     unsupported_precompile_top_level_status: false,
     modexp_copies_whole_output: false,
     results_follow_rom_index: false,
+    storage_traced_before_gas: false,
     truncated_push_loops: false,
     failed_create_leaves_address_warm: false,
     invalid_rlp_listed: false,
     zero_l1_leaf_rule: false,
     logs: LogShape::Padded,
+    counter_prices: &R7,
+    real_hash_counters: false,
     touched_accounts_in_full: false,
 };
 
@@ -121,6 +132,7 @@ const FORK_5: ForkRules = ForkRules {
     stale_returndata_on_unsupported_precompile: false,
     ef_create_leaks_refund: false,
     invalid_rlp_listed: true,
+    storage_traced_before_gas: true,
     ..FORK_4
 };
 
@@ -134,6 +146,7 @@ const FORK_7: ForkRules = ForkRules {
     unsupported_precompile_top_level_status: true,
     modexp_copies_whole_output: true,
     results_follow_rom_index: true,
+    real_hash_counters: true,
     ..FORK_6
 };
 
@@ -147,6 +160,7 @@ const FORK_8: ForkRules = ForkRules {
     truncated_push_loops: true,
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
+    counter_prices: &R12,
     ..FORK_7
 };
 

@@ -2,9 +2,12 @@
 
 pub mod bytecode;
 pub mod context;
+pub mod errors;
 pub mod executor;
 pub mod fork;
 pub mod instructions;
+pub mod meter;
 pub mod modexp;
 pub mod precompiles;
 pub mod touch;
+pub mod trace;

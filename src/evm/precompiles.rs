@@ -10,6 +10,7 @@ use revm::primitives::{Address, AddressSet, B256, Bytes};
 
 use super::context::{PrecompileEffect, StateDatabase, ZkContext};
 use super::fork::ForkRules;
+use super::meter;
 use super::modexp::{ModexpBuffer, ModexpOutcome};
 use crate::batch::{INFINITY_ADDRESS, recover_infinity};
 
@@ -83,15 +84,29 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
         }
         let input = inputs.input.as_bytes(&*context).to_vec();
         let is_top_level = context.journal().depth() == 1;
+        let output_bytes = inputs.return_memory_offset.len() as u64;
         let result = match number {
             1 => self.ecrecover(&input, gas_limit),
             2 => hash::sha256_run(&input, gas_limit),
             4 => identity::identity_run(&input, gas_limit),
-            5 => return Ok(Some(self.modexp_result(context, &input, gas_limit, is_top_level))),
+            5 => {
+                let result = self.modexp_result(context, &input, gas_limit, is_top_level);
+                if result.result != InstructionResult::PrecompileOOG {
+                    meter::precompile_ran(&mut context.chain.counters, number, &input, output_bytes, true);
+                }
+                return Ok(Some(result));
+            }
             6 => bn254::run_add(&input, BN_ADD_GAS, gas_limit),
             7 => bn254::run_mul(&input, BN_MUL_GAS, gas_limit),
             _ => bn254::run_pair(&input, BN_PAIR_PER_POINT_GAS, BN_PAIR_BASE_GAS, gas_limit),
         };
+        let (ran, answered) = match &result {
+            Ok(output) => (output.gas_used <= gas_limit, !output.bytes.is_empty()),
+            Err(halt) => (!halt.is_oog(), false),
+        };
+        if ran {
+            meter::precompile_ran(&mut context.chain.counters, number, &input, output_bytes, answered);
+        }
         Ok(Some(match result {
             Ok(output) => success(gas_limit, output.gas_used, output.bytes),
             Err(halt) if halt.is_oog() => failure(InstructionResult::PrecompileOOG, gas_limit),

@@ -82,6 +82,11 @@ impl TouchLog {
         self.slots.iter().map(|(&(address, slot), &value)| (address, slot, value))
     }
 
+    /// Returns the last value seen of a slot.
+    pub fn last_value(&self, address: Address, slot: U256) -> Option<U256> {
+        self.slots.get(&(address, slot)).copied()
+    }
+
     /// Returns the code hash and length last deployed at an address in this batch.
     pub fn last_deployed(&self, address: Address) -> Option<(B256, u64)> {
         self.deployed.get(&address).copied()

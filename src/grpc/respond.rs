@@ -70,6 +70,13 @@ pub fn response_v1(output: BatchOutput, context: &ResponseContext, flush: FlushI
         stored_flush_id: flush.stored_flush_id,
         prover_id: context.prover_id.to_string(),
         fork_id: context.fork_id.get(),
+        cnt_keccak_hashes: saturate(output.counters.keccaks),
+        cnt_poseidon_hashes: saturate(output.counters.poseidons),
+        cnt_poseidon_paddings: saturate(output.counters.poseidon_paddings),
+        cnt_mem_aligns: saturate(output.counters.mem_aligns),
+        cnt_arithmetics: saturate(output.counters.arithmetics),
+        cnt_binaries: saturate(output.counters.binaries),
+        cnt_steps: saturate(output.counters.steps),
         ..Default::default()
     }
 }
@@ -97,6 +104,22 @@ pub fn response_v2(output: BatchOutput, context: &ResponseContext, flush: FlushI
         error_rom: output.error_rom.number(),
         old_state_root: bytes32(context.old_state_root),
         debug,
+        cnt_keccak_hashes: saturate(output.counters.keccaks),
+        cnt_poseidon_hashes: saturate(output.counters.poseidons),
+        cnt_poseidon_paddings: saturate(output.counters.poseidon_paddings),
+        cnt_mem_aligns: saturate(output.counters.mem_aligns),
+        cnt_arithmetics: saturate(output.counters.arithmetics),
+        cnt_binaries: saturate(output.counters.binaries),
+        cnt_steps: saturate(output.counters.steps),
+        cnt_sha256_hashes: saturate(output.counters.sha256s),
+        cnt_reserve_keccak_hashes: saturate(output.reserved.keccaks),
+        cnt_reserve_poseidon_hashes: saturate(output.reserved.poseidons),
+        cnt_reserve_poseidon_paddings: saturate(output.reserved.poseidon_paddings),
+        cnt_reserve_mem_aligns: saturate(output.reserved.mem_aligns),
+        cnt_reserve_arithmetics: saturate(output.reserved.arithmetics),
+        cnt_reserve_binaries: saturate(output.reserved.binaries),
+        cnt_reserve_steps: saturate(output.reserved.steps),
+        cnt_reserve_sha256_hashes: saturate(output.reserved.sha256s),
         ..Default::default()
     }
 }
@@ -270,6 +293,11 @@ fn slots(storage: BTreeMap<U256, U256>) -> BTreeMap<String, String> {
 /// Empty for an item that was never touched; "0" is a real zero (executor-service §6.2).
 fn decimal(value: Option<U256>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// A counter as the 32 bits of its field.
+fn saturate(counter: u64) -> u32 {
+    counter.try_into().unwrap_or(u32::MAX)
 }
 
 fn bytes32(word: B256) -> Bytes {

@@ -12,6 +12,7 @@ pub mod input;
 pub mod output;
 
 mod block_info;
+mod counting;
 mod run;
 mod v1;
 mod v2;
@@ -21,7 +22,12 @@ pub use errors::{ExecutorError, RomError};
 pub use input::{BatchContext, BatchInput};
 pub use output::BatchOutput;
 
+use crate::counters::model::Prices;
 use crate::store::StateReader;
+
+/// Level of the state tree that the virtual model prices accesses by; up to 32 they are all priced alike (counters §4).
+/// It only matters where Poseidon hashes are the model's.
+const STATE_TREE_LEVEL: u32 = 32;
 
 /// Tells a running batch to stop: the client left, or its deadline passed. Looked at between transactions.
 #[derive(Clone, Debug, Default)]
@@ -68,11 +74,22 @@ pub enum Interrupted {
 ///
 /// Domain failures are part of the output; the only error is an interrupt.
 pub fn process(input: &BatchInput, state: &dyn StateReader, interrupt: &Interrupt) -> Result<BatchOutput, Interrupted> {
+    let prices = Prices::new(input.fork_id.rules().counter_prices, STATE_TREE_LEVEL);
+    process_priced(input, state, interrupt, prices)
+}
+
+/// Executes one batch as [`process`] does, with other prices for the virtual counters.
+pub fn process_priced(
+    input: &BatchInput,
+    state: &dyn StateReader,
+    interrupt: &Interrupt,
+    prices: Prices,
+) -> Result<BatchOutput, Interrupted> {
     interrupt.check()?;
     match &input.context {
         BatchContext::V1 { global_exit_root, eth_timestamp } => {
-            v1::process(input, *global_exit_root, *eth_timestamp, state, interrupt)
+            v1::process(input, *global_exit_root, *eth_timestamp, state, interrupt, prices)
         }
-        BatchContext::V2(context) => v2::process(input, context, state, interrupt),
+        BatchContext::V2(context) => v2::process(input, context, state, interrupt, prices),
     }
 }

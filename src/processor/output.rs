@@ -6,6 +6,7 @@ use std::time::Duration;
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::errors::{ExecutorError, RomError};
+use crate::counters::Counters;
 use crate::tree::{Digest, NodeData};
 
 /// The answer to one batch (batch §12, executor-service §6).
@@ -39,6 +40,12 @@ pub struct BatchOutput {
     pub new_programs: Vec<(Digest, Bytes)>,
     /// Where the time went.
     pub phases: PhaseTimes,
+    /// zk counters used; all zero when nothing was counted or the execution was aborted.
+    pub counters: Counters,
+    /// zk counters that the batch needs free at its busiest moment; never below `counters`.
+    pub reserved: Counters,
+    /// What the virtual model makes of the batch, exactly as its reference does.
+    pub model_counters: Counters,
 }
 
 /// Roots and hashes of a batch that ran to its end (batch §4).

@@ -3,20 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use revm::interpreter::InstructionResult;
 use revm::primitives::{Address, B256, Bytes, TxKind, U256, address, keccak256};
 
 use super::errors::{ExecutorError, RomError};
 use super::input::BatchInput;
-use super::output::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
+use super::output::{
+    BatchOutput, BatchRoots, FullTrace, LogOutput, PhaseTimes, TouchedAccount, TraceContext, TxOutput,
+};
 use super::world::{World, WorldError};
 use crate::batch::{BatchItem, Transaction, recover_signer};
+use crate::counters::model::Prices;
+use crate::counters::replay::Replay;
+use crate::counters::{Access, Counters, Tally};
 use crate::evm::context::SYSTEM_ADDRESS;
+use crate::evm::errors::rom_error;
 use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::{AccountLeaves, TouchLog};
+use crate::evm::trace::TraceOptions;
 use crate::store::StateReader;
-use crate::tree::{BlockInfoKind, Digest, TreeRef, block_info_key};
+use crate::tree::{BlockInfoKind, Digest, LeafKind, TreeRef, block_info_key};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
 pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
@@ -113,14 +119,19 @@ pub struct BatchRun<'a> {
     last_price: U256,
     /// Versions whose nodes must survive the batch.
     pub kept_versions: Vec<TreeRef>,
+    /// Shapes of the trees that the counters follow.
+    pub(super) replay: Replay,
 }
 
 impl<'a> BatchRun<'a> {
     /// Opens the state of a batch.
-    pub fn new(input: &'a BatchInput, state: &'a dyn StateReader) -> Self {
+    pub fn new(input: &'a BatchInput, state: &'a dyn StateReader, prices: Prices) -> Self {
         let rules = input.fork_id.rules();
         let world = World::new(state, input.old_state_root, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
+        if !input.no_counters {
+            evm.context().chain.counters = Tally::counting(prices);
+        }
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
@@ -132,6 +143,7 @@ impl<'a> BatchRun<'a> {
             gas_register: input.chain_id,
             last_price: U256::ZERO,
             kept_versions: Vec::new(),
+            replay: Replay::default(),
         }
     }
 
@@ -147,6 +159,7 @@ impl<'a> BatchRun<'a> {
 
     /// Reads a slot the ROM reads outside transactions.
     pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
+        self.count_slot_read(address, slot);
         let value = self.world().slot(address, slot)?;
         self.evm.context().chain.touched.slot(address, slot, value);
         Ok(value)
@@ -155,6 +168,7 @@ impl<'a> BatchRun<'a> {
     /// Writes a slot the ROM writes outside transactions.
     pub fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
         self.evm.context().chain.touched.slot(address, slot, value);
+        self.count_slot_write(address, slot, value);
         Ok(self.world().set_slot(address, slot, value)?)
     }
 
@@ -166,14 +180,24 @@ impl<'a> BatchRun<'a> {
     /// Decodes the batch, hashes its transactions and recovers their senders.
     pub fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<Vec<PreparedItem>, RomError> {
         let start = Instant::now();
-        let items = crate::batch::decode(&self.input.batch_l2_data, self.rules, forced, implicit_block);
+        let mut items = Vec::new();
+        let data = &self.input.batch_l2_data;
+        let decoded = crate::batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
         self.phases.decode += start.elapsed();
-        Ok(items?.into_iter().map(|item| self.prepare_item(item)).collect())
+        // The model ends a forced batch at its first ChangeL2Block, decoded or not; any other bad item leaves it nothing.
+        let ends_model = decoded.is_ok() || decoded == Err(RomError::InvalidDecodeChangeL2Block) && forced;
+        self.count_batch_decoded(ends_model);
+        if let Err(error) = decoded {
+            self.count_undecodable(items, ends_model);
+            return Err(error);
+        }
+        Ok(items.into_iter().map(|item| self.prepare_item(item)).collect())
     }
 
     fn prepare_item(&mut self, item: BatchItem) -> PreparedItem {
         let tx = match item {
             BatchItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
+                self.count_block_decoded();
                 return PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index };
             }
             BatchItem::Transaction(tx) => *tx,
@@ -183,6 +207,7 @@ impl<'a> BatchRun<'a> {
         let recovered_at = Instant::now();
         self.phases.recover += recovered_at - start;
         let signer = self.effective_signer(recovered);
+        self.count_decoded(&tx, recovered.is_some());
         let rlp = tx.rlp();
         let hash = keccak256(&rlp);
         let l2_hash = match self.rules.api {
@@ -217,6 +242,7 @@ impl<'a> BatchRun<'a> {
     fn run_transaction(&mut self, prepared: &PreparedTx) -> Result<(TxOutput, TxEnd), Abort> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
+        let start = self.world().version();
         if self.input.get_keys {
             self.world().note_program(prepared.l2_hash.to_b256());
         }
@@ -225,18 +251,37 @@ impl<'a> BatchRun<'a> {
         let (end, register) = match checked {
             Err(error) => {
                 output.error = error;
+                if self.trace_options(prepared.hash).is_some() {
+                    let old_root = self.world().root();
+                    let from = prepared.signer.unwrap_or_default();
+                    let context = trace_context(prepared, from, old_root);
+                    output.full_trace = Some(Box::new(FullTrace { context, steps: Vec::new() }));
+                }
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
-                let outcome = self.evm.transact(&call)?;
+                let trace = self.trace_options(prepared.hash);
+                let old_root = trace.map(|_| self.world().root());
+                let outcome = self.evm.transact(&call, trace)?;
+                if let Some(old_root) = old_root {
+                    output.full_trace = Some(Box::new(FullTrace {
+                        context: trace_context(prepared, call.caller, old_root),
+                        steps: Vec::new(),
+                    }));
+                }
                 let register = outcome.gas_left;
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }
         };
+        self.count_accesses(start);
         self.gas_register = register;
         output.gas_used = tx.gas_limit.checked_sub(register).unwrap_or(tx.gas_limit);
         output.gas_left = tx.gas_limit - output.gas_used;
         self.gas_used = self.gas_used.wrapping_add(output.gas_used);
+        if let Some(trace) = &mut output.full_trace {
+            trace.context.gas_used = output.gas_used;
+            trace.context.output = output.return_value.clone();
+        }
         let scratch = &self.evm.context().chain;
         let flags = self.rules.effective_percentage && !self.input.no_counters;
         output.has_gasprice_opcode = flags && scratch.used_gasprice;
@@ -252,6 +297,18 @@ impl<'a> BatchRun<'a> {
             self.world().note_key(key);
             self.world().note_program(hash);
         }
+    }
+
+    /// Returns what to trace of the transaction with this hash, if it is the one asked for (executor-service §8.1).
+    fn trace_options(&self, hash: B256) -> Option<TraceOptions> {
+        let config = self.input.trace.as_ref().filter(|config| config.tx_hash[..] == hash[..])?;
+        Some(TraceOptions {
+            storage: !config.disable_storage,
+            stack: !config.disable_stack,
+            memory: config.enable_memory,
+            return_data: config.enable_return_data,
+            empty_steps: self.input.no_counters,
+        })
     }
 
     /// Writes a result over one that is listed already, as fork 7 of the original does after a skipped transaction.
@@ -316,6 +373,7 @@ impl<'a> BatchRun<'a> {
         let Some(caller) = prepared.signer else {
             return Ok(Err(RomError::IntrinsicInvalidSignature));
         };
+        self.count(Access::Read(caller, LeafKind::CodeLength));
         self.touch(caller, AccountLeaves::CODE_LENGTH);
         if !self.world().code_length_leaf(caller)?.is_zero() && self.input.from.is_none() {
             return Ok(Err(RomError::IntrinsicInvalidSenderCode));
@@ -323,13 +381,16 @@ impl<'a> BatchRun<'a> {
         if tx.chain_id.is_some_and(|chain_id| chain_id != self.input.chain_id) {
             return Ok(Err(RomError::IntrinsicInvalidChainId));
         }
+        self.count_touch(caller);
         output.status = true;
         let gas_price = if self.rules.effective_percentage { tx.scaled_gas_price() } else { tx.gas_price };
         self.last_price = gas_price;
         self.touch(caller, AccountLeaves::NONCE);
+        self.count(Access::Read(caller, LeafKind::Nonce));
         if self.world().nonce(caller)? != U256::from(tx.nonce) {
             return Ok(Err(RomError::IntrinsicInvalidNonce));
         }
+        self.count(Access::Write(caller, LeafKind::Nonce, true));
         if tx.gas_limit > TX_GAS_LIMIT_MAX {
             return Ok(Err(RomError::IntrinsicInvalidBatchGasLimit));
         }
@@ -341,10 +402,12 @@ impl<'a> BatchRun<'a> {
             return Ok(Err(RomError::IntrinsicTxGasOverflow));
         };
         self.touch(caller, AccountLeaves::BALANCE);
+        self.count(Access::Read(caller, LeafKind::Balance));
         let balance = self.world().balance(caller)?;
         if fee.checked_add(tx.value).is_none_or(|cost| cost > balance) {
             return Ok(Err(RomError::IntrinsicInvalidBalance));
         }
+        self.count(Access::Write(caller, LeafKind::Balance, fee < balance));
         Ok(Ok(TxCall {
             caller,
             kind: tx.to.map_or(TxKind::Create, TxKind::Call),
@@ -367,7 +430,8 @@ impl<'a> BatchRun<'a> {
         outcome: TxOutcome,
         output: &mut TxOutput,
     ) -> Result<TxEnd, Abort> {
-        let (error, mut status) = transaction_error(outcome.result);
+        let error = rom_error(outcome.result);
+        let mut status = outcome.result.is_ok();
         if outcome.unsupported_precompile && self.rules.unsupported_precompile_top_level_status {
             status = true;
         }
@@ -377,6 +441,9 @@ impl<'a> BatchRun<'a> {
             output.gas_refunded = outcome.refund_counter;
         }
         output.return_value = outcome.output;
+        if let Some(trace) = &mut output.full_trace {
+            trace.steps = outcome.steps;
+        }
         output.create_address = outcome.created;
         output.logs = shown_logs(&outcome.logs, self.rules.logs);
         if self.input.get_keys {
@@ -428,6 +495,7 @@ impl<'a> BatchRun<'a> {
 
     fn output(&mut self, error: ExecutorError) -> BatchOutput {
         self.phases.tree = self.world().tree_time() + self.phases.info_tree;
+        let counters = if error == ExecutorError::NoError { self.counters() } else { Counters::default() };
         BatchOutput {
             error,
             roots: None,
@@ -443,6 +511,9 @@ impl<'a> BatchRun<'a> {
             new_nodes: Vec::new(),
             new_programs: Vec::new(),
             phases: self.phases,
+            counters,
+            reserved: counters,
+            model_counters: self.evm.context().chain.counters.model(),
         }
     }
 
@@ -485,26 +556,22 @@ impl<'a> BatchRun<'a> {
     }
 }
 
-/// Maps the end of the top frame to the error the response shows and to the status (evm §8.1, §8.4).
-fn transaction_error(result: InstructionResult) -> (RomError, bool) {
-    use InstructionResult as R;
-    let error = match result {
-        R::Stop | R::Return | R::SelfDestruct => return (RomError::NoError, true),
-        R::Revert => RomError::ExecutionReverted,
-        R::StackOverflow => RomError::StackOverflow,
-        R::StackUnderflow => RomError::StackUnderflow,
-        R::InvalidJump => RomError::InvalidJump,
-        R::OpcodeNotFound | R::InvalidFEOpcode | R::NotActivated => RomError::InvalidOpcode,
-        R::StateChangeDuringStaticCall | R::CallNotAllowedInsideStatic => RomError::InvalidStatic,
-        R::CreateCollision => RomError::ContractAddressCollision,
-        R::CreateContractSizeLimit => RomError::MaxCodeSizeExceeded,
-        R::CreateContractStartingWithEF => RomError::InvalidBytecodeStartsEf,
-        // The ROM raises no error when a precompile called directly fails on its input: status 0, and the error stays
-        // "none", as fork 7 answers. Forks 8 and 9 of the original abort the request with code 117 instead.
-        R::PrecompileError => RomError::NoError,
-        _ => RomError::OutOfGas,
-    };
-    (error, false)
+fn trace_context(prepared: &PreparedTx, from: Address, old_state_root: B256) -> TraceContext {
+    let tx = &prepared.tx;
+    TraceContext {
+        is_create: tx.to.is_none(),
+        from,
+        to: tx.to,
+        data: tx.data.clone(),
+        gas: tx.gas_limit,
+        value: tx.value,
+        output: Bytes::new(),
+        gas_used: 0,
+        gas_price: tx.gas_price,
+        old_state_root,
+        tx_index: 0,
+        chain_id: tx.chain_id.unwrap_or(0),
+    }
 }
 
 /// Returns the logs as the response of a fork shows them; indices start at 0 (batch §12.2).

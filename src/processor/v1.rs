@@ -8,6 +8,7 @@ use super::output::{BatchOutput, TxOutput};
 use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, PreparedItem, PreparedTx, TxEnd};
 use super::{Interrupt, Interrupted};
 use crate::batch::{acc_input_hash_v1, keccak_slot};
+use crate::counters::model::Prices;
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::store::StateReader;
 use crate::tree::{GOLDILOCKS_PRIME, TreeRef};
@@ -22,11 +23,12 @@ pub fn process(
     eth_timestamp: u64,
     state: &dyn StateReader,
     interrupt: &Interrupt,
+    prices: Prices,
 ) -> Result<BatchOutput, Interrupted> {
     // The original keeps the timestamp in one field element.
     let eth_timestamp =
         if eth_timestamp >= GOLDILOCKS_PRIME { eth_timestamp - GOLDILOCKS_PRIME } else { eth_timestamp };
-    let mut run = BatchRun::new(input, state);
+    let mut run = BatchRun::new(input, state, prices);
     run.evm.context().block.timestamp = U256::from(eth_timestamp);
     let mut transactions = Vec::new();
     let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, interrupt)?;
@@ -93,6 +95,7 @@ fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> R
 fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut U256) -> Result<TxOutput, Abort> {
     run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
     let (mut output, end) = run.transaction(prepared)?;
+    run.count_implicit_block(&end);
     if let TxEnd::Included { .. } = end {
         *tx_count = tx_count.wrapping_add(U256::from(1));
         run.set_system(TX_COUNT_SLOT, *tx_count)?;

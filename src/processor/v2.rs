@@ -12,6 +12,7 @@ use super::{Interrupt, Interrupted};
 use crate::batch::{
     L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, acc_input_hash_v2, keccak_slot, l1_info_leaf_hash, l1_info_root,
 };
+use crate::counters::model::Prices;
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::evm::fork::LogShape;
 use crate::store::StateReader;
@@ -30,9 +31,10 @@ pub fn process(
     context: &V2Context,
     state: &dyn StateReader,
     interrupt: &Interrupt,
+    prices: Prices,
 ) -> Result<BatchOutput, Interrupted> {
     let mut batch = V2Batch {
-        run: BatchRun::new(input, state),
+        run: BatchRun::new(input, state, prices),
         context,
         block_number: U256::ZERO,
         timestamp: U256::ZERO,
@@ -126,7 +128,9 @@ impl V2Batch<'_> {
         if old_root.as_limbs().iter().any(|&limb| limb >= GOLDILOCKS_PRIME) {
             return Err(Abort::new(ExecutorError::BinaryLt4Mismatch, "old state root is out of range").into());
         }
+        self.run.count_batch();
         if self.run.input.batch_l2_data.is_empty() {
+            self.run.count_batch_decoded(true);
             return Ok(());
         }
         let forced = self.context.is_forced();
@@ -155,6 +159,7 @@ impl V2Batch<'_> {
 
     /// Opens a block for a ChangeL2Block (`delta`, `index`) or for a forced batch (batch §7).
     fn open_block(&mut self, change: Option<(u32, u32)>) -> Result<(), Stop> {
+        self.run.count_block_opened(change.is_none_or(|(_, index)| index != 0));
         let parent_hash = self.run.world().root();
         self.run.set_system(keccak_slot(self.block_number, STATE_ROOT_MAPPING), parent_hash.into())?;
         self.block_number = self.block_number.wrapping_add(U256::from(1));
@@ -165,12 +170,13 @@ impl V2Batch<'_> {
         };
         if !ger.is_zero() {
             let slot = keccak_slot(ger.into(), 0);
+            self.run.count_mapping_key();
             if self.run.system_slot(GER_MANAGER_ADDRESS, slot)?.is_zero() {
                 self.run.set_system_slot(GER_MANAGER_ADDRESS, slot, block_hash_l1.into())?;
             }
         }
         let mut block = OpenBlock { parent_hash, ger, block_hash_l1, ..OpenBlock::default() };
-        block.info.insert_header(&BlockHeader {
+        let header = BlockHeader {
             parent_hash,
             coinbase: self.run.input.coinbase,
             number: self.block_number.saturating_to(),
@@ -178,7 +184,9 @@ impl V2Batch<'_> {
             timestamp: self.timestamp,
             ger,
             block_hash_l1,
-        });
+        };
+        self.run.count_header(&header);
+        block.info.insert_header(&header);
         self.open = Some(block);
         Ok(())
     }
@@ -197,6 +205,7 @@ impl V2Batch<'_> {
         let leaf = self.context.l1_info_tree_data.get(&index).ok_or_else(|| {
             Abort::new(ExecutorError::InvalidL1InfoTreeIndex, format!("no L1 info for index {index}"))
         })?;
+        self.run.count_l1_info_proof();
         self.verify_l1_info(index, leaf)?;
         if timestamp < U256::from(leaf.min_timestamp) {
             return Err(Stop::Invalid(RomError::InvalidTxChangeL2BlockMinTimestamp));
@@ -256,6 +265,9 @@ impl V2Batch<'_> {
             block.transactions.len()
         };
         output.tx_index = block.tx_index as u32;
+        if let Some(trace) = &mut output.full_trace {
+            trace.context.tx_index = block.tx_index;
+        }
         self.run.note_logs(block.tx_index, block.log_index);
         if let TxEnd::Included { logs, status } = end {
             self.include(&mut block, prepared, &mut output, &logs, status);
@@ -294,6 +306,7 @@ impl V2Batch<'_> {
             block.info.insert_log(block.tx_index, block.log_index, &log.data.data, log.topics());
             block.log_index += 1;
         }
+        self.run.count_receipt(status, block.cumulative_gas_used, prepared.tx.percentage);
         let percentage = prepared.tx.percentage;
         block.info.insert_transaction(block.tx_index, prepared.l2_hash, status, block.cumulative_gas_used, percentage);
         block.tx_index += 1;
@@ -303,6 +316,7 @@ impl V2Batch<'_> {
     fn close_block(&mut self) -> Result<(), Stop> {
         let Some(mut block) = self.open.take() else { return Ok(()) };
         block.info.insert_gas_used(block.cumulative_gas_used);
+        self.run.count_block_closed(block.cumulative_gas_used);
         let start = std::time::Instant::now();
         let (info_root, keys) = block.info.finish().map_err(WorldError::from)?;
         self.run.phases.info_tree += start.elapsed();

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use revm::bytecode::Bytecode;
 use revm::database_interface::{DBErrorMarker, Database};
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, U256};
-use revm::state::{AccountInfo, EvmState};
+use revm::state::{Account, AccountInfo, EvmState};
 
 use super::ExecutorError;
+use crate::counters::replay::StateAccess;
 use crate::evm::bytecode::permissive;
 use crate::evm::context::StateDatabase;
 use crate::evm::touch::{AccountLeaves, TouchLog};
@@ -55,6 +56,13 @@ struct CachedAccount {
     code_hash: U256,
 }
 
+/// An account after a transaction.
+struct ChangedAccount {
+    account: CachedAccount,
+    /// Set when the code changed.
+    code_length: Option<U256>,
+}
+
 /// The state of a running batch.
 pub struct World<'a> {
     reader: &'a dyn StateReader,
@@ -90,6 +98,11 @@ impl<'a> World<'a> {
             program_keys: collect_keys.then(BTreeSet::new),
             tree_time: Duration::ZERO,
         }
+    }
+
+    /// Returns the tree and its keys, to price accesses.
+    pub fn state_access(&mut self) -> StateAccess<'_, 'a> {
+        StateAccess { tree: &mut self.tree, keys: &mut self.keys }
     }
 
     /// Returns the current version of the tree.
@@ -236,40 +249,14 @@ impl<'a> World<'a> {
         nonce_overflow: Option<Address>,
     ) -> Result<(), WorldError> {
         let mut writes = Vec::new();
-        for (address, account) in state {
-            let old = self.account(address)?;
-            let nonce =
-                if nonce_overflow == Some(address) { U256::from(1) << 64 } else { U256::from(account.info.nonce) };
-            let new = CachedAccount {
-                balance: account.info.balance,
-                // A nonce beyond 64 bits reads as the largest one and cannot change.
-                nonce: if old.nonce > U256::from(u64::MAX) { old.nonce } else { nonce },
-                code_hash: if account.info.code_hash == KECCAK_EMPTY {
-                    U256::ZERO
-                } else {
-                    account.info.code_hash.into()
-                },
-            };
-            let keys = &mut self.keys;
-            let mut leaf = |kind, old: U256, new: U256| {
-                if old != new {
-                    writes.push((keys.account_key(address, kind), new));
-                }
-            };
-            leaf(LeafKind::Balance, old.balance, new.balance);
-            leaf(LeafKind::Nonce, old.nonce, new.nonce);
-            if old.code_hash != new.code_hash {
-                let length = U256::from(account.info.code.as_ref().map_or(0, |code| code.len()));
-                leaf(LeafKind::CodeHash, old.code_hash, new.code_hash);
-                leaf(LeafKind::CodeLength, U256::MAX, length);
-                self.code_lengths.insert(address, length);
+        for (address, account) in &state {
+            let new = self.account_writes(*address, account, nonce_overflow, &mut writes)?;
+            if let Some(length) = new.code_length {
+                self.code_lengths.insert(*address, length);
             }
-            self.accounts.insert(address, new);
-            for (slot, value) in account.storage {
-                if value.present_value != value.original_value {
-                    writes.push((self.keys.storage_key(address, slot), value.present_value));
-                    self.storage.insert((address, slot), value.present_value);
-                }
+            self.accounts.insert(*address, new.account);
+            for (slot, value) in account.storage.iter().filter(|(_, value)| value.is_changed()) {
+                self.storage.insert((*address, *slot), value.present_value);
             }
         }
         for (hash, code) in new_programs {
@@ -277,6 +264,44 @@ impl<'a> World<'a> {
             self.new_programs.insert(hash, code);
         }
         self.update(&mut writes)
+    }
+
+    /// Adds the leaves of an account that differ from the state to `writes`.
+    fn account_writes(
+        &mut self,
+        address: Address,
+        account: &Account,
+        nonce_overflow: Option<Address>,
+        writes: &mut Vec<(Digest, U256)>,
+    ) -> Result<ChangedAccount, WorldError> {
+        let old = self.account(address)?;
+        let nonce = if nonce_overflow == Some(address) { U256::from(1) << 64 } else { U256::from(account.info.nonce) };
+        let code_hash = account.info.code_hash;
+        let new = CachedAccount {
+            balance: account.info.balance,
+            // A nonce beyond 64 bits reads as the largest one and cannot change.
+            nonce: if old.nonce > U256::from(u64::MAX) { old.nonce } else { nonce },
+            code_hash: if code_hash == KECCAK_EMPTY { U256::ZERO } else { code_hash.into() },
+        };
+        let keys = &mut self.keys;
+        let mut leaf = |kind, old: U256, new: U256| {
+            if old != new {
+                writes.push((keys.account_key(address, kind), new));
+            }
+        };
+        leaf(LeafKind::Balance, old.balance, new.balance);
+        leaf(LeafKind::Nonce, old.nonce, new.nonce);
+        let mut code_length = None;
+        if old.code_hash != new.code_hash {
+            let length = U256::from(account.info.code.as_ref().map_or(0, |code| code.len()));
+            leaf(LeafKind::CodeHash, old.code_hash, new.code_hash);
+            leaf(LeafKind::CodeLength, U256::MAX, length);
+            code_length = Some(length);
+        }
+        for (slot, value) in account.storage.iter().filter(|(_, value)| value.is_changed()) {
+            writes.push((self.keys.storage_key(address, *slot), value.present_value));
+        }
+        Ok(ChangedAccount { account: new, code_length })
     }
 
     fn update(&mut self, writes: &mut [(Digest, U256)]) -> Result<(), WorldError> {
@@ -352,5 +377,14 @@ impl Database for World<'_> {
 impl StateDatabase for World<'_> {
     fn code_length(&mut self, address: Address) -> Result<u64, WorldError> {
         Ok(self.code_length_leaf(address)?.saturating_to())
+    }
+
+    fn speculative_root(&mut self, state: &EvmState) -> Result<B256, WorldError> {
+        let mut writes = Vec::new();
+        for (address, account) in state {
+            self.account_writes(*address, account, None, &mut writes)?;
+        }
+        let version = self.tree.update(self.version, &mut writes)?;
+        Ok(self.root_of(version))
     }
 }

@@ -21,6 +21,10 @@ pub enum LeafKind {
     Storage = 3,
     /// Length of the code in bytes.
     CodeLength = 4,
+    /// Mark of an account touched in a transaction; stands in a tree of its own.
+    TouchedAccount = 5,
+    /// Mark of a storage slot touched in a transaction; stands in the same tree.
+    TouchedSlot = 6,
 }
 
 /// What a leaf of the block info tree of forks 7 and later holds (state-tree §5).
@@ -130,7 +134,11 @@ pub fn block_info_keys(entries: &[(BlockInfoKind, u64, u64)]) -> Vec<Digest> {
 }
 
 fn storage_key_with_capacity(address: Address, capacity: &Digest) -> Digest {
-    hash(&key_input(address_number(address), LeafKind::Storage as u64), &capacity.0)
+    slot_key_with_capacity(address, LeafKind::Storage, capacity)
+}
+
+fn slot_key_with_capacity(address: Address, kind: LeafKind, capacity: &Digest) -> Digest {
+    hash(&key_input(address_number(address), kind as u64), &capacity.0)
 }
 
 /// The capacity of a slot's keys is the hash of the slot number as a value; slot 0 thus shares [`ZERO_CAPACITY`].
@@ -164,6 +172,7 @@ fn state_of(input: &[u64; 8], capacity: &Digest) -> [u64; 12] {
 pub struct KeyCache {
     accounts: HashMap<(Address, LeafKind), Digest>,
     slots: HashMap<(Address, U256), Digest>,
+    touched_slots: HashMap<(Address, U256), Digest>,
     slot_capacities: HashMap<U256, Digest>,
     capacity: usize,
 }
@@ -171,7 +180,13 @@ pub struct KeyCache {
 impl KeyCache {
     /// Creates a cache of at most `capacity` keys of each kind.
     pub fn new(capacity: usize) -> Self {
-        Self { accounts: HashMap::new(), slots: HashMap::new(), slot_capacities: HashMap::new(), capacity }
+        Self {
+            accounts: HashMap::new(),
+            slots: HashMap::new(),
+            touched_slots: HashMap::new(),
+            slot_capacities: HashMap::new(),
+            capacity,
+        }
     }
 
     /// Returns [`account_key`].
@@ -188,6 +203,16 @@ impl KeyCache {
             // Contracts share slot numbers, so the capacity is remembered by itself.
             let capacity = self.slot_capacities.entry(slot).or_insert_with(|| slot_capacity(slot));
             storage_key_with_capacity(address, capacity)
+        })
+    }
+
+    /// Returns the key that marks a storage slot touched, in the tree that marks stand in.
+    pub fn touched_slot_key(&mut self, address: Address, slot: U256) -> Digest {
+        make_room(&mut self.touched_slots, self.capacity);
+        make_room(&mut self.slot_capacities, self.capacity);
+        *self.touched_slots.entry((address, slot)).or_insert_with(|| {
+            let capacity = self.slot_capacities.entry(slot).or_insert_with(|| slot_capacity(slot));
+            slot_key_with_capacity(address, LeafKind::TouchedSlot, capacity)
         })
     }
 }

@@ -8,6 +8,7 @@
 
 mod details;
 mod hashing;
+mod proof_hashes;
 mod update;
 
 #[cfg(test)]

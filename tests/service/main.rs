@@ -1,6 +1,8 @@
-//! The service through its public doors: gRPC, HTTP, with a test double in the place of the engine.
+//! The service through its public doors: gRPC, HTTP, with a test double in the place of the engine, and with the engine.
 
 mod doors;
+mod endurance;
+mod engine;
 mod faults;
 mod responses;
 mod statistics;

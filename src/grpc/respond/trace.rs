@@ -73,6 +73,13 @@ fn recipient(context: &TraceContext) -> String {
 macro_rules! step_conversion {
     ($function:ident, $step:ident, $contract:ident) => {
         fn $function(step: TraceStep) -> wire::$step {
+            // A request without counters has its steps counted, not recorded (executor-service §5.3).
+            if step.depth == 0 {
+                let error = step.error.number();
+                let contract = wire::$contract { value: hex_prefixed(step.contract_value), ..Default::default() };
+                let storage = slots(step.storage);
+                return wire::$step { error, contract: Some(contract), storage, ..Default::default() };
+            }
             wire::$step {
                 state_root: bytes32(step.state_root),
                 depth: step.depth,

@@ -1,0 +1,89 @@
+//! zk counters: what a batch would cost the prover, computed while it executes natively (counters §1, §2).
+//!
+//! Eight counters are reported. Which of them are *real* numbers (what the ROM would count) and which are an upper bound
+//! from the *virtual* price list depends on the fork: [`policy`] holds that table.
+//!
+//! | Room | Job |
+//! |---|---|
+//! | [`lengths`] | digest lengths to keccak, Poseidon and SHA-256 blocks |
+//! | [`access`] | the tree accesses of a transaction, in the ROM's order, as they happen |
+//! | [`replay`] | the shape of the three trees at each of those accesses: Poseidon hashes |
+//! | [`tally`] | what one batch has accumulated |
+//!
+//! Nothing here reads state by itself or influences a root. Reverts never take anything back.
+
+pub mod access;
+pub mod lengths;
+pub mod model;
+pub mod replay;
+pub mod tally;
+
+pub use access::{Access, AccessLog};
+pub use tally::Tally;
+
+use std::ops::{Add, AddAssign};
+
+/// Values of the eight counters, in the order every table of the specification uses (counters §2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Rows of the main state machine.
+    pub steps: u64,
+    /// Arithmetic operations.
+    pub arithmetics: u64,
+    /// Binary operations.
+    pub binaries: u64,
+    /// Unaligned memory accesses.
+    pub mem_aligns: u64,
+    /// Keccak-f permutations.
+    pub keccaks: u64,
+    /// Blocks of linear Poseidon digests, padding included.
+    pub poseidon_paddings: u64,
+    /// Poseidon permutations of digests and tree accesses.
+    pub poseidons: u64,
+    /// SHA-256 blocks.
+    pub sha256s: u64,
+}
+
+impl Counters {
+    /// Builds from `[S, A, B, M, K, D, P, H]`.
+    pub const fn from_array(values: [u64; 8]) -> Self {
+        let [steps, arithmetics, binaries, mem_aligns, keccaks, poseidon_paddings, poseidons, sha256s] = values;
+        Self { steps, arithmetics, binaries, mem_aligns, keccaks, poseidon_paddings, poseidons, sha256s }
+    }
+
+    /// Returns `[S, A, B, M, K, D, P, H]`.
+    pub const fn to_array(self) -> [u64; 8] {
+        [
+            self.steps,
+            self.arithmetics,
+            self.binaries,
+            self.mem_aligns,
+            self.keccaks,
+            self.poseidon_paddings,
+            self.poseidons,
+            self.sha256s,
+        ]
+    }
+
+    /// Multiplies every counter.
+    #[must_use]
+    pub fn times(self, factor: u64) -> Self {
+        Self::from_array(self.to_array().map(|value| value.saturating_mul(factor)))
+    }
+}
+
+impl Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let (mut sum, other) = (self.to_array(), other.to_array());
+        sum.iter_mut().zip(other).for_each(|(sum, value)| *sum = sum.saturating_add(value));
+        Self::from_array(sum)
+    }
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}

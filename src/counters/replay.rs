@@ -1,0 +1,235 @@
+//! Prices tree accesses by the shape of the trees at each of them (exact-counters: P = proof hash counter + 2).
+//!
+//! Three trees take part: the state tree, the tree of touched accounts and slots, which starts empty with every
+//! transaction, and the block info tree, which starts empty with every block. Versions are cheap, so the changes of a
+//! frame that failed are taken back by going to the version before it; what they cost stays.
+
+use std::collections::HashMap;
+
+use super::access::Access;
+use crate::tree::{BlockInfoKind, Digest, KeyCache, LeafKind, StateTree, TreeError, TreeRef, block_info_key};
+
+/// Poseidon hashes that the key of an access takes, beside those of its proof.
+const KEY_HASHES: u64 = 2;
+
+/// The state tree of the batch, with the keys known so far.
+pub struct StateAccess<'a, 'store> {
+    /// The tree.
+    pub tree: &'a mut StateTree<'store>,
+    /// Its keys.
+    pub keys: &'a mut KeyCache,
+}
+
+/// Shapes of the three trees, between accesses.
+pub struct Replay {
+    /// Touched accounts and slots of the running transaction.
+    touched: StateTree<'static>,
+    /// Block info leaves of the open block.
+    info: StateTree<'static>,
+    info_keys: HashMap<(BlockInfoKind, u64, u64), Digest>,
+    at: Versions,
+    /// Index of the open transaction in its block.
+    tx_index: u64,
+    frames: Vec<Versions>,
+}
+
+/// What a failed frame goes back to.
+#[derive(Clone, Copy)]
+struct Versions {
+    state: TreeRef,
+    touched: TreeRef,
+    info: TreeRef,
+    log_index: u64,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self {
+            touched: StateTree::in_memory(),
+            info: StateTree::in_memory(),
+            info_keys: HashMap::new(),
+            at: Versions { state: TreeRef::EMPTY, touched: TreeRef::EMPTY, info: TreeRef::EMPTY, log_index: 0 },
+            tx_index: 0,
+            frames: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").field("tx_index", &self.tx_index).finish_non_exhaustive()
+    }
+}
+
+impl Replay {
+    /// Prices the accesses of one transaction that starts at `start`. Returns Poseidon hashes.
+    ///
+    /// Stops at an access that the store cannot answer: the batch itself fails there.
+    pub fn transaction(
+        &mut self,
+        accesses: &[Access],
+        start: TreeRef,
+        state: &mut StateAccess<'_, '_>,
+    ) -> Result<u64, TreeError> {
+        self.touched = StateTree::in_memory();
+        self.at.touched = TreeRef::EMPTY;
+        self.at.state = start;
+        self.frames.clear();
+        let mut hashes = 0;
+        for access in accesses {
+            hashes += self.access(access, start, state)?;
+        }
+        Ok(hashes)
+    }
+
+    fn access(&mut self, access: &Access, start: TreeRef, state: &mut StateAccess<'_, '_>) -> Result<u64, TreeError> {
+        match *access {
+            Access::Read(address, kind) => {
+                let key = state.keys.account_key(address, kind);
+                read(state.tree, self.at.state, &key)
+            }
+            Access::ReadSlot(address, slot) => {
+                let key = state.keys.storage_key(address, slot);
+                read(state.tree, self.at.state, &key)
+            }
+            Access::ReadOriginalSlot(address, slot) => {
+                let key = state.keys.storage_key(address, slot);
+                read(state.tree, start, &key)
+            }
+            Access::Write(address, kind, present) => {
+                let key = state.keys.account_key(address, kind);
+                write(state.tree, &mut self.at.state, &key, present)
+            }
+            Access::WriteSlot(address, slot, present) => {
+                let key = state.keys.storage_key(address, slot);
+                write(state.tree, &mut self.at.state, &key, present)
+            }
+            Access::TouchAccount(address) => {
+                let key = state.keys.account_key(address, LeafKind::TouchedAccount);
+                touch(&mut self.touched, &mut self.at.touched, &key)
+            }
+            Access::TouchSlot(address, slot) => {
+                let key = state.keys.touched_slot_key(address, slot);
+                touch(&mut self.touched, &mut self.at.touched, &key)
+            }
+            Access::Log => {
+                let index = self.at.log_index;
+                self.at.log_index += 1;
+                self.write_info(BlockInfoKind::Log, self.tx_index, index, true)
+            }
+            Access::Enter => {
+                self.frames.push(self.at);
+                Ok(0)
+            }
+            Access::Leave(keeps) => {
+                if let Some(before) = self.frames.pop().filter(|_| !keeps) {
+                    self.at = before;
+                }
+                Ok(0)
+            }
+        }
+    }
+
+    /// Opens a block: an empty block info tree with its header leaves, if it has a header. `present` says which of the
+    /// seven values are not zero.
+    pub fn open_block(&mut self, header: Option<[bool; 7]>) -> Result<u64, TreeError> {
+        self.info = StateTree::in_memory();
+        self.at.info = TreeRef::EMPTY;
+        self.at.log_index = 0;
+        self.tx_index = 0;
+        let mut hashes = 0;
+        for (field, present) in header.into_iter().flatten().enumerate() {
+            hashes += self.write_info(BlockInfoKind::Header, field as u64, 0, present)?;
+        }
+        Ok(hashes)
+    }
+
+    /// Writes the receipt of the transaction just priced, and goes on to the next one of the block.
+    pub fn receipt(&mut self, status: bool, gas_is_used: bool, has_percentage: bool) -> Result<u64, TreeError> {
+        let leaves = [
+            (BlockInfoKind::TxHash, true),
+            (BlockInfoKind::Status, status),
+            (BlockInfoKind::CumulativeGas, gas_is_used),
+            (BlockInfoKind::EffectivePercentage, has_percentage),
+        ];
+        let mut hashes = 0;
+        for (kind, present) in leaves {
+            hashes += self.write_info(kind, self.tx_index, 0, present)?;
+        }
+        self.tx_index += 1;
+        Ok(hashes)
+    }
+
+    /// Writes the gas used by the block.
+    pub fn close_block(&mut self, gas_is_used: bool) -> Result<u64, TreeError> {
+        const GAS_USED: u64 = 7;
+        self.write_info(BlockInfoKind::Header, GAS_USED, 0, gas_is_used)
+    }
+
+    fn write_info(&mut self, kind: BlockInfoKind, index: u64, log_index: u64, present: bool) -> Result<u64, TreeError> {
+        let entry = self.info_keys.entry((kind, index, log_index));
+        let key = *entry.or_insert_with(|| block_info_key(kind, index, log_index));
+        write(&mut self.info, &mut self.at.info, &key, present)
+    }
+}
+
+/// Poseidon hashes of reading a key.
+pub fn read(tree: &mut StateTree<'_>, at: TreeRef, key: &Digest) -> Result<u64, TreeError> {
+    Ok(tree.read_proof_hashes(at, key)? + KEY_HASHES)
+}
+
+/// Poseidon hashes of writing a key; `at` moves to the shape after it.
+pub fn write(tree: &mut StateTree<'_>, at: &mut TreeRef, key: &Digest, present: bool) -> Result<u64, TreeError> {
+    let (hashes, next) = tree.write_proof_hashes(*at, key, present)?;
+    *at = next;
+    Ok(hashes + KEY_HASHES)
+}
+
+/// Reads, and marks what was not marked.
+fn touch(tree: &mut StateTree<'_>, at: &mut TreeRef, key: &Digest) -> Result<u64, TreeError> {
+    let hashes = read(tree, *at, key)?;
+    if tree.get(*at, key)?.is_zero() {
+        return Ok(hashes + write(tree, at, key, true)?);
+    }
+    Ok(hashes)
+}
+
+#[cfg(test)]
+mod tests {
+    use revm::primitives::{Address, U256};
+
+    use super::*;
+
+    #[test]
+    fn a_second_touch_only_reads() {
+        let mut tree = StateTree::in_memory();
+        let mut state = StateTree::in_memory();
+        let mut keys = KeyCache::new(16);
+        let _ = &mut tree;
+        let mut access = StateAccess { tree: &mut state, keys: &mut keys };
+        let mut replay = Replay::default();
+        let touch = Access::TouchAccount(Address::ZERO);
+        // First: read of the empty tree 0 + 2, insert 2 + 2. Second: read of the single leaf 2 + 2.
+        assert_eq!(replay.transaction(&[touch], TreeRef::EMPTY, &mut access).unwrap(), 6);
+        assert_eq!(replay.transaction(&[touch, touch], TreeRef::EMPTY, &mut access).unwrap(), 10);
+        // A failed frame forgets the mark, a successful one keeps it.
+        let frame = |keeps| [Access::Enter, touch, Access::Leave(keeps), touch];
+        assert_eq!(replay.transaction(&frame(false), TreeRef::EMPTY, &mut access).unwrap(), 12);
+        assert_eq!(replay.transaction(&frame(true), TreeRef::EMPTY, &mut access).unwrap(), 10);
+    }
+
+    #[test]
+    fn slots_are_read_as_they_were_before_the_transaction() {
+        let mut tree = StateTree::in_memory();
+        let mut keys = KeyCache::new(16);
+        let mut access = StateAccess { tree: &mut tree, keys: &mut keys };
+        let slot = U256::from(7);
+        let accesses = [
+            Access::WriteSlot(Address::ZERO, slot, true),
+            Access::ReadSlot(Address::ZERO, slot),
+            Access::ReadOriginalSlot(Address::ZERO, slot),
+        ];
+        let expected = (2 + 2) + (2 + 2) + 2;
+        assert_eq!(Replay::default().transaction(&accesses, TreeRef::EMPTY, &mut access).unwrap(), expected);
+    }
+}

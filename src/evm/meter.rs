@@ -1,0 +1,741 @@
+//! Counting while executing: what the ROM hashes, reads and writes at each opcode and frame (exact-counters §2).
+//!
+//! The accesses follow the ROM's own order, also where an opcode fails half way: what was read before the failure counts.
+
+use revm::bytecode::opcode;
+use revm::context_interface::Host;
+use revm::handler::FrameResult;
+use revm::handler::instructions::EthInstructions;
+use revm::interpreter::STACK_LIMIT;
+use revm::interpreter::interpreter::EthInterpreter;
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, LoopControl, RuntimeFlag};
+use revm::interpreter::{
+    CallInputs, CreateInputs, CreateScheme, InstructionExecResult, InstructionResult, Interpreter, InterpreterAction,
+};
+use revm::primitives::{Address, KECCAK_EMPTY, U256};
+
+use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
+use super::precompiles::ZkPrecompiles;
+use crate::batch::keccak_slot;
+use crate::counters::model::{
+    CallPart, Frame, ModexpInput, Operands, Precompile, SECP256K1_ORDER, SignatureClass, is_priced_by_length,
+};
+use crate::counters::{Access, Tally};
+use crate::tree::LeafKind;
+
+/// Gas of EXP, its exponent aside.
+const EXP_GAS: u64 = 10;
+/// Gas of SELFBALANCE, charged before the balance is read.
+const SELFBALANCE_GAS: u64 = 5;
+/// Gas of CODESIZE, charged before the length is read.
+const CODESIZE_GAS: u64 = 2;
+/// Gas of BLOCKHASH, charged before the slot is read.
+const BLOCKHASH_GAS: u64 = 20;
+/// Gas of SELFDESTRUCT, charged before anything is read.
+const SENDALL_GAS: u64 = 5000;
+/// Gas an SSTORE must leave (EIP-2200).
+const SSTORE_SENTRY_GAS: u64 = 2300;
+/// Gas of a warm and of a cold account access.
+const WARM_ACCOUNT_GAS: u64 = 100;
+const COLD_ACCOUNT_GAS: u64 = 2600;
+/// Gas of a call that moves value.
+const CALL_VALUE_GAS: u64 = 9000;
+/// Gas of bringing an account into existence.
+const NEW_ACCOUNT_GAS: u64 = 25_000;
+/// Bytes of the digest that names a slot of a mapping: key and slot.
+const MAPPING_KEY_BYTES: u64 = 64;
+/// Bytes of the digest that names a CREATE2 account: prefix, creator, salt, code hash.
+const CREATE2_ADDRESS_BYTES: u64 = 85;
+/// Bytes of the digest that names a CREATE account, at most: the list of creator and nonce.
+const CREATE_ADDRESS_BYTES: u64 = 31;
+
+/// What an opcode counts only once its result is known.
+enum Pending {
+    None,
+    /// A word written to a slot.
+    Store {
+        slot: U256,
+        present: bool,
+    },
+    /// A leaf read after the charge for touching its account.
+    ReadLeaf(Address, LeafKind),
+    /// The code that EXTCODECOPY loads.
+    ExternalCode {
+        address: Address,
+        gas: u64,
+    },
+    Keccak {
+        bytes: U256,
+    },
+    Log {
+        bytes: U256,
+        topics: u64,
+    },
+    /// The touch, and the receiver's emptiness when value moves.
+    Call {
+        receiver: Address,
+        has_value: bool,
+        gas: u64,
+        memory_bytes: usize,
+        areas: [U256; 4],
+    },
+    SendAll {
+        own: Address,
+        receiver: Address,
+        balance: U256,
+        gas: u64,
+    },
+}
+
+/// Runs the frame to its next action, as [`Interpreter::run_plain`] does, and counts.
+pub fn run_counted<DB: StateDatabase>(
+    interpreter: &mut Interpreter<EthInterpreter>,
+    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
+    context: &mut ZkContext<DB>,
+) -> InterpreterAction {
+    let frame = frame_kind(interpreter);
+    let end = loop {
+        if let Err(end) = counted_step(interpreter, table, context, frame) {
+            break end;
+        }
+    };
+    if interpreter.bytecode.action().is_none() {
+        interpreter.halt(end);
+    }
+    interpreter.take_next_action()
+}
+
+/// Runs one opcode, and counts it if anything is counted.
+pub fn step<DB: StateDatabase>(
+    interpreter: &mut Interpreter<EthInterpreter>,
+    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
+    context: &mut ZkContext<DB>,
+) -> InstructionExecResult {
+    if context.chain.counters.is_on() {
+        let frame = frame_kind(interpreter);
+        return counted_step(interpreter, table, context, frame);
+    }
+    interpreter.step(table.instruction_table(), table.gas_table(), context)
+}
+
+#[inline]
+fn counted_step<DB: StateDatabase>(
+    interpreter: &mut Interpreter<EthInterpreter>,
+    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
+    context: &mut ZkContext<DB>,
+    frame: Frame,
+) -> InstructionExecResult {
+    let opcode = interpreter.bytecode.opcode();
+    if is_metered(opcode) {
+        return metered_step(opcode, interpreter, table, context, frame);
+    }
+    context.chain.counters.opcode(opcode, frame);
+    let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
+    if let Err(end) = result
+        && !is_charged(opcode, end, interpreter.stack.len(), 0, interpreter)
+    {
+        context.chain.counters.take_back(opcode, frame);
+    }
+    result
+}
+
+fn metered_step<DB: StateDatabase>(
+    opcode: u8,
+    interpreter: &mut Interpreter<EthInterpreter>,
+    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
+    context: &mut ZkContext<DB>,
+    frame: Frame,
+) -> InstructionExecResult {
+    let (stack, gas) = (interpreter.stack.len(), interpreter.gas.remaining());
+    let mut operands = operands(opcode, interpreter, context);
+    let pending = before(opcode, interpreter, context);
+    let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
+    if let Some(code_bytes) = after(pending, result, interpreter, context) {
+        operands.code_bytes = code_bytes;
+    }
+    if result.is_ok() || result.is_err_and(|end| is_charged(opcode, end, stack, gas, interpreter)) {
+        if is_priced_by_length(opcode) {
+            context.chain.counters.opcode_by_length(opcode, frame, &operands);
+        } else {
+            context.chain.counters.opcode(opcode, frame);
+        }
+    }
+    result
+}
+
+/// Returns which code this is; only code of an account has an address to be loaded from.
+fn frame_kind(interpreter: &Interpreter<EthInterpreter>) -> Frame {
+    match (interpreter.input.bytecode_address(), interpreter.input.depth) {
+        (Some(_), _) => Frame::Call,
+        (None, 0) => Frame::CreationTx,
+        (None, _) => Frame::Create,
+    }
+}
+
+/// True if the model charges an opcode that ended its frame this way (counters §12). `stack` and `gas` are those before it.
+fn is_charged(
+    opcode: u8,
+    end: InstructionResult,
+    stack: usize,
+    gas: u64,
+    interpreter: &Interpreter<EthInterpreter>,
+) -> bool {
+    use InstructionResult as R;
+    match end {
+        // The stop that stands behind every code is not one of its opcodes.
+        R::Stop if opcode == opcode::STOP => interpreter.bytecode.pc() <= interpreter.bytecode.bytecode_len(),
+        R::Stop | R::Return | R::SelfDestruct | R::Revert | R::Suspend => true,
+        R::StackOverflow if stack < STACK_LIMIT && !is_dup_or_swap(opcode) => stack >= needed_for_gas(opcode),
+        R::StackUnderflow => stack >= needed_for_gas(opcode),
+        R::StackOverflow | R::InvalidJump => true,
+        R::OutOfGas => opcode == opcode::EXP && gas >= EXP_GAS,
+        _ => false,
+    }
+}
+
+fn is_dup_or_swap(opcode: u8) -> bool {
+    (opcode::DUP1..=opcode::SWAP16).contains(&opcode)
+}
+
+/// Stack words without which the gas of an opcode cannot be computed.
+fn needed_for_gas(opcode: u8) -> usize {
+    match opcode {
+        opcode::BALANCE
+        | opcode::EXTCODESIZE
+        | opcode::EXTCODEHASH
+        | opcode::MLOAD
+        | opcode::MSTORE
+        | opcode::MSTORE8
+        | opcode::SLOAD
+        | opcode::SELFDESTRUCT => 1,
+        opcode::KECCAK256
+        | opcode::EXP
+        | opcode::SSTORE
+        | opcode::LOG0..=opcode::LOG4
+        | opcode::RETURN
+        | opcode::REVERT => 2,
+        opcode::CALLDATACOPY | opcode::CODECOPY | opcode::RETURNDATACOPY | opcode::CREATE => 3,
+        opcode::EXTCODECOPY | opcode::CREATE2 => 4,
+        opcode::DELEGATECALL | opcode::STATICCALL => 6,
+        opcode::CALL | opcode::CALLCODE => 7,
+        _ => 0,
+    }
+}
+
+/// Returns the lengths an opcode is priced by, the code of its target aside.
+fn operands<DB: StateDatabase>(
+    opcode: u8,
+    interpreter: &Interpreter<EthInterpreter>,
+    context: &ZkContext<DB>,
+) -> Operands {
+    let stack = interpreter.stack.data();
+    let length = |word: &U256| word.saturating_to::<u32>().into();
+    match (opcode, stack.as_slice()) {
+        (opcode::EXP, [.., exponent, _]) => Operands { number_bytes: byte_length(*exponent), ..Operands::default() },
+        (opcode::KECCAK256 | opcode::RETURN | opcode::REVERT | opcode::LOG0..=opcode::LOG4, [.., bytes, _])
+        | (opcode::CALLDATACOPY | opcode::CODECOPY | opcode::RETURNDATACOPY, [.., bytes, _, _])
+        | (opcode::EXTCODECOPY, [.., bytes, _, _, _]) => Operands { bytes: length(bytes), ..Operands::default() },
+        (opcode::CALL | opcode::CALLCODE, [.., return_bytes, _, bytes, _, _, _, _])
+        | (opcode::DELEGATECALL | opcode::STATICCALL, [.., return_bytes, _, bytes, _, _, _]) => {
+            Operands { bytes: length(bytes), return_bytes: length(return_bytes), ..Operands::default() }
+        }
+        (opcode::CREATE, [.., bytes, _, _]) | (opcode::CREATE2, [.., bytes, _, _]) => {
+            let own = context.journaled_state.inner.state.get(&interpreter.input.target_address());
+            let nonce = U256::from(own.map_or(0, |own| own.info.nonce)) + U256::ONE;
+            Operands { bytes: length(bytes), number_bytes: byte_length(nonce), ..Operands::default() }
+        }
+        _ => Operands::default(),
+    }
+}
+
+/// Bytes of a number without leading zeros, at least one.
+fn byte_length(number: U256) -> u64 {
+    number.byte_len().max(1) as u64
+}
+
+/// True for the opcodes that read or write a tree, make a digest, or are priced by a length.
+#[inline]
+const fn is_metered(opcode: u8) -> bool {
+    METERED[opcode as usize]
+}
+
+const METERED: [bool; 256] = {
+    let mut table = [false; 256];
+    let metered = [
+        opcode::KECCAK256,
+        opcode::BALANCE,
+        opcode::CODESIZE,
+        opcode::EXTCODESIZE,
+        opcode::EXTCODECOPY,
+        opcode::EXTCODEHASH,
+        opcode::BLOCKHASH,
+        opcode::SELFBALANCE,
+        opcode::SLOAD,
+        opcode::SSTORE,
+        opcode::LOG0,
+        opcode::LOG1,
+        opcode::LOG2,
+        opcode::LOG3,
+        opcode::LOG4,
+        opcode::CALL,
+        opcode::CALLCODE,
+        opcode::DELEGATECALL,
+        opcode::STATICCALL,
+        opcode::SELFDESTRUCT,
+        opcode::EXP,
+        opcode::CALLDATACOPY,
+        opcode::CODECOPY,
+        opcode::RETURNDATACOPY,
+        opcode::RETURN,
+        opcode::REVERT,
+        opcode::CREATE,
+        opcode::CREATE2,
+    ];
+    let mut i = 0;
+    while i < metered.len() {
+        table[metered[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
+/// Counts what comes before any charge, and returns what is left for later.
+fn before<DB: StateDatabase>(
+    opcode: u8,
+    interpreter: &Interpreter<EthInterpreter>,
+    context: &mut ZkContext<DB>,
+) -> Pending {
+    let stack = interpreter.stack.data();
+    let gas = interpreter.gas.remaining();
+    let own = interpreter.input.target_address();
+    let tally = &mut context.chain.counters;
+    let address = |word: &U256| Address::from_word((*word).into());
+    match (opcode, stack.as_slice()) {
+        (opcode::SLOAD, [.., slot]) => {
+            tally.accesses.push(Access::ReadSlot(own, *slot));
+            tally.accesses.push(Access::TouchSlot(own, *slot));
+        }
+        (opcode::SSTORE, [.., value, slot]) if gas > SSTORE_SENTRY_GAS && !interpreter.runtime_flag.is_static() => {
+            tally.accesses.push(Access::ReadSlot(own, *slot));
+            tally.accesses.push(Access::ReadOriginalSlot(own, *slot));
+            tally.accesses.push(Access::TouchSlot(own, *slot));
+            return Pending::Store { slot: *slot, present: !value.is_zero() };
+        }
+        (opcode::BALANCE, [.., word]) => {
+            tally.accesses.push(Access::Read(address(word), LeafKind::Balance));
+            touch(tally, address(word));
+        }
+        (opcode::SELFBALANCE, _) if gas >= SELFBALANCE_GAS => {
+            tally.accesses.push(Access::Read(own, LeafKind::Balance));
+        }
+        (opcode::CODESIZE, _) if gas >= CODESIZE_GAS => {
+            if let Some(code) = interpreter.input.bytecode_address() {
+                tally.accesses.push(Access::Read(*code, LeafKind::CodeLength));
+            }
+        }
+        (opcode::EXTCODESIZE, [.., word]) => {
+            touch(tally, address(word));
+            return Pending::ReadLeaf(address(word), LeafKind::CodeLength);
+        }
+        (opcode::EXTCODEHASH, [.., word]) => {
+            touch(tally, address(word));
+            return Pending::ReadLeaf(address(word), LeafKind::CodeHash);
+        }
+        (opcode::EXTCODECOPY, [.., _, _, _, word]) => {
+            touch(tally, address(word));
+            return Pending::ExternalCode { address: address(word), gas };
+        }
+        (opcode::BLOCKHASH, [.., number]) if gas >= BLOCKHASH_GAS => {
+            tally.keccak(MAPPING_KEY_BYTES);
+            tally.accesses.push(Access::ReadSlot(SYSTEM_ADDRESS, keccak_slot(*number, 1)));
+        }
+        (opcode::KECCAK256, [.., bytes, _]) => return Pending::Keccak { bytes: *bytes },
+        (opcode::LOG0..=opcode::LOG4, [.., bytes, _]) => {
+            return Pending::Log { bytes: *bytes, topics: u64::from(opcode - opcode::LOG0) };
+        }
+        (opcode::CALL, [.., out_bytes, out, in_bytes, input, value, word, _gas]) => {
+            let areas = [*input, *in_bytes, *out, *out_bytes];
+            if interpreter.runtime_flag.is_static() && !value.is_zero() {
+                return Pending::None;
+            }
+            let memory_bytes = interpreter.memory.len();
+            return Pending::Call { receiver: address(word), has_value: !value.is_zero(), gas, memory_bytes, areas };
+        }
+        (opcode::CALLCODE, [.., out_bytes, out, in_bytes, input, _, word, _gas])
+        | (opcode::DELEGATECALL | opcode::STATICCALL, [.., out_bytes, out, in_bytes, input, word, _gas]) => {
+            let areas = [*input, *in_bytes, *out, *out_bytes];
+            let memory_bytes = interpreter.memory.len();
+            return Pending::Call { receiver: address(word), has_value: false, gas, memory_bytes, areas };
+        }
+        (opcode::SELFDESTRUCT, [.., word]) if gas >= SENDALL_GAS && !interpreter.runtime_flag.is_static() => {
+            tally.accesses.push(Access::Read(own, LeafKind::Balance));
+            let receiver = address(word);
+            let balance = context.journaled_state.inner.state.get(&own).map_or(U256::ZERO, |own| own.info.balance);
+            if !balance.is_zero() && receiver != own {
+                return Pending::SendAll { own, receiver, balance, gas: gas - SENDALL_GAS };
+            }
+        }
+        _ => {}
+    }
+    Pending::None
+}
+
+/// Counts what depends on how the opcode ended. Returns the bytes of the external code it loaded.
+fn after<DB: StateDatabase>(
+    pending: Pending,
+    result: InstructionExecResult,
+    interpreter: &Interpreter<EthInterpreter>,
+    context: &mut ZkContext<DB>,
+) -> Option<u64> {
+    let went_well = result.is_ok();
+    let own = interpreter.input.target_address();
+    match pending {
+        Pending::None => {}
+        Pending::Store { slot, present } if went_well => {
+            context.chain.counters.accesses.push(Access::WriteSlot(own, slot, present));
+        }
+        Pending::ReadLeaf(address, leaf) if went_well => {
+            context.chain.counters.accesses.push(Access::Read(address, leaf));
+        }
+        Pending::Keccak { bytes } if went_well => context.chain.counters.keccak(bytes.saturating_to()),
+        Pending::Log { bytes, topics } if went_well => {
+            let bytes = bytes.saturating_to::<u64>().saturating_add(32 * topics);
+            context.chain.counters.linear_poseidon(bytes);
+            context.chain.counters.accesses.push(Access::Log);
+        }
+        Pending::ExternalCode { address, gas } => {
+            // The code is loaded before memory grows, so running out of gas there has paid for it.
+            if went_well || gas >= COLD_ACCOUNT_GAS || (gas >= WARM_ACCOUNT_GAS && is_warm(context, address)) {
+                return Some(external_code(context, address));
+            }
+        }
+        Pending::Call { receiver, has_value, gas, memory_bytes, areas } => {
+            let started = result == Err(InstructionResult::Suspend);
+            call_opcode(context, receiver, has_value, started, || gas_after_memory(gas, memory_bytes, areas));
+        }
+        Pending::SendAll { own, receiver, balance, gas } => {
+            send_all(context, own, receiver, balance, gas, result == Err(InstructionResult::Stop));
+        }
+        _ => {}
+    }
+    None
+}
+
+/// Marks an account touched; precompiles always are.
+fn touch(tally: &mut Tally, address: Address) {
+    if ZkPrecompiles::number(&address).is_none() {
+        tally.accesses.push(Access::TouchAccount(address));
+    }
+}
+
+fn is_warm<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address) -> bool {
+    context.load_account_info_skip_cold_load(address, false, true).is_ok_and(|account| !account.is_cold)
+}
+
+fn external_code<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address) -> u64 {
+    let bytes = context
+        .load_account_info_skip_cold_load(address, true, false)
+        .ok()
+        .and_then(|account| account.account.code.as_ref().map(|code| code.original_byte_slice().len() as u64));
+    let bytes = bytes.unwrap_or(0);
+    code_loaded(&mut context.chain.counters, address, bytes);
+    bytes
+}
+
+/// Reads the length of a code, and if there is any its hash, and digests it.
+fn code_loaded(tally: &mut Tally, address: Address, bytes: u64) {
+    tally.accesses.push(Access::Read(address, LeafKind::CodeLength));
+    if bytes > 0 {
+        tally.accesses.push(Access::Read(address, LeafKind::CodeHash));
+        tally.linear_poseidon(bytes);
+    }
+}
+
+/// CALL and its kin up to the new frame: touch, then emptiness when value moves.
+fn call_opcode<DB: StateDatabase>(
+    context: &mut ZkContext<DB>,
+    receiver: Address,
+    has_value: bool,
+    started: bool,
+    gas_after_memory: impl FnOnce() -> Option<u64>,
+) {
+    if !started {
+        let Some(gas) = gas_after_memory() else { return };
+        touch(&mut context.chain.counters, receiver);
+        let access_gas = if is_warm(context, receiver) { WARM_ACCOUNT_GAS } else { COLD_ACCOUNT_GAS };
+        if gas < access_gas + CALL_VALUE_GAS {
+            return;
+        }
+    } else {
+        touch(&mut context.chain.counters, receiver);
+    }
+    if has_value {
+        emptiness(context, receiver, U256::ZERO);
+    }
+}
+
+/// Reads what tells whether an account is empty. `received` is what it got since. Returns whether it is.
+fn emptiness<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address, received: U256) -> bool {
+    let Ok(account) = context.load_account_info_skip_cold_load(address, false, false) else { return false };
+    let has_balance = account.account.balance.wrapping_sub(received) != U256::ZERO;
+    let has_nonce = account.account.nonce != 0;
+    let has_code = account.account.code_hash != KECCAK_EMPTY;
+    context.chain.counters.accesses.emptiness(address, has_balance, has_nonce);
+    !has_balance && !has_nonce && !has_code
+}
+
+fn send_all<DB: StateDatabase>(
+    context: &mut ZkContext<DB>,
+    own: Address,
+    receiver: Address,
+    balance: U256,
+    gas: u64,
+    went_well: bool,
+) {
+    let received = if went_well { balance } else { U256::ZERO };
+    let is_empty = emptiness(context, receiver, received);
+    if !went_well && is_empty && gas < NEW_ACCOUNT_GAS {
+        return;
+    }
+    let tally = &mut context.chain.counters;
+    touch(tally, receiver);
+    if went_well {
+        tally.accesses.push(Access::Read(receiver, LeafKind::Balance));
+        tally.accesses.push(Access::Write(receiver, LeafKind::Balance, true));
+        tally.accesses.push(Access::Write(own, LeafKind::Balance, false));
+    }
+}
+
+/// Gas left once memory reaches over both areas of a call, `None` if that is not affordable.
+fn gas_after_memory(gas: u64, memory_bytes: usize, areas: [U256; 4]) -> Option<u64> {
+    let end = |offset: U256, bytes: U256| {
+        if bytes.is_zero() { Some(0) } else { u64::try_from(offset).ok()?.checked_add(u64::try_from(bytes).ok()?) }
+    };
+    let [input, in_bytes, out, out_bytes] = areas;
+    let reached = end(input, in_bytes)?.max(end(out, out_bytes)?);
+    let cost = |words: u64| Some(words.checked_mul(3)?.checked_add(words.checked_mul(words)? / 512)?);
+    let present = (memory_bytes as u64).div_ceil(32);
+    let grown = cost(reached.div_ceil(32).max(present))? - cost(present)?;
+    gas.checked_sub(grown)
+}
+
+/// Counts the start of a call frame: touch, value, code (exact-counters §2).
+pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallInputs, depth: usize) {
+    let tally = &mut context.chain.counters;
+    if !tally.is_on() {
+        return;
+    }
+    let code = &inputs.known_bytecode.1;
+    let code_bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
+    match depth {
+        0 => tally.transaction_part = CallPart::Call(code_bytes),
+        _ => tally.part(CallPart::Call(code_bytes)),
+    }
+    tally.accesses.push(Access::Enter);
+    touch(tally, inputs.bytecode_address);
+    let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
+    if precompile.is_some_and(|number| !context.chain.rules.has_precompile(number)) {
+        return;
+    }
+    let value = inputs.value.transfer().unwrap_or_default();
+    if !value.is_zero() {
+        let state = &context.journaled_state.inner.state;
+        let balance = state.get(&inputs.caller).map_or(U256::ZERO, |caller| caller.info.balance);
+        tally.accesses.transfer(inputs.caller, inputs.target_address, balance >= value, balance != value);
+        if balance < value {
+            return;
+        }
+    }
+    if precompile.is_none() {
+        code_loaded(tally, inputs.bytecode_address, code_bytes);
+    }
+}
+
+/// How far a create frame came before it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateStart {
+    /// The creator cannot pay.
+    NoFunds,
+    /// The creator's nonce is the largest one.
+    NonceOverflow,
+    /// The new address has a nonce.
+    HasNonce(Address),
+    /// The new address has code.
+    HasCode(Address),
+    /// It runs.
+    Runs {
+        /// The new address.
+        created: Address,
+        /// The creator has something left after paying.
+        creator_keeps: bool,
+    },
+}
+
+/// Counts the start of a create frame: the creator's leaves (those of a transaction were checked before), the name of
+/// the new account, then its leaves.
+pub fn create_frame(tally: &mut Tally, inputs: &CreateInputs, depth: usize, start: CreateStart) {
+    if !tally.is_on() {
+        return;
+    }
+    let creator = inputs.caller();
+    if depth > 0 {
+        tally.accesses.push(Access::Read(creator, LeafKind::Balance));
+        if start != CreateStart::NoFunds {
+            tally.accesses.push(Access::Read(creator, LeafKind::Nonce));
+        }
+        if !matches!(start, CreateStart::NoFunds | CreateStart::NonceOverflow) {
+            tally.accesses.push(Access::Write(creator, LeafKind::Nonce, true));
+        }
+    }
+    tally.accesses.push(Access::Enter);
+    let bytes = inputs.init_code().len() as u64;
+    let attempted = !matches!(start, CreateStart::NoFunds | CreateStart::NonceOverflow);
+    match inputs.scheme() {
+        _ if depth == 0 => {}
+        CreateScheme::Create2 { .. } => tally.part(CallPart::Create2(bytes)),
+        _ if attempted => tally.part(CallPart::Create(bytes)),
+        _ => {}
+    }
+    let created = match start {
+        CreateStart::NoFunds | CreateStart::NonceOverflow => return,
+        CreateStart::HasNonce(created) | CreateStart::HasCode(created) | CreateStart::Runs { created, .. } => created,
+    };
+    match inputs.scheme() {
+        CreateScheme::Create2 { .. } => {
+            tally.keccak(bytes);
+            tally.keccak(CREATE2_ADDRESS_BYTES);
+        }
+        _ => tally.keccak(CREATE_ADDRESS_BYTES),
+    }
+    touch(tally, created);
+    tally.accesses.push(Access::Read(created, LeafKind::Nonce));
+    if matches!(start, CreateStart::HasNonce(_)) {
+        return;
+    }
+    tally.accesses.push(Access::Read(created, LeafKind::CodeHash));
+    if let CreateStart::Runs { creator_keeps, .. } = start {
+        tally.accesses.push(Access::Write(created, LeafKind::Nonce, true));
+        if !inputs.value().is_zero() {
+            tally.accesses.transfer(creator, created, true, creator_keeps);
+        }
+    }
+}
+
+/// Counts the end of a frame: whether its changes stay.
+pub fn frame_ended(tally: &mut Tally, keeps: bool) {
+    if tally.is_on() {
+        tally.accesses.push(Access::Leave(keeps));
+    }
+}
+
+/// Counts the end of execution. A top frame that never ran, such as a precompile's, has not ended by itself.
+pub fn transaction_ended(tally: &mut Tally, result: &FrameResult) {
+    if !tally.is_on() {
+        return;
+    }
+    let end = result.instruction_result();
+    tally.accesses.push(Access::Leave(end.is_ok()));
+    let part = match result {
+        FrameResult::Call(_) => tally.transaction_part,
+        FrameResult::Create(outcome) if end.is_ok() || end == InstructionResult::Revert => {
+            CallPart::Deploy(outcome.output().len() as u64)
+        }
+        FrameResult::Create(_) => CallPart::Deploy(0),
+    };
+    tally.processed(part);
+}
+
+/// Counts the code that a create frame leaves. A transaction that returns nothing writes nothing.
+pub fn code_deployed(tally: &mut Tally, created: Address, bytes: u64, is_transaction: bool) {
+    if !tally.is_on() || (is_transaction && bytes == 0) {
+        return;
+    }
+    tally.accesses.push(Access::Write(created, LeafKind::CodeLength, bytes > 0));
+    if bytes > 0 {
+        tally.linear_poseidon(bytes);
+    }
+    tally.accesses.push(Access::Write(created, LeafKind::CodeHash, bytes > 0));
+}
+
+/// Counts a precompile that had gas enough, whatever it answered. `output_bytes` is the area its caller gave it.
+pub fn precompile_ran(tally: &mut Tally, number: u8, input: &[u8], output_bytes: u64, answered: bool) {
+    /// Bytes of a public key.
+    const PUBLIC_KEY_BYTES: u64 = 64;
+    /// Bytes of one pair of a pairing.
+    const PAIR_BYTES: u64 = 192;
+    if !tally.is_on() {
+        return;
+    }
+    let bytes = input.len() as u64;
+    let run = match number {
+        1 => {
+            if answered {
+                tally.keccak(PUBLIC_KEY_BYTES);
+            }
+            let word = |index: usize| U256::from_be_bytes(padded_word(input, index));
+            Precompile::Recover(if answered {
+                SignatureClass::Root
+            } else {
+                SignatureClass::of(word(1), word(2), word(3), SECP256K1_ORDER - U256::ONE)
+            })
+        }
+        2 => {
+            tally.sha256(bytes);
+            Precompile::Sha256(bytes)
+        }
+        4 => Precompile::Identity(bytes, output_bytes),
+        5 => return modexp_ran(tally, input, output_bytes),
+        6 => Precompile::EcAdd,
+        7 => Precompile::EcMul,
+        _ => Precompile::EcPairing(bytes / PAIR_BYTES),
+    };
+    tally.precompile(run);
+}
+
+fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
+    let mut word = [0; 32];
+    let present = input.get(32 * index..).unwrap_or_default();
+    let length = present.len().min(32);
+    word[..length].copy_from_slice(&present[..length]);
+    word
+}
+
+/// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
+fn modexp_ran(tally: &mut Tally, input: &[u8], output_bytes: u64) {
+    const LENGTH_MAX_BYTES: u64 = 1024;
+    let [base, exponent, modulus] =
+        [0, 1, 2].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<u64>());
+    if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > LENGTH_MAX_BYTES) {
+        return;
+    }
+    let mut numbers = input.get(96..).unwrap_or_default().to_vec();
+    numbers.resize((base + exponent + modulus) as usize, 0);
+    let (base, rest) = numbers.split_at(base as usize);
+    let (exponent, modulus) = rest.split_at(exponent as usize);
+    let numbers = ModexpInput { base, exponent, modulus };
+    let numbers = modulus.iter().any(|&byte| byte != 0).then_some(&numbers);
+    tally.precompile(Precompile::Modexp(input.len() as u64, output_bytes, numbers));
+}
+
+/// Counts a fee paid back or out: balance read, balance written.
+pub fn payment(tally: &mut Tally, to: Address, balance_after: U256) {
+    if !tally.is_on() {
+        return;
+    }
+    tally.accesses.push(Access::Read(to, LeafKind::Balance));
+    tally.accesses.push(Access::Write(to, LeafKind::Balance, !balance_after.is_zero()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_paid_for_once_over_both_areas() {
+        let area = |numbers: [u64; 4]| numbers.map(U256::from);
+        assert_eq!(gas_after_memory(100, 0, area([0, 64, 0, 32])), Some(94));
+        assert_eq!(gas_after_memory(100, 64, area([0, 64, 0, 32])), Some(100));
+        assert_eq!(gas_after_memory(2, 0, area([0, 32, 0, 0])), None);
+        assert_eq!(gas_after_memory(100, 0, [U256::MAX, U256::ZERO, U256::MAX, U256::ONE]), None);
+    }
+}

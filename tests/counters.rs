@@ -1,0 +1,185 @@
+//! zk counters against their known answers: the virtual model's totals and the recorded counters of the ROM.
+//!
+//! Neither is part of this repository. Without them a test says so and passes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prost::Message;
+use serde_json::Value;
+use zkevm_executor::counters::Counters;
+use zkevm_executor::counters::model::{Prices, R7, R9, R12};
+use zkevm_executor::grpc::proto::executor::v1::{
+    ProcessBatchRequest, ProcessBatchRequestV2, ProcessBatchResponse, ProcessBatchResponseV2,
+};
+use zkevm_executor::grpc::validate::{self, ValidationRules};
+use zkevm_executor::processor::{self, BatchInput, Interrupt};
+use zkevm_executor::store::{Durability, MemoryStore, RequestOverlay, StateWriter};
+use zkevm_executor::vectors::golden::{GoldenCase, Rpc, read_indexes};
+use zkevm_executor::vectors::input::Vector;
+
+const NAMES: [&str; 8] = ["steps", "arith", "binary", "memAlign", "keccaks", "padding", "poseidon", "sha256"];
+
+/// A file or folder beside the repository, or where the variable says.
+fn beside(variable: &str, default: &str, part: &str) -> Option<PathBuf> {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join(default);
+    let folder = std::env::var_os(variable).map_or_else(default, PathBuf::from);
+    let found = folder.join(part).exists();
+    if !found {
+        eprintln!("\nSKIPPED: nothing at {}\nSKIPPED: set {variable} to run this test\n", folder.join(part).display());
+    }
+    found.then_some(folder)
+}
+
+fn array(value: &Value) -> Option<[u64; 8]> {
+    let numbers: Vec<u64> = match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_u64).collect(),
+        Value::Object(items) => {
+            NAMES.iter().map(|name| items.get(*name).and_then(Value::as_u64).unwrap_or(0)).collect()
+        }
+        _ => return None,
+    };
+    numbers.try_into().ok()
+}
+
+fn model(vector: &Vector, prices: Prices) -> [u64; 8] {
+    let nothing = MemoryStore::new(0);
+    let input = &vector.input;
+    let state = RequestOverlay { base: &nothing, nodes: &input.db, programs: &input.contracts_bytecode };
+    let output = processor::process_priced(input, &state, &Interrupt::default(), prices).unwrap();
+    output.model_counters.to_array()
+}
+
+/// Vectors whose totals are explained by something else than the revision (counters §18.4, and this engine's stop rule).
+const EXPLAINED: [&str; 1] = [
+    // Made with a test ROM of another transaction gas limit: the release refuses the transaction.
+    "executor-input/fork-9/ethereum-tests/tests-30M/",
+];
+
+#[test]
+fn the_model_gives_the_known_answers() {
+    let Some(spec) = beside("ZKEVM_SPEC", "../shared/spec", "counters-known-answers.json") else { return };
+    let Some(vectors) = beside("ZKEVM_VECTORS", "../shared/vectors", "executor-input") else { return };
+    let text = std::fs::read(spec.join("counters-known-answers.json")).unwrap();
+    let known: Value = serde_json::from_slice(&text).unwrap();
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    let all = std::env::var_os("ZKEVM_VECTORS_ALL").is_some();
+    for entry in known["vectors"].as_array().unwrap().iter().step_by(if all { 1 } else { 7 }) {
+        let path = entry["path"].as_str().unwrap();
+        let file = vectors.join(path);
+        let vector = Vector::read(&file).unwrap();
+        let mut check = |name: &str, prices: Prices, expected: Option<[u64; 8]>| {
+            let Some(expected) = expected else { return };
+            let ours = model(&vector, prices);
+            checked += 1;
+            if ours != expected && !EXPLAINED.iter().any(|folder| path.starts_with(folder)) {
+                wrong.push(format!("{path} {name}\n  ours     {ours:?}\n  expected {expected:?}"));
+            }
+        };
+        check("R12", Prices::new(&R12, 0), array(&entry["R12"]));
+        let revision = match entry["file_revision"].as_str() {
+            Some("R7") => &R7,
+            Some("R9") => &R9,
+            _ => continue,
+        };
+        let content: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        check(revision.name, Prices::new(revision, 0), array(&content["virtualCounters"]));
+    }
+    eprintln!("{checked} totals checked, {} differ", wrong.len());
+    assert!(wrong.is_empty(), "{} of {checked} totals differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Our counters and the recorded ones of a case, in the order of the specification.
+fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<([u64; 8], [u64; 8], bool)> {
+    let request = case.request().unwrap();
+    let answer = case.answer().unwrap()?;
+    let rules = ValidationRules::default();
+    let (input, theirs) = match case.rpc {
+        Rpc::ProcessBatch => {
+            let input = validate::process_batch(ProcessBatchRequest::decode(&*request).unwrap(), rules).ok()?;
+            let r = ProcessBatchResponse::decode(&*answer).unwrap();
+            let theirs = [
+                r.cnt_steps,
+                r.cnt_arithmetics,
+                r.cnt_binaries,
+                r.cnt_mem_aligns,
+                r.cnt_keccak_hashes,
+                r.cnt_poseidon_paddings,
+                r.cnt_poseidon_hashes,
+                0,
+            ];
+            (input, theirs)
+        }
+        Rpc::ProcessBatchV2 => {
+            let input = validate::process_batch_v2(ProcessBatchRequestV2::decode(&*request).unwrap(), rules).ok()?;
+            let r = ProcessBatchResponseV2::decode(&*answer).unwrap();
+            let theirs = [
+                r.cnt_steps,
+                r.cnt_arithmetics,
+                r.cnt_binaries,
+                r.cnt_mem_aligns,
+                r.cnt_keccak_hashes,
+                r.cnt_poseidon_paddings,
+                r.cnt_poseidon_hashes,
+                r.cnt_sha256_hashes,
+            ];
+            (input, theirs)
+        }
+    };
+    let no_counters = input.no_counters;
+    let ours = run(&input, kept);
+    Some((ours.to_array(), theirs.map(u64::from), no_counters))
+}
+
+fn run(input: &BatchInput, kept: &MemoryStore) -> Counters {
+    let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
+    let output = processor::process(input, &state, &Interrupt::default()).unwrap();
+    kept.write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent).unwrap();
+    kept.write(&output.new_nodes, &output.new_programs, Durability::Permanent).unwrap();
+    output.counters
+}
+
+/// Hash counters are the recorded ones in the forks that have real ones; the others are never below.
+#[test]
+fn recorded_counters_are_met() {
+    let Some(golden) = beside("ZKEVM_GOLDEN", "../shared/golden", "vectors/INDEX.jsonl") else { return };
+    let every = if std::env::var_os("ZKEVM_VECTORS_ALL").is_some() { 1 } else { 11 };
+    let mut cases = read_indexes(&[golden]).unwrap();
+    cases.sort_by(|a, b| (&a.chain, a.step, &a.name).cmp(&(&b.chain, b.step, &b.name)));
+    let dump = std::env::var_os("ZKEVM_COUNTERS_TSV");
+    let mut table = String::new();
+    let mut wrong = Vec::new();
+    let mut kept = Arc::new(MemoryStore::new(0));
+    let mut chain = None;
+    for (place, case) in cases.iter().enumerate() {
+        let in_chain = case.chain.is_some();
+        if !in_chain && place % every != 0 {
+            continue;
+        }
+        if !in_chain || case.chain != chain {
+            kept = Arc::new(MemoryStore::new(0));
+            chain.clone_from(&case.chain);
+        }
+        let Some((ours, theirs, no_counters)) = recorded(case, &kept) else { continue };
+        let apart = case.own_abort().is_some() || case.out_of_counters();
+        if dump.is_some() {
+            let cells: Vec<String> = ours.iter().chain(&theirs).map(u64::to_string).collect();
+            table += &format!("{}\t{}\t{}\t{}\t{}\n", case.fork_id, case.name, apart, no_counters, cells.join("\t"));
+        }
+        if apart || no_counters || case.fork_id < 4 {
+            continue;
+        }
+        let exact = case.fork_id >= 7;
+        for (index, name) in NAMES.iter().enumerate() {
+            let (ours, theirs) = (ours[index], theirs[index]);
+            if ours < theirs || (exact && index >= 4 && ours != theirs) {
+                wrong.push(format!("{} {name}: ours {ours}, recorded {theirs}", case.name));
+            }
+        }
+    }
+    if let Some(path) = dump {
+        std::fs::write(path, table).unwrap();
+    }
+    assert!(wrong.is_empty(), "{} counters:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const CONTRACTS: [&str; 2] = ["executor.proto", "stats.proto"];
+const CONTRACTS: [&str; 3] = ["executor.proto", "hashdb.proto", "stats.proto"];
 const INCLUDE: &str = "proto";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -23,8 +23,12 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Address of the HTTP pages.
     pub http: SocketAddr,
-    /// Port of the HashDB service; nothing listens on it in this version.
-    pub hashdb_port: u16,
+    /// Address of the HashDB service.
+    pub hashdb: SocketAddr,
+    /// Calls of the HashDB service that run at the same time, at least 1.
+    pub hashdb_threads: usize,
+    /// `ResetDB` deletes everything; else it is refused.
+    pub hashdb_allow_reset: bool,
     /// Executor actors, at least 1.
     pub executors: usize,
     /// Batches that may wait.
@@ -35,12 +39,46 @@ pub struct Config {
     pub db_read_only: bool,
     /// How much state is kept in memory.
     pub state: MemoryLimits,
+    /// Where state lasts.
+    pub store: StoreConfig,
     /// Length of a statistics window.
     pub stats_window: Duration,
     /// Log lines are JSON objects.
     pub log_json: bool,
     /// Least severe level that is logged.
     pub log_level: tracing::Level,
+}
+
+/// Where state lasts, and what there is in front of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The kind of store.
+    pub kind: StoreKind,
+    /// Folder of the embedded database.
+    pub path: PathBuf,
+    /// Budget of the read cache.
+    pub cache_bytes_max: usize,
+    /// Bound of what is accepted and not yet stored.
+    pub backlog_bytes_max: usize,
+}
+
+/// The kinds of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In this process only.
+    Memory,
+    /// A database in a folder.
+    Embedded,
+}
+
+impl StoreKind {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "memory" => Some(Self::Memory),
+            "embedded" => Some(Self::Embedded),
+            _ => None,
+        }
+    }
 }
 
 /// Why a configuration is refused.
@@ -87,10 +125,18 @@ pub enum ConfigError {
 /// What a setting accepts.
 #[derive(Clone, Copy)]
 enum Kind {
-    Integer { min: i64, max: i64 },
-    Float { min: f64, max: f64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    Float {
+        min: f64,
+        max: f64,
+    },
     Bool,
     Ip,
+    /// Not empty.
+    Text,
     OneOf(&'static [&'static str]),
 }
 
@@ -101,6 +147,7 @@ impl fmt::Display for Kind {
             Self::Float { min, max } => write!(f, "a number from {min} to {max}"),
             Self::Bool => f.write_str("true or false"),
             Self::Ip => f.write_str("an IP address"),
+            Self::Text => f.write_str("a text that is not empty"),
             Self::OneOf(values) => write!(f, "one of {}", values.join(", ")),
         }
     }
@@ -115,12 +162,18 @@ struct Setting {
 const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as i64 };
 const MEBIBYTES: Kind = Kind::Integer { min: 1, max: 1 << 24 };
 
-const SETTINGS: [Setting; 14] = [
+const SETTINGS: [Setting; 20] = [
     Setting { key: "grpc.host", environment: "ZKEVM_GRPC_HOST", kind: Kind::Ip },
     Setting { key: "grpc.port", environment: "EXECUTOR_SERVER_PORT", kind: PORT },
     Setting { key: "http.host", environment: "ZKEVM_HTTP_HOST", kind: Kind::Ip },
     Setting { key: "http.port", environment: "ZKEVM_HTTP_PORT", kind: PORT },
     Setting { key: "hashdb.port", environment: "HASHDB_SERVER_PORT", kind: PORT },
+    Setting { key: "hashdb.threads", environment: "MAX_HASHDB_THREADS", kind: Kind::Integer { min: 1, max: 256 } },
+    Setting { key: "hashdb.allow_reset", environment: "ZKEVM_HASHDB_ALLOW_RESET", kind: Kind::Bool },
+    Setting { key: "store.kind", environment: "ZKEVM_STORE_KIND", kind: Kind::OneOf(&["embedded", "memory"]) },
+    Setting { key: "store.path", environment: "ZKEVM_STORE_PATH", kind: Kind::Text },
+    Setting { key: "store.cache_mib", environment: "DB_MT_CACHE_SIZE", kind: MEBIBYTES },
+    Setting { key: "store.backlog_mib", environment: "ZKEVM_STORE_BACKLOG_MIB", kind: MEBIBYTES },
     Setting { key: "executor.threads", environment: "MAX_EXECUTOR_THREADS", kind: Kind::Integer { min: 0, max: 1024 } },
     Setting {
         key: "executor.queue_capacity",
@@ -218,7 +271,7 @@ impl ConfigBuilder {
             Kind::Integer { .. } => text.parse().ok().map(Value::Integer),
             Kind::Float { .. } => text.parse().ok().map(Value::Float),
             Kind::Bool => text.to_ascii_lowercase().parse().ok().map(Value::Boolean),
-            Kind::Ip | Kind::OneOf(_) => Some(Value::String(text.to_owned())),
+            Kind::Ip | Kind::Text | Kind::OneOf(_) => Some(Value::String(text.to_owned())),
         };
         let Some(value) = value else { return Err(refused(setting, text, origin)) };
         self.put(setting.key, value, origin)
@@ -233,7 +286,9 @@ impl ConfigBuilder {
         Ok(Config {
             grpc: SocketAddr::new(self.ip("grpc.host")?, self.integer("grpc.port")?),
             http: SocketAddr::new(self.ip("http.host")?, self.integer("http.port")?),
-            hashdb_port: self.integer("hashdb.port")?,
+            hashdb: SocketAddr::new(self.ip("grpc.host")?, self.integer("hashdb.port")?),
+            hashdb_threads: self.integer("hashdb.threads")?,
+            hashdb_allow_reset: self.get("hashdb.allow_reset", Value::as_bool)?,
             executors,
             queue_capacity: self.integer("executor.queue_capacity")?,
             drain_limit: Duration::from_secs(self.integer("executor.drain_seconds")?),
@@ -241,6 +296,12 @@ impl ConfigBuilder {
             state: MemoryLimits {
                 permanent_bytes_max: self.mebibytes("state.permanent_mib")?,
                 volatile_bytes_max: self.mebibytes("state.volatile_mib")?,
+            },
+            store: StoreConfig {
+                kind: self.get("store.kind", |value| StoreKind::parse(value.as_str()?))?,
+                path: self.get("store.path", |value| Some(value.as_str()?.into()))?,
+                cache_bytes_max: self.mebibytes("store.cache_mib")?,
+                backlog_bytes_max: self.mebibytes("store.backlog_mib")?,
             },
             stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
             log_json: self.get("log.json", Value::as_bool)?,
@@ -280,6 +341,7 @@ fn accepted(value: Value, kind: Kind) -> Option<Value> {
         (Value::Float(number), Kind::Float { min, max }) => (min..=max).contains(number),
         (Value::Boolean(_), Kind::Bool) => true,
         (Value::String(text), Kind::Ip) => text.parse::<IpAddr>().is_ok(),
+        (Value::String(text), Kind::Text) => !text.is_empty(),
         (Value::String(text), Kind::OneOf(values)) => values.contains(&text.as_str()),
         _ => false,
     };
@@ -325,7 +387,9 @@ mod tests {
         let config = built(|_| Ok(())).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(config.grpc.to_string(), "0.0.0.0:50071");
         assert_eq!(config.http.to_string(), "0.0.0.0:9091");
-        assert_eq!(config.hashdb_port, 50061);
+        assert_eq!(config.hashdb.to_string(), "0.0.0.0:50061");
+        assert_eq!(config.store.kind, StoreKind::Embedded);
+        assert_eq!(config.store.path, Path::new("data"));
         assert!(config.executors >= 1);
         assert_eq!(config.stats_window, Duration::from_secs(10));
         assert_eq!(config.state.permanent_bytes_max, 8 << 30);

@@ -10,6 +10,7 @@ pub mod config;
 pub mod counters;
 pub mod evm;
 pub mod grpc;
+pub mod hashdb;
 pub mod http;
 pub mod processor;
 pub mod sample;

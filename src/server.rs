@@ -24,26 +24,37 @@ use tokio::task::JoinHandle;
 
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::StatsHandle;
-use crate::actors::{ActorOptions, ActorSystem, BatchEngine, BatchState, Lifecycle, MemoryState, NativeEngine, Phase};
-use crate::config::Config;
+use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase};
+use crate::config::{Config, StoreKind};
 use crate::grpc::executor::ExecutorApi;
+use crate::grpc::hashdb::HashDbApi;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
+use crate::hashdb::{HashDb, SessionLimits};
+use crate::store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, StoreError};
 use crate::{grpc, http};
 
 /// Time open connections have to end after the last answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A server about to start: its configuration, and the engine and state it will use.
+/// Time what was accepted has to be stored once the last batch has ended.
+const STORE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Time the process before this one has to let go of the database.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A server about to start: its configuration, and the engine it will use.
 pub struct Server {
     config: Config,
     engine: Arc<dyn BatchEngine>,
-    state: Arc<dyn BatchState>,
 }
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Threads could not be started.
     #[error("cannot start the actors: {0}")]
     Actors(#[from] std::io::Error),
@@ -56,10 +67,9 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Prepares a server with the native engine and state kept in this process.
+    /// Prepares a server with the native engine. Opens nothing yet.
     pub fn new(config: Config) -> Self {
-        let state = Arc::new(MemoryState::new(config.state));
-        Self { config, engine: Arc::new(NativeEngine), state }
+        Self { config, engine: Arc::new(NativeEngine) }
     }
 
     /// Puts another engine in place: a test double.
@@ -68,56 +78,96 @@ impl Server {
         self
     }
 
-    /// Puts another state in place.
-    pub fn with_state(mut self, state: Arc<dyn BatchState>) -> Self {
-        self.state = state;
-        self
-    }
-
-    /// Starts the actors and opens both doors. When this returns, calls are answered.
+    /// Opens the store, starts the actors and opens the doors. When this returns, calls are answered.
     pub async fn start(self) -> Result<RunningServer, StartError> {
-        let Self { config, engine, state } = self;
+        let Self { config, engine } = self;
+        let config = Arc::new(config);
+        let opening = Arc::clone(&config);
+        let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
+        let store = tokio::task::spawn_blocking(move || open_store(&opening)).await.map_err(ended)??;
         let lifecycle = Lifecycle::default();
         let options = ActorOptions {
             executors: config.executors,
             queue_capacity: config.queue_capacity,
             stats_window: config.stats_window,
         };
-        let actors = ActorSystem::start(options, engine, state, lifecycle.clone())?;
-        match open_doors(&config, &actors, &lifecycle).await {
+        let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
+        match open_doors(&config, &actors, &store, &lifecycle).await {
             Ok(doors) => Ok(RunningServer { doors, actors, lifecycle, drain_limit: config.drain_limit }),
             Err(error) => {
-                actors.stop();
+                actors.stop(Duration::ZERO);
                 Err(error)
             }
         }
     }
 }
 
+/// Opens the store the configuration asks for. If another process has the database open, waits a little for it.
+pub fn open_store(config: &Config) -> Result<Arc<StateStore>, StoreError> {
+    let store = match open_database(config, OPEN_LIMIT)? {
+        None => StateStore::in_memory(config.state),
+        Some(database) => {
+            let queue = QueueLimits { backlog_bytes_max: config.store.backlog_bytes_max, ..QueueLimits::default() };
+            let (volatile_bytes_max, cache_bytes_max) = (config.state.volatile_bytes_max, cache_share(config));
+            StateStore::over(database, LastingOptions { volatile_bytes_max, cache_bytes_max, queue })?
+        }
+    };
+    Ok(Arc::new(store.read_only(config.db_read_only)))
+}
+
+/// Opens the database the configuration asks for, `None` if state is to stay in memory.
+pub fn open_database(config: &Config, patience: Duration) -> Result<Option<Arc<dyn Database>>, StoreError> {
+    match config.store.kind {
+        StoreKind::Memory => Ok(None),
+        StoreKind::Embedded => {
+            let database = EmbeddedDatabase::open(&config.store.path, cache_share(config), patience)?;
+            Ok(Some(Arc::new(database)))
+        }
+    }
+}
+
+/// The pages of the database and the cache over it share the budget.
+fn cache_share(config: &Config) -> usize {
+    config.store.cache_bytes_max / 2
+}
+
 struct Doors {
     grpc_addr: SocketAddr,
+    hashdb_addr: SocketAddr,
     http_addr: SocketAddr,
     prover_id: Arc<str>,
     grpc: JoinHandle<()>,
+    hashdb: JoinHandle<()>,
     http: JoinHandle<()>,
 }
 
-async fn open_doors(config: &Config, actors: &ActorSystem, lifecycle: &Lifecycle) -> Result<Doors, StartError> {
+async fn open_doors(
+    config: &Config,
+    actors: &ActorSystem,
+    store: &Arc<StateStore>,
+    lifecycle: &Lifecycle,
+) -> Result<Doors, StartError> {
     // Clients take a new id for a restart (executor-service §6.1).
     let prover_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let front = actors.front().clone();
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
     let rules = ValidationRules { db_read_only: config.db_read_only };
-    let executor_api = ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(&prover_id));
+    let executor_api =
+        ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(store), Arc::clone(&prover_id));
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
     let (grpc_addr, grpc) = grpc::server::open(config.grpc, executor_api, stats_api, lifecycle.clone()).await?;
+    let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb_allow_reset));
+    let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb_threads);
+    let (hashdb_addr, hashdb) = grpc::server::open_hashdb(config.hashdb, hashdb_api, lifecycle.clone()).await?;
     let (http_addr, http) = http::open(config.http, stats, lifecycle.clone()).await?;
     let grpc = tokio::spawn(logged("gRPC", grpc));
+    let hashdb = tokio::spawn(logged("HashDB", hashdb));
     let http = tokio::spawn(logged("HTTP", http));
     tracing::info!("executor server listening on {grpc_addr}");
+    tracing::info!("HashDB server listening on {hashdb_addr}");
     tracing::info!("statistics server listening on {http_addr}");
-    Ok(Doors { grpc_addr, http_addr, prover_id, grpc, http })
+    Ok(Doors { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http })
 }
 
 async fn logged<E: std::fmt::Display>(door: &'static str, server: impl Future<Output = Result<(), E>>) {
@@ -138,6 +188,11 @@ impl RunningServer {
     /// Returns the address of the gRPC services.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.doors.grpc_addr
+    }
+
+    /// Returns the address of the HashDB service.
+    pub fn hashdb_addr(&self) -> SocketAddr {
+        self.doors.hashdb_addr
     }
 
     /// Returns the address of the HTTP pages.
@@ -174,8 +229,12 @@ impl RunningServer {
         }
         lifecycle.advance(Phase::Stopping);
         close(doors.grpc).await;
+        close(doors.hashdb).await;
         close(doors.http).await;
-        actors.stop();
+        // Waits for the database: not on a thread of the runtime.
+        if let Err(error) = tokio::task::spawn_blocking(move || actors.stop(STORE_LIMIT)).await {
+            tracing::error!(%error, "the actors ended badly");
+        }
     }
 }
 

@@ -13,11 +13,11 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Superv
 use crossbeam_channel::Receiver;
 
 use super::messages::{BatchFailure, BatchJob, Executed};
-use super::state::{BatchState, FlushIds};
+use super::state::BatchState;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
-use super::{BatchEngine, Rpc};
+use super::{BatchEngine, Rpc, panic_message};
 use crate::processor::{BatchOutput, ExecutorError};
-use crate::store::StoreError;
+use crate::store::{FlushIds, StoreError};
 
 /// Tells an executor to take the next job from the queue.
 struct TakeJob;
@@ -177,15 +177,5 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.executors.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "no message"
     }
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::state::FlushIds;
 use crate::processor::{BatchInput, BatchOutput, Interrupt, Interrupted};
+use crate::store::FlushIds;
 
 /// The calls of the executor service (executor-service §1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,4 +1,5 @@
-//! The actors of the service: a front that admits batches, executors that run them, and one that keeps the statistics.
+//! The actors of the service: a front that admits batches, executors that run them, one that keeps the statistics, and
+//! one that writes to the database.
 //!
 //! Thin shells over plain types: what an actor decides is in functions that run without actix. Nothing here knows tonic or
 //! prost. Invariants:
@@ -8,6 +9,7 @@
 //! - a batch runs on an executor's thread and on no other.
 
 use crate::processor::{self, BatchInput, BatchOutput, Interrupt, Interrupted};
+pub use crate::store::FlushIds;
 use crate::store::StateReader;
 
 pub mod executor;
@@ -17,11 +19,12 @@ pub mod messages;
 pub mod pool;
 pub mod state;
 pub mod stats;
+pub mod writer;
 
 pub use lifecycle::{Lifecycle, Phase};
 pub use messages::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
 pub use pool::{ActorOptions, ActorSystem};
-pub use state::{BatchState, FlushIds, MemoryState};
+pub use state::BatchState;
 
 /// Runs one batch. The service uses [`processor::process`]; tests put something slow or broken in its place.
 pub trait BatchEngine: Send + Sync + 'static {
@@ -62,5 +65,16 @@ where
         interrupt: &Interrupt,
     ) -> Result<BatchOutput, Interrupted> {
         self(input, state, interrupt)
+    }
+}
+
+/// Returns what a panic says.
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "no message"
     }
 }

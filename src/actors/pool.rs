@@ -15,8 +15,9 @@ use super::executor::{ExecutorActor, ExecutorShared};
 use super::front::{Abandoned, FrontActor, FrontHandle};
 use super::lifecycle::Lifecycle;
 use super::messages::InFlight;
-use super::state::BatchState;
 use super::stats::{PoolGauges, StatsActor, StatsHandle, StatsReporter};
+use super::writer::WriterActor;
+use crate::store::StateStore;
 
 /// Sizes of the actor system.
 #[derive(Clone, Copy, Debug)]
@@ -35,21 +36,25 @@ pub struct ActorSystem {
     stats: StatsHandle,
     /// Keeps the executors' supervisors alive: they restart an actor only while somebody could talk to it.
     executors: Vec<Addr<ExecutorActor>>,
+    /// Keeps the writer alive; `None` for a store without database.
+    writer: Option<Addr<WriterActor>>,
+    state: Arc<StateStore>,
     system: System,
     thread: JoinHandle<()>,
 }
 
 impl ActorSystem {
-    /// Starts front, executors and statistics, each on an arbiter of its own beside the actix system's thread.
+    /// Starts front, executors, statistics and writer, each on an arbiter of its own beside the actix system's thread.
     ///
     /// Fails when threads cannot be started.
     pub fn start(
         options: ActorOptions,
         engine: Arc<dyn BatchEngine>,
-        state: Arc<dyn BatchState>,
+        state: Arc<StateStore>,
         lifecycle: Lifecycle,
     ) -> io::Result<Self> {
         let (ready, started) = mpsc::channel();
+        let kept = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("actix-system".to_owned()).spawn(move || {
             let runner = System::new();
             let actors = runner.block_on(async move { start_actors(options, engine, state, lifecycle) });
@@ -62,8 +67,8 @@ impl ActorSystem {
         })?;
         let gone = |_| io::Error::other("the actor system's thread ended before it was ready");
         let (actors, system) = started.recv().map_err(gone)??;
-        let StartedActors { front, stats, executors } = actors;
-        Ok(Self { front, stats, executors, system, thread })
+        let StartedActors { front, stats, executors, writer } = actors;
+        Ok(Self { front, stats, executors, writer, state: kept, system, thread })
     }
 
     /// Returns the way to the front.
@@ -77,8 +82,19 @@ impl ActorSystem {
     }
 
     /// Stops every arbiter. An executor in the middle of a batch ends at its next look at the interrupt.
-    pub fn stop(self) {
+    ///
+    /// Gives the writer `store_limit` to store what was accepted before.
+    pub fn stop(self, store_limit: Duration) {
+        if !self.state.close(store_limit) {
+            let status = self.state.flush_status();
+            tracing::error!(
+                stored_flush_id = status.stored_flush_id,
+                last_flush_id = status.last_flush_id,
+                "stopped before all state was stored"
+            );
+        }
         drop(self.executors);
+        drop(self.writer);
         self.system.stop();
         if self.thread.join().is_err() {
             tracing::error!("the actor system's thread panicked");
@@ -90,12 +106,13 @@ struct StartedActors {
     front: FrontHandle,
     stats: StatsHandle,
     executors: Vec<Addr<ExecutorActor>>,
+    writer: Option<Addr<WriterActor>>,
 }
 
 fn start_actors(
     options: ActorOptions,
     engine: Arc<dyn BatchEngine>,
-    state: Arc<dyn BatchState>,
+    state: Arc<StateStore>,
     lifecycle: Lifecycle,
 ) -> io::Result<StartedActors> {
     let (sender, receiver) = bounded(options.queue_capacity);
@@ -106,7 +123,7 @@ fn start_actors(
         executors: options.executors,
         busy: Arc::clone(&busy),
         lifecycle: lifecycle.clone(),
-        state: Arc::clone(&state),
+        state: state.clone(),
     };
     let (reporter, events) = StatsReporter::new();
     let stats_actor = StatsActor::new(options.stats_window, events, reporter.clone(), gauges);
@@ -117,6 +134,12 @@ fn start_actors(
     let front_actor = FrontActor::new(queue, options.queue_capacity, abandoned.clone(), lifecycle, reporter.clone());
     let front = Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| front_actor);
 
+    let mut writer = None;
+    if state.needs_writer() {
+        let actor = WriterActor::new(Arc::clone(&state));
+        writer = Some(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| actor));
+    }
+
     let shared = Arc::new(ExecutorShared { engine, state, stats: reporter.clone(), busy, counter: AtomicU64::new(0) });
     let mut executors = Vec::with_capacity(options.executors);
     for _ in 0..options.executors {
@@ -125,5 +148,5 @@ fn start_actors(
     }
     let capacity = options.queue_capacity;
     let front = FrontHandle { front, in_flight: InFlight::default(), abandoned, capacity, stats: reporter.clone() };
-    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors })
+    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors, writer })
 }

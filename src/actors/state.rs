@@ -1,21 +1,8 @@
 //! State as the executors need it: read together with what a request brought along, kept after a batch.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::processor::{BatchInput, BatchOutput};
-use crate::store::{
-    Durability, MemoryLimits, MemoryStore, MemoryStoreStats, RequestOverlay, StateReader, StateWriter, StoreError,
-    verified_nodes, verified_programs,
-};
-
-/// Flush ids an answer carries (executor-service §9); zero after an abort.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlushIds {
-    /// Names the write of this batch's state.
-    pub flush_id: u64,
-    /// Highest id known to be stored.
-    pub stored_flush_id: u64,
-}
+use crate::store::{Durability, FlushIds, RequestOverlay, StateReader, StateStats, StateStore, StoreError, WriteSet};
+use crate::tree::Digest;
 
 /// Where batches read state from and leave it.
 pub trait BatchState: Send + Sync + 'static {
@@ -25,91 +12,43 @@ pub trait BatchState: Send + Sync + 'static {
     /// Keeps the new nodes and programs of a batch that ran to its end, and those of its request, taking them out of the
     /// output: for good if the request says `update_merkle_tree`, else in this process only.
     ///
-    /// Must be done before the answer goes out: the client's next batch starts from the new root.
+    /// Must be done before the answer goes out: the client's next batch starts from the new root. Takes one flush id for
+    /// the batch, and one for each map its request brought along that is not empty (executor-service §5.8). A batch that
+    /// was aborted has no ids to show.
     fn keep(&self, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError>;
 
     /// Returns what is kept and how often it could answer.
-    fn stats(&self) -> MemoryStoreStats;
+    fn stats(&self) -> StateStats;
 }
 
-/// Hands out flush ids of a store where everything is stored as soon as it is written (executor-service §9).
-#[derive(Debug, Default)]
-pub struct FlushLedger {
-    last_flush_id: AtomicU64,
-}
-
-impl FlushLedger {
-    /// Takes the ids of one request: one for each map it brought along that is not empty, and one for the batch if it ran
-    /// to its end. An aborted batch has no ids to show.
-    pub fn flush(&self, input: &BatchInput, completed: bool) -> FlushIds {
-        let maps = u64::from(!input.db.is_empty()) + u64::from(!input.contracts_bytecode.is_empty());
-        let taken = maps + u64::from(completed);
-        let last = self.last_flush_id.fetch_add(taken, Ordering::AcqRel) + taken;
-        if completed { FlushIds { flush_id: last, stored_flush_id: last } } else { FlushIds::default() }
-    }
-
-    /// Returns the id handed out last.
-    pub fn last(&self) -> u64 {
-        self.last_flush_id.load(Ordering::Acquire)
-    }
-}
-
-/// Keeps state in this process, within limits.
-///
 /// What a batch leaves behind, and what its request brought along, is kept for good if the request says
 /// `update_merkle_tree` and as volatile if not. So a client without `update_merkle_tree` cannot make the process grow; its
 /// next batches can still start from its root and use its `db` until others have filled the volatile budget. A client with
-/// it is stopped by [`StoreError::Full`].
+/// it is stopped by [`StoreError::Full`], or waits for the database.
 ///
-/// Entries of a request are shared with other requests, so only those go in that have the hash they claim. Entries that
-/// are already there had it when they came and are not hashed again.
-pub struct MemoryState {
-    store: MemoryStore,
-    flushes: FlushLedger,
-}
-
-impl MemoryState {
-    /// Creates an empty state.
-    pub fn new(limits: MemoryLimits) -> Self {
-        Self { store: MemoryStore::with_limits(limits), flushes: FlushLedger::default() }
-    }
-
-    /// Keeps the nodes and programs the request brought along, aborted batch or not (executor-service §5.8).
-    fn keep_brought(&self, input: &BatchInput, durability: Durability) -> Result<(), StoreError> {
-        let mut claimed_nodes = Vec::new();
-        for claim in &input.db {
-            if !self.store.keep_known_node(claim.0, durability)? {
-                claimed_nodes.push(claim);
-            }
-        }
-        let mut claimed_programs = Vec::new();
-        for claim in &input.contracts_bytecode {
-            if !self.store.keep_known_program(claim.0, durability)? {
-                claimed_programs.push(claim);
-            }
-        }
-        self.store.write(&verified_nodes(claimed_nodes), &verified_programs(claimed_programs), durability)
-    }
-}
-
-impl BatchState for MemoryState {
+/// Entries of a request are shared with other requests, so only those go in that have the hash they claim.
+impl BatchState for StateStore {
     fn reader<'a>(&'a self, input: &'a BatchInput) -> Box<dyn StateReader + 'a> {
-        Box::new(RequestOverlay { base: &self.store, nodes: &input.db, programs: &input.contracts_bytecode })
+        Box::new(RequestOverlay { base: self, nodes: &input.db, programs: &input.contracts_bytecode })
     }
 
     fn keep(&self, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError> {
         let durability = if input.update_merkle_tree { Durability::Permanent } else { Durability::Volatile };
-        self.keep_brought(input, durability)?;
+        let mut set: WriteSet = self.unknown_claims(input.db.iter(), input.contracts_bytecode.iter(), durability)?;
         let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
-        let completed = output.roots.is_some();
-        if completed {
-            self.store.write(&nodes, &programs, durability)?;
+        if let Some(roots) = &output.roots {
+            set.nodes.extend(nodes);
+            set.programs.extend(programs);
+            set.latest_root = Some(Digest::from(roots.new_state_root));
         }
-        Ok(self.flushes.flush(input, completed))
+        let completed = output.roots.is_some();
+        let maps = u64::from(!input.db.is_empty()) + u64::from(!input.contracts_bytecode.is_empty());
+        let ids = Self::keep(self, set, durability, maps + u64::from(completed))?;
+        Ok(if completed { ids } else { FlushIds::default() })
     }
 
-    fn stats(&self) -> MemoryStoreStats {
-        self.store.stats()
+    fn stats(&self) -> StateStats {
+        Self::stats(self)
     }
 }
 
@@ -125,7 +64,7 @@ mod tests {
     use crate::sample::genesis::GenesisState;
     use crate::sample::workload::Chain;
     use crate::sample::{Kind, Workload};
-    use crate::tree::Digest;
+    use crate::store::MemoryLimits;
 
     const LIMITS: MemoryLimits = MemoryLimits { volatile_bytes_max: 64 << 20, permanent_bytes_max: 64 << 20 };
 
@@ -144,13 +83,13 @@ mod tests {
         input
     }
 
-    fn execute(state: &MemoryState, input: &BatchInput) -> BatchOutput {
+    fn execute(state: &StateStore, input: &BatchInput) -> BatchOutput {
         processor::process(input, &*state.reader(input), &Interrupt::default()).unwrap()
     }
 
-    fn run(state: &MemoryState, input: &BatchInput) -> Result<(BatchOutput, FlushIds), StoreError> {
+    fn run(state: &StateStore, input: &BatchInput) -> Result<(BatchOutput, FlushIds), StoreError> {
         let mut output = execute(state, input);
-        let flush = state.keep(input, &mut output)?;
+        let flush = BatchState::keep(state, input, &mut output)?;
         Ok((output, flush))
     }
 
@@ -162,7 +101,7 @@ mod tests {
     #[test]
     fn later_batches_read_what_earlier_ones_brought_and_left() {
         for update_merkle_tree in [false, true] {
-            let state = MemoryState::new(LIMITS);
+            let state = StateStore::in_memory(LIMITS);
             let (mut chain, genesis) = chain();
             let first = with_genesis(&mut chain, &genesis, update_merkle_tree);
             let (output, flush) = run(&state, &first).unwrap();
@@ -177,25 +116,25 @@ mod tests {
 
     #[test]
     fn batches_without_update_merkle_tree_leave_nothing_for_good() {
-        let state = MemoryState::new(LIMITS);
+        let state = StateStore::in_memory(LIMITS);
         let (mut chain, genesis) = chain();
         let input = with_genesis(&mut chain, &genesis, false);
         run(&state, &input).unwrap();
-        assert_eq!(state.stats().permanent_bytes, 0);
-        assert!(state.stats().volatile_bytes > 0);
+        assert_eq!(state.stats().memory.permanent_bytes, 0);
+        assert!(state.stats().memory.volatile_bytes > 0);
 
         // The sequencer's way: the same batch again, this time for good.
         let replayed = BatchInput { update_merkle_tree: true, ..input };
         run(&state, &replayed).unwrap();
-        assert_eq!(state.stats().volatile_bytes, 0);
-        let permanent = state.stats().permanent_bytes;
+        assert_eq!(state.stats().memory.volatile_bytes, 0);
+        let permanent = state.stats().memory.permanent_bytes;
         run(&state, &BatchInput { update_merkle_tree: false, ..replayed }).unwrap();
-        assert_eq!((state.stats().permanent_bytes, state.stats().volatile_bytes), (permanent, 0));
+        assert_eq!((state.stats().memory.permanent_bytes, state.stats().memory.volatile_bytes), (permanent, 0));
     }
 
     #[test]
     fn false_claims_of_a_request_do_not_reach_others() {
-        let state = MemoryState::new(LIMITS);
+        let state = StateStore::in_memory(LIMITS);
         let (mut chain, genesis) = chain();
         let honest = with_genesis(&mut chain, &genesis, true);
         let expected = root(&execute(&state, &honest));
@@ -206,7 +145,7 @@ mod tests {
         lies.db.insert(Digest([1, 2, 3, 4]), vec![0; 5]);
         lies.contracts_bytecode.values_mut().for_each(|code| *code = Bytes::from_static(&[0]));
         run(&state, &lies).unwrap();
-        let stats = state.stats();
+        let stats = state.stats().memory;
         assert_eq!((stats.nodes, stats.programs), (0, 0));
         let bare = BatchInput { db: Default::default(), contracts_bytecode: Default::default(), ..honest.clone() };
         assert_eq!(execute(&state, &bare).error, ExecutorError::DbKeyNotFound);
@@ -218,24 +157,24 @@ mod tests {
 
     #[test]
     fn a_full_state_refuses_what_is_for_good_and_executes_the_rest() {
-        let state = MemoryState::new(MemoryLimits { permanent_bytes_max: 1 << 10, ..LIMITS });
+        let state = StateStore::in_memory(MemoryLimits { permanent_bytes_max: 1 << 10, ..LIMITS });
         let (mut chain, genesis) = chain();
         let input = with_genesis(&mut chain, &genesis, true);
         let error = run(&state, &input).unwrap_err();
         assert_eq!(error, StoreError::Full { bytes_max: 1 << 10 });
-        assert_eq!(state.stats().permanent_bytes, 0);
+        assert_eq!(state.stats().memory.permanent_bytes, 0);
         run(&state, &BatchInput { update_merkle_tree: false, ..input }).unwrap();
     }
 
     #[test]
     fn an_aborted_batch_leaves_only_what_it_brought() {
-        let state = MemoryState::new(LIMITS);
+        let state = StateStore::in_memory(LIMITS);
         let (mut chain, genesis) = chain();
         let mut input = with_genesis(&mut chain, &genesis, true);
         input.old_state_root = B256::with_last_byte(1);
         let (output, flush) = run(&state, &input).unwrap();
         assert_eq!((output.error, flush), (ExecutorError::DbKeyNotFound, FlushIds::default()));
-        assert_eq!(state.stats().nodes, genesis.nodes.len());
-        assert_eq!(state.stats().programs, genesis.programs.len());
+        assert_eq!(state.stats().memory.nodes, genesis.nodes.len());
+        assert_eq!(state.stats().memory.programs, genesis.programs.len());
     }
 }

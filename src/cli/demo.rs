@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::config::ConfigBuilder;
+use crate::config::{ConfigBuilder, StoreKind};
 use crate::evm::fork::ForkId;
 use crate::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
 use crate::grpc::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
@@ -131,6 +131,8 @@ async fn start_server(args: &DemoArgs) -> Result<RunningServer, DemoError> {
     let mut config = ConfigBuilder::new()?.build()?;
     config.grpc = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.hashdb = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.store.kind = StoreKind::Memory;
     if let Some(executors) = args.executors {
         config.executors = executors.into();
     }

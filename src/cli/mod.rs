@@ -4,10 +4,12 @@ use clap::{Parser, Subcommand};
 
 pub mod conformance;
 pub mod demo;
+pub mod genesis;
 pub mod logging;
 pub mod process;
 pub mod request;
 pub mod serve;
+pub mod state;
 pub mod table;
 
 /// Executes Polygon zkEVM L2 batches natively.
@@ -29,6 +31,10 @@ enum Command {
     Process(process::ProcessArgs),
     /// Replays public vectors or recorded answers and says what differs.
     Conformance(conformance::ConformanceArgs),
+    /// Loads a genesis into the store and prints its state root.
+    Genesis(genesis::GenesisArgs),
+    /// Reads the state of accounts, or checks a whole state.
+    State(state::StateArgs),
     /// Starts a server, sends it generated batches from many clients, and prints the statistics.
     Demo(demo::DemoArgs),
 }
@@ -39,6 +45,8 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Process(args)) => process::run(&args),
         Some(Command::Conformance(args)) => conformance::run(&args),
+        Some(Command::Genesis(args)) => genesis::run(&args),
+        Some(Command::State(args)) => state::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         None => serve::run(cli.serve),
     }

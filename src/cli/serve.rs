@@ -25,6 +25,12 @@ pub struct ServeArgs {
     /// Port of the HTTP pages, 0 for any free one.
     #[arg(long)]
     http_port: Option<String>,
+    /// Port of the HashDB service, 0 for any free one.
+    #[arg(long)]
+    hashdb_port: Option<String>,
+    /// Folder of the embedded database.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<String>,
     /// Executor actors, 0 for one per core.
     #[arg(long)]
     threads: Option<String>,
@@ -44,6 +50,11 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl ServeArgs {
+    /// Only the flags that say where the store is.
+    pub fn of_store(config: Option<PathBuf>, data: Option<String>) -> Self {
+        Self { config, data, ..Self::default() }
+    }
+
     /// Builds the configuration: defaults, file, environment, flags.
     pub fn config(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
         let mut builder = ConfigBuilder::new()?;
@@ -57,6 +68,8 @@ impl ServeArgs {
         let flags = [
             ("grpc.port", &self.port, "--port"),
             ("http.port", &self.http_port, "--http-port"),
+            ("hashdb.port", &self.hashdb_port, "--hashdb-port"),
+            ("store.path", &self.data, "--data"),
             ("executor.threads", &self.threads, "--threads"),
             ("executor.queue_capacity", &self.queue_capacity, "--queue-capacity"),
         ];

@@ -28,7 +28,7 @@ use super::instructions::{ZkInstructions, endless_push_table, instruction_table}
 use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
 use super::touch::{AccountLeaves, TouchLog};
-use super::trace::{FrameView, TraceOptions, Tracer};
+use super::trace::{CREATE_GAS, FrameView, TraceOptions, Tracer};
 use crate::processor::RomError;
 use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
@@ -233,6 +233,8 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let scratch = &mut self.inner.ctx.chain;
         let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
         if precompile.is_some_and(|number| !scratch.rules.has_precompile(number)) {
+            // The ROM reverts such a call before it looks at the balance.
+            scratch.precompile_effect = PrecompileEffect::Unsupported;
             return;
         }
         let value = inputs.value.transfer().unwrap_or_default();
@@ -280,7 +282,6 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             }
         }
         let creator_keeps = *caller.balance() != inputs.value();
-        drop(caller);
         let created_address = inputs.created_address(nonce);
         // Warming inside the checkpoint makes a failed create cool the address again (evm Q9).
         let outer = (!rules.failed_create_leaves_address_warm).then(|| journal.checkpoint());
@@ -365,7 +366,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             None => 0,
         };
         let created = match result {
-            FrameResult::Create(outcome) if outcome.result.is_ok() => Some(outcome.result.output.clone()),
+            FrameResult::Create(outcome) if !outcome.result.result.is_revert() => Some(outcome.result.output.clone()),
             _ => None,
         };
         if let FrameResult::Create(outcome) = result
@@ -381,7 +382,11 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         }
         if let FrameResult::Call(outcome) = result {
             match outcome.result.result {
-                _ if effect == PrecompileEffect::Unsupported => tracer.place_error(RomError::ExecutionReverted),
+                _ if effect == PrecompileEffect::Unsupported => {
+                    tracer.place_error(RomError::ExecutionReverted);
+                    tracer.leave_return_data(depth);
+                    return;
+                }
                 InstructionResult::PrecompileOOG => tracer.place_error(RomError::OutOfGas),
                 _ => {}
             }
@@ -602,6 +607,8 @@ fn run_traced<DB: StateDatabase>(
         }
         let op = interpreter.bytecode.opcode();
         tracer.begin_step(interpreter, &view);
+        let gas_before = interpreter.gas.remaining();
+        let operands_count = interpreter.stack.len();
         let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
         let result = meter::step(interpreter, table, context);
         let result = match result {
@@ -612,8 +619,8 @@ fn run_traced<DB: StateDatabase>(
         };
         let touched = &context.chain.touched;
         tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
-        if result == Some(InstructionResult::Suspend) {
-            tracer.ask(view.depth, asked_gas(interpreter, &operands));
+        if let Some(gas) = asked_gas(op, gas_before, operands_count, &operands, interpreter) {
+            tracer.ask(gas);
         }
         if let Some(result) = result {
             if interpreter.bytecode.action().is_none() {
@@ -624,13 +631,25 @@ fn run_traced<DB: StateDatabase>(
     }
 }
 
-/// Returns the gas a call or create asked for: what the stack said, or all that a create left.
-fn asked_gas(interpreter: &Interpreter<EthInterpreter>, operands: &[U256]) -> u64 {
-    match &interpreter.bytecode.action {
-        Some(InterpreterAction::NewFrame(FrameInput::Create(create))) => {
-            interpreter.gas.remaining() + create.gas_limit()
+/// Returns the gas a call or create asked for: the low 64 bits of what the stack said, also if the call failed, or all
+/// that a create left once its own cost, memory excepted, was paid.
+fn asked_gas(
+    op: u8,
+    gas_before: u64,
+    stack_len: usize,
+    operands: &[U256],
+    interpreter: &Interpreter<EthInterpreter>,
+) -> Option<u64> {
+    match (op, &interpreter.bytecode.action) {
+        (opcode::CREATE | opcode::CREATE2, Some(InterpreterAction::NewFrame(FrameInput::Create(create)))) => {
+            let words = if op == opcode::CREATE2 { create.init_code().len().div_ceil(32) as u64 } else { 0 };
+            Some(gas_before.saturating_sub(CREATE_GAS + 6 * words))
         }
-        _ => operands.first().map_or(0, |gas| gas.saturating_to()),
+        (opcode::CALL | opcode::CALLCODE, _) if stack_len >= 7 => operands.first().map(|gas| gas.as_limbs()[0]),
+        (opcode::DELEGATECALL | opcode::STATICCALL, _) if stack_len >= 6 => {
+            operands.first().map(|gas| gas.as_limbs()[0])
+        }
+        _ => None,
     }
 }
 

@@ -31,7 +31,7 @@ pub struct TraceOptions {
 }
 
 /// Static gas of CREATE; a create that costs no more had no init code (executor-service §8.3).
-const CREATE_GAS: u64 = 32_000;
+pub const CREATE_GAS: u64 = 32_000;
 
 /// Where a frame stands: its depth, how it was entered and by whom.
 #[derive(Clone, Debug)]
@@ -86,8 +86,8 @@ pub struct Tracer {
     refund_bases: Vec<u64>,
     /// How each depth was last entered, and the gas asked for: kept until the depth is entered again.
     entries: HashMap<u32, (FrameKind, u64)>,
-    /// Gas the last call or create of each depth asked for.
-    asked_gas: HashMap<u32, u64>,
+    /// Gas the last call or create asked for, at whatever depth: the ROM has one variable for it.
+    asked_gas: u64,
     /// Slots are shown as soon as their opcode starts, not only once it is paid for.
     storage_before_gas: bool,
     /// Slots seen in this transaction.
@@ -95,6 +95,7 @@ pub struct Tracer {
     previous_memory: Vec<u8>,
     /// Code a create returned, shown as return data of the creator's frame at this depth.
     created_code: Option<(u32, Bytes)>,
+    last_return_data: Bytes,
     last_root: B256,
     root_is_stale: bool,
     /// A create frame without init code: its STOP is not a step.
@@ -111,10 +112,11 @@ impl Tracer {
             pending: None,
             refund_bases: vec![0],
             entries: HashMap::new(),
-            asked_gas: HashMap::new(),
+            asked_gas: 0,
             storage: HashMap::new(),
             previous_memory: Vec::new(),
             created_code: None,
+            last_return_data: Bytes::new(),
             last_root: B256::ZERO,
             root_is_stale: true,
             skipped_stop: false,
@@ -142,6 +144,11 @@ impl Tracer {
         }
         let gas = interpreter.gas.remaining();
         self.price_last_step(gas, frame.depth);
+        let refund = self.refund_counter(interpreter);
+        // An SSTORE shows the counter after it, unless that is zero.
+        if let Some(last) = self.steps.last_mut().filter(|last| last.op == opcode::SSTORE && refund > 0) {
+            last.gas_refund = refund;
+        }
         if self.options.empty_steps {
             self.steps.push(empty_step());
             return;
@@ -154,6 +161,7 @@ impl Tracer {
             Some((depth, code)) if *depth == frame.depth => code.clone(),
             _ => interpreter.return_data.buffer().clone(),
         };
+        self.last_return_data = return_data.clone();
         let (kind, entry_gas) = self.entries.get(&frame.depth).copied().unwrap_or_default();
         self.steps.push(TraceStep {
             state_root: self.last_root,
@@ -161,7 +169,7 @@ impl Tracer {
             pc: interpreter.bytecode.pc() as u64,
             gas,
             gas_cost: static_gas(op),
-            gas_refund: self.refund_counter(interpreter),
+            gas_refund: refund,
             op: if is_defined(op) { op } else { opcode::INVALID },
             stack: if self.options.stack { interpreter.stack.data().clone() } else { Vec::new() },
             memory: memory.0,
@@ -231,9 +239,7 @@ impl Tracer {
         };
         if let Some(kind) = kind.filter(|_| last.depth != depth) {
             // Also when the opcode failed and ended its frame: the caller's frame then shows the opcode.
-            let asker = if last.depth < depth { last.depth } else { depth };
-            let gas = self.asked_gas.get(&asker).copied().unwrap_or(0);
-            self.entries.insert(depth, (kind, gas));
+            self.entries.insert(depth, (kind, self.asked_gas));
         }
         kind.is_some() || matches!(last.op, opcode::STOP | opcode::RETURN | opcode::REVERT)
     }
@@ -256,28 +262,24 @@ impl Tracer {
         if self.skipped_stop {
             return;
         }
-        let refund = self.refund_counter(interpreter);
         let storage = match slot {
             Some((address, ..)) if self.options.storage => self.storage.get(&address).cloned().unwrap_or_default(),
             _ => BTreeMap::new(),
         };
         self.pending = Some(Pending { kept_back: interpreter.gas.remaining(), forwarded: 0 });
         let Some(step) = self.steps.last_mut() else { return };
+        step.storage = storage;
         if self.options.empty_steps {
             return;
-        }
-        step.storage = storage;
-        if op == opcode::SSTORE && result.is_none() {
-            step.gas_refund = refund;
         }
         if let Some(error) = result.map(rom_error).filter(|&error| error != RomError::NoError) {
             step.error = error;
         }
     }
 
-    /// Notes the gas a call or create of the frame at `depth` asked for.
-    pub fn ask(&mut self, depth: u32, gas: u64) {
-        self.asked_gas.insert(depth, gas);
+    /// Notes the gas a call or create asked for.
+    pub fn ask(&mut self, gas: u64) {
+        self.asked_gas = gas;
     }
 
     /// Notes that a call or create starts a frame (or would) with this gas.
@@ -307,6 +309,11 @@ impl Tracer {
         self.refund_bases.truncate(depth.max(1) as usize);
         self.created_code = created.map(|code| (depth, code));
         self.root_is_stale = true;
+    }
+
+    /// Notes that the return data shown at `depth` stays: the call reverted before the original replaced it.
+    pub fn leave_return_data(&mut self, depth: u32) {
+        self.created_code = Some((depth, self.last_return_data.clone()));
     }
 
     /// Puts an error on the last step, where the original puts one that has no step of its own.
@@ -356,11 +363,15 @@ impl Tracer {
         let same_depth = step.depth == depth;
         let cost = match step.op {
             opcode::STOP | opcode::RETURN | opcode::REVERT => Some(0),
-            opcode::CREATE | opcode::CREATE2 if same_depth => step.gas.checked_sub(pending.forwarded),
+            opcode::CREATE | opcode::CREATE2 if same_depth => {
+                step.gas.checked_sub(pending.kept_back + pending.forwarded)
+            }
             opcode::CREATE | opcode::CREATE2 => {
                 step.gas.checked_sub(gas).and_then(|cost| cost.checked_sub(pending.kept_back))
             }
-            opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL if !same_depth => {
+            opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL
+                if !same_depth && step.error == RomError::NoError =>
+            {
                 step.gas.checked_sub(pending.kept_back)
             }
             _ if !same_depth && step.error != RomError::NoError => Some(step.gas),
@@ -459,6 +470,7 @@ fn is_defined(op: u8) -> bool {
 fn static_gas(op: u8) -> u64 {
     match op {
         opcode::SSTORE => 100,
+        opcode::CREATE | opcode::CREATE2 => CREATE_GAS,
         _ => u64::from(gas_table_spec(SpecId::BERLIN)[op as usize]),
     }
 }

@@ -14,6 +14,7 @@ use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, FlushIds, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
 use crate::processor::{BatchInput, BatchOutput, Interrupt};
+use crate::store::StateStore;
 
 /// Turns an output into the response message of one API version.
 type Convert<R> = fn(BatchOutput, &ResponseContext, FlushIds) -> R;
@@ -25,6 +26,7 @@ pub struct ExecutorApi {
     stats: StatsReporter,
     lifecycle: Lifecycle,
     rules: ValidationRules,
+    store: Arc<StateStore>,
     prover_id: Arc<str>,
 }
 
@@ -35,9 +37,10 @@ impl ExecutorApi {
         stats: StatsReporter,
         lifecycle: Lifecycle,
         rules: ValidationRules,
+        store: Arc<StateStore>,
         prover_id: Arc<str>,
     ) -> Self {
-        Self { front, stats, lifecycle, rules, prover_id }
+        Self { front, stats, lifecycle, rules, store, prover_id }
     }
 
     /// Counts a call, and refuses it before anything of it is looked at if the server is draining (executor-service §2).
@@ -177,6 +180,16 @@ impl ExecutorService for ExecutorApi {
 
     async fn get_flush_status(&self, request: Request<()>) -> Result<Response<wire::GetFlushStatusResponse>, Status> {
         self.admit(Rpc::GetFlushStatus, request)?;
-        Err(Status::unimplemented("this version of the executor keeps state in memory and has no flush status"))
+        let status = self.store.flush_status();
+        Ok(Response::new(wire::GetFlushStatusResponse {
+            stored_flush_id: status.stored_flush_id,
+            storing_flush_id: status.storing_flush_id,
+            last_flush_id: status.last_flush_id,
+            pending_to_flush_nodes: status.pending_nodes,
+            pending_to_flush_program: status.pending_programs,
+            storing_nodes: status.storing_nodes,
+            storing_program: status.storing_programs,
+            prover_id: self.prover_id.to_string(),
+        }))
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod deadline;
 pub mod executor;
+pub mod hashdb;
 pub mod respond;
 pub mod server;
 pub mod stats;
@@ -19,6 +20,14 @@ pub mod proto {
         #[allow(missing_docs, clippy::all)]
         pub mod v1 {
             tonic::include_proto!("executor.v1");
+        }
+    }
+
+    /// `hashdb.v1`: the public contract of the state database (hashdb-service §2 to §4).
+    pub mod hashdb {
+        #[allow(missing_docs, clippy::all)]
+        pub mod v1 {
+            tonic::include_proto!("hashdb.v1");
         }
     }
 

@@ -4,14 +4,17 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use tonic::transport;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::deadline::DeadlineLayer;
 use super::executor::ExecutorApi;
+use super::hashdb::HashDbApi;
 use super::proto::FILE_DESCRIPTOR_SET;
 use super::proto::executor::v1::executor_service_server::{ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE};
+use super::proto::hashdb::v1::hash_db_service_server::{HashDbServiceServer, SERVICE_NAME as HASHDB_SERVICE};
 use super::proto::stats::v1::stats_service_server::{SERVICE_NAME as STATS_SERVICE, StatsServiceServer};
 use super::stats::StatsApi;
 use crate::actors::{Lifecycle, Phase};
@@ -25,7 +28,8 @@ const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Names whose health is reported; the empty one is the server as a whole.
-const HEALTH_NAMES: [&str; 3] = ["", EXECUTOR_SERVICE, STATS_SERVICE];
+const EXECUTOR_NAMES: [&str; 3] = ["", EXECUTOR_SERVICE, STATS_SERVICE];
+const HASHDB_NAMES: [&str; 2] = ["", HASHDB_SERVICE];
 
 /// Why the gRPC door could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -43,32 +47,57 @@ pub enum GrpcStartError {
     },
 }
 
-/// Listens on `address` and returns the bound address with the server's future, which runs until the lifecycle says
-/// stopping and the open calls have ended.
+/// Listens for the executor and statistics services and returns the bound address with the server's future, which runs
+/// until the lifecycle says stopping and the open calls have ended.
 pub async fn open(
     address: SocketAddr,
     executor: ExecutorApi,
     stats: StatsApi,
     lifecycle: Lifecycle,
-) -> Result<(SocketAddr, impl Future<Output = Result<(), tonic::transport::Error>> + Send), GrpcStartError> {
+) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
+    let executor = ExecutorServiceServer::new(executor)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let router = builder().add_service(DeadlineLayer::new(executor)).add_service(StatsServiceServer::new(stats));
+    serve(address, router, &EXECUTOR_NAMES, lifecycle).await
+}
+
+/// The same for the HashDB service.
+pub async fn open_hashdb(
+    address: SocketAddr,
+    hashdb: HashDbApi,
+    lifecycle: Lifecycle,
+) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
+    let hashdb = HashDbServiceServer::new(hashdb)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let router = builder().add_service(DeadlineLayer::new(hashdb));
+    serve(address, router, &HASHDB_NAMES, lifecycle).await
+}
+
+fn builder() -> transport::Server {
+    transport::Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
+/// Adds health of the services called `names` and reflection, and serves.
+async fn serve(
+    address: SocketAddr,
+    router: transport::server::Router,
+    names: &'static [&'static str],
+    lifecycle: Lifecycle,
+) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
     let listen_error = |source| GrpcStartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
     // With a listener of one's own tonic does not set TCP_NODELAY: calls would take 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-
-    let executor = ExecutorServiceServer::new(executor)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    report_health(&health_reporter, ServingStatus::Serving).await;
+    report_health(&health_reporter, names, ServingStatus::Serving).await;
     let stopping = lifecycle.clone();
-    let server = tonic::transport::Server::builder()
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_service(DeadlineLayer::new(executor))
-        .add_service(StatsServiceServer::new(stats))
+    let server = router
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -79,15 +108,15 @@ pub async fn open(
             ended = &mut server => return ended,
             () = lifecycle.reached(Phase::Draining) => {}
         }
-        report_health(&health_reporter, ServingStatus::NotServing).await;
+        report_health(&health_reporter, names, ServingStatus::NotServing).await;
         server.await
     };
     Ok((bound, run))
 }
 
-async fn report_health(reporter: &HealthReporter, status: ServingStatus) {
-    for name in HEALTH_NAMES {
-        reporter.set_service_status(name, status).await;
+async fn report_health(reporter: &HealthReporter, names: &[&'static str], status: ServingStatus) {
+    for name in names {
+        reporter.set_service_status(*name, status).await;
     }
 }
 

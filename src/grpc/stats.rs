@@ -10,7 +10,7 @@ use super::proto::stats::v1 as wire;
 use super::proto::stats::v1::stats_service_server::StatsService;
 use crate::actors::stats::{Latency, Now, Rates, StatsHandle, StatsReport, Sums, Totals, Window};
 use crate::actors::{Lifecycle, Phase};
-use crate::store::MemoryStoreStats;
+use crate::store::{CacheStats, FlushStatus, MemoryStoreStats};
 
 /// The statistics service.
 #[derive(Clone)]
@@ -78,7 +78,9 @@ impl From<Now> for wire::Now {
             executors_busy: now.executors_busy,
             draining: now.draining,
             window_seconds: now.window_seconds,
-            state: Some(now.state.into()),
+            state: Some(now.state.memory.into()),
+            cache: Some(now.state.cache.into()),
+            flush: Some(now.state.flush.into()),
         }
     }
 }
@@ -95,6 +97,23 @@ impl From<MemoryStoreStats> for wire::State {
             evictions: state.evictions,
             hits: state.hits,
             misses: state.misses,
+        }
+    }
+}
+
+impl From<CacheStats> for wire::Cache {
+    fn from(cache: CacheStats) -> Self {
+        Self { hits: cache.hits, misses: cache.misses, bytes: cache.bytes as u64, bytes_max: cache.bytes_max as u64 }
+    }
+}
+
+impl From<FlushStatus> for wire::Flush {
+    fn from(flush: FlushStatus) -> Self {
+        Self {
+            last_flush_id: flush.last_flush_id,
+            stored_flush_id: flush.stored_flush_id,
+            pending_nodes: flush.pending_nodes,
+            pending_programs: flush.pending_programs,
         }
     }
 }

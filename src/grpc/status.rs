@@ -3,6 +3,9 @@
 use tonic::Status;
 
 use crate::actors::BatchFailure;
+use crate::hashdb::{HashDbError, SessionError};
+use crate::store::StoreError;
+use crate::tree::TreeError;
 
 impl From<BatchFailure> for Status {
     fn from(failure: BatchFailure) -> Self {
@@ -13,6 +16,24 @@ impl From<BatchFailure> for Status {
             BatchFailure::Draining | BatchFailure::Stopped | BatchFailure::Cancelled => Self::cancelled(sentence),
             BatchFailure::DeadlineExceeded => Self::deadline_exceeded(sentence),
             BatchFailure::Panicked => Self::internal(sentence),
+        }
+    }
+}
+
+/// For the calls whose answer clients believe without looking at its code (hashdb-service §4).
+impl From<HashDbError> for Status {
+    fn from(error: HashDbError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            HashDbError::Tree(TreeError::MissingNode(_)) => Self::not_found(sentence),
+            HashDbError::Session(SessionError::Full)
+            | HashDbError::Store(StoreError::Full { .. })
+            | HashDbError::Tree(TreeError::TooManyNodes) => Self::resource_exhausted(sentence),
+            HashDbError::Session(_) | HashDbError::ResetDisabled => Self::failed_precondition(sentence),
+            HashDbError::Store(StoreError::Unavailable(_))
+            | HashDbError::Tree(TreeError::Store(StoreError::Unavailable(_))) => Self::unavailable(sentence),
+            HashDbError::Tree(_) | HashDbError::Store(_) => Self::data_loss(sentence),
+            HashDbError::FalseClaim(_) => Self::cancelled(sentence),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use crate::actors::stats::{StatsReport, Totals};
-use crate::store::MemoryStoreStats;
+use crate::store::StateStats;
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -63,7 +63,8 @@ impl Exposition {
         self.line(name, "", value);
     }
 
-    fn state(&mut self, state: &MemoryStoreStats) {
+    fn state(&mut self, stats: &StateStats) {
+        let StateStats { memory: state, cache, flush } = stats;
         self.counter("state_hits_total", "Reads of nodes and programs that were kept.", state.hits);
         self.counter("state_misses_total", "Reads of unknown nodes and programs.", state.misses);
         self.counter("state_evictions_total", "Volatile nodes and programs given up.", state.evictions);
@@ -73,6 +74,14 @@ impl Exposition {
         self.gauge("state_permanent_bytes_max", "Bound of what is kept for good.", state.permanent_bytes_max);
         self.gauge("state_volatile_bytes", "Estimated size of volatile entries.", state.volatile_bytes);
         self.gauge("state_volatile_bytes_max", "Bound of volatile entries.", state.volatile_bytes_max);
+        self.counter("cache_hits_total", "Reads answered by the cache over the database.", cache.hits);
+        self.counter("cache_misses_total", "Reads the cache over the database could not answer.", cache.misses);
+        self.gauge("cache_bytes", "Estimated size of the cache over the database.", cache.bytes);
+        self.gauge("cache_bytes_max", "Bound of the cache over the database.", cache.bytes_max);
+        self.gauge("flush_last_id", "Flush id handed out last.", flush.last_flush_id);
+        self.gauge("flush_stored_id", "Flush id up to which everything is stored.", flush.stored_flush_id);
+        self.gauge("flush_pending_nodes", "Nodes waiting for the database.", flush.pending_nodes);
+        self.gauge("flush_pending_programs", "Programs waiting for the database.", flush.pending_programs);
     }
 
     fn labelled<K: Display>(

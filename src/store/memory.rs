@@ -128,6 +128,33 @@ impl MemoryStore {
         Ok(is_known)
     }
 
+    /// True if any volatile entry may be here.
+    pub(super) fn has_volatile(&self) -> bool {
+        self.shards.iter().any(|shard| shard.entries.read().volatile_count > 0)
+    }
+
+    /// Returns a node if it is volatile. Does not count as a read.
+    pub(super) fn volatile_node(&self, hash: &Digest) -> Option<NodeData> {
+        let entries = self.shard(hash).entries.read();
+        entries.nodes.get(hash).filter(|entry| !entry.is_permanent()).map(|entry| entry.data)
+    }
+
+    /// Returns a program if it is volatile. Does not count as a read.
+    pub(super) fn volatile_program(&self, hash: &Digest) -> Option<Bytes> {
+        let entries = self.shard(hash).entries.read();
+        entries.programs.get(hash).filter(|entry| !entry.is_permanent()).map(|entry| entry.data.clone())
+    }
+
+    /// Forgets every entry, permanent ones too; counts go on.
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            let mut entries = shard.entries.write();
+            let evictions = entries.evictions;
+            *entries = Entries { evictions, ..Entries::default() };
+        }
+        self.permanent_bytes.store(0, Relaxed);
+    }
+
     /// Returns counts over all shards; not a snapshot of one instant.
     pub fn stats(&self) -> MemoryStoreStats {
         let mut stats = MemoryStoreStats {

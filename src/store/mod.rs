@@ -1,10 +1,21 @@
 //! Where nodes and programs live.
 
+mod cache;
+mod database;
+mod embedded;
+pub mod encoding;
+mod flush;
 mod memory;
 mod overlay;
+mod state_store;
 
+pub use cache::CacheStats;
+pub use database::{Database, WriteSet};
+pub use embedded::EmbeddedDatabase;
+pub use flush::{FlushIds, FlushStatus, Group, QueueLimits};
 pub use memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 pub use overlay::{RequestOverlay, verified_nodes, verified_programs};
+pub use state_store::{LastingOptions, StateStats, StateStore, WriterStep};
 
 use revm::primitives::Bytes;
 

@@ -1,5 +1,6 @@
 //! The Poseidon sparse Merkle tree over Goldilocks (state-tree).
 
+mod check;
 mod digest;
 pub mod goldilocks;
 pub mod keys;
@@ -8,6 +9,7 @@ pub mod poseidon;
 mod proof;
 mod smt;
 
+pub use check::{TreeCheck, TreeCount};
 pub use digest::{Digest, GOLDILOCKS_PRIME};
 pub use keys::{BlockInfoKind, KeyCache, LeafKind, account_key, block_info_key, block_info_keys, storage_key};
 pub use poseidon::linear_hash;

@@ -66,6 +66,9 @@ pub enum Corruption {
     /// The capacity is neither that of a branch nor that of a leaf.
     #[error("unknown capacity")]
     Capacity,
+    /// The content is not what the hash says.
+    #[error("content of another hash")]
+    Hash,
     /// A branch without children.
     #[error("branch without children")]
     EmptyBranch,

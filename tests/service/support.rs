@@ -92,6 +92,9 @@ pub fn output(input: &BatchInput) -> BatchOutput {
         smt_keys: Vec::new(),
         program_keys: Vec::new(),
         error_log: String::new(),
+        counters: Default::default(),
+        model_counters: Default::default(),
+        reserved: Default::default(),
         new_nodes: Vec::new(),
         new_programs: Vec::new(),
         phases: PhaseTimes::default(),
@@ -154,6 +157,7 @@ pub struct TestServer {
 pub fn config() -> Config {
     let mut builder = ConfigBuilder::new().unwrap();
     builder.toml("[grpc]\nhost = \"127.0.0.1\"\nport = 0\n[http]\nhost = \"127.0.0.1\"\nport = 0", "test").unwrap();
+    builder.toml("[hashdb]\nport = 0\n[store]\nkind = \"memory\"", "test").unwrap();
     builder.toml("[executor]\nthreads = 1\nqueue_capacity = 2\ndrain_seconds = 5", "test").unwrap();
     builder.toml("[stats]\nwindow_seconds = 0.2", "test").unwrap();
     builder.build().unwrap()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::store::MemoryStoreStats;
+use crate::store::StateStats;
 
 /// The answer to one question about statistics.
 #[derive(Clone, Debug, Serialize)]
@@ -40,7 +40,8 @@ pub struct Now {
     #[serde(skip)]
     pub open_files: u64,
     /// The state that is kept.
-    pub state: MemoryStoreStats,
+    #[serde(flatten)]
+    pub state: StateStats,
 }
 
 /// A stretch of time, closed by the clock.

@@ -76,7 +76,9 @@ macro_rules! step_conversion {
             // A request without counters has its steps counted, not recorded (executor-service §5.3).
             if step.depth == 0 {
                 let error = step.error.number();
-                return wire::$step { error, contract: Some(wire::$contract::default()), ..Default::default() };
+                let contract = wire::$contract { value: hex_prefixed(step.contract_value), ..Default::default() };
+                let storage = slots(step.storage);
+                return wire::$step { error, contract: Some(contract), storage, ..Default::default() };
             }
             wire::$step {
                 state_root: bytes32(step.state_root),

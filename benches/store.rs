@@ -1,0 +1,157 @@
+//! Batches per second with state in memory and with state that lasts in the embedded database, in one run.
+//!
+//! `cargo bench --bench store`. Each store gets the same chains of batches with `update_merkle_tree`, run by as many threads as
+//! there are cores, while a writer stores what they leave. A run ends when everything is stored, so that the cost of storing
+//! counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use zkevm_executor::actors::BatchState;
+use zkevm_executor::cli::table::Table;
+use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::processor::{self, Interrupt};
+use zkevm_executor::sample::genesis::GenesisState;
+use zkevm_executor::sample::workload::{Chain, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
+use zkevm_executor::sample::{Kind, Workload};
+use zkevm_executor::store::{
+    Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, QueueLimits, StateStore, WriteSet, WriterStep,
+};
+
+const FORK: u64 = 9;
+/// Chains, each with its own accounts.
+const CLIENTS: u64 = 256;
+const MEASURE: Duration = Duration::from_secs(10);
+const CACHE_BYTES: usize = 256 << 20;
+const KINDS: [(&str, Kind, usize); 2] = [
+    ("token transfers", Kind::TokenTransfers, TOKEN_TRANSFERS_PER_BATCH),
+    ("transfers", Kind::Transfers, TRANSFERS_PER_BATCH),
+];
+
+fn main() {
+    let mut table = Table::new(&[
+        "batch",
+        "store",
+        "batches",
+        "batches/s",
+        "of memory",
+        "last commit after",
+        "status p99",
+        "status max",
+    ]);
+    for (what, kind, count) in KINDS {
+        let name = format!("{count} {what}");
+        let memory = measure(kind, count, &StateStore::in_memory(LIMITS));
+        table.row(row(&name, "memory", &memory, memory.per_second()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = EmbeddedDatabase::open(folder.path(), CACHE_BYTES, Duration::ZERO).expect("a new database");
+        let store = StateStore::over(Arc::new(database), OPTIONS).expect("a new database");
+        let embedded = measure(kind, count, &store);
+        table.row(row(&name, "embedded", &embedded, memory.per_second()));
+    }
+    println!("{table}");
+}
+
+const LIMITS: MemoryLimits = MemoryLimits { volatile_bytes_max: 256 << 20, permanent_bytes_max: 16 << 30 };
+const OPTIONS: LastingOptions = LastingOptions {
+    volatile_bytes_max: 256 << 20,
+    cache_bytes_max: CACHE_BYTES,
+    queue: QueueLimits { backlog_bytes_max: 512 << 20, group_bytes_max: 64 << 20, wait_max: Duration::from_secs(60) },
+};
+
+struct Outcome {
+    batches: u64,
+    elapsed: Duration,
+    /// From the end of the last batch until everything was stored.
+    stored_after: Duration,
+    status: Histogram<u64>,
+}
+
+impl Outcome {
+    fn per_second(&self) -> f64 {
+        self.batches as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+fn row(name: &str, store: &str, outcome: &Outcome, memory: f64) -> Vec<String> {
+    let in_us = |nanoseconds: u64| format!("{:.1} us", nanoseconds as f64 / 1e3);
+    vec![
+        name.to_owned(),
+        store.to_owned(),
+        outcome.batches.to_string(),
+        format!("{:.1}", outcome.per_second()),
+        format!("{:.2}", outcome.per_second() / memory),
+        format!("{:.0} ms", outcome.stored_after.as_secs_f64() * 1e3),
+        in_us(outcome.status.value_at_quantile(0.99)),
+        in_us(outcome.status.max()),
+    ]
+}
+
+fn measure(kind: Kind, count: usize, store: &StateStore) -> Outcome {
+    let fork_id = ForkId::new(FORK).expect("the fork is in the table");
+    let workload = Arc::new(Workload::new(fork_id, CLIENTS).expect("the token assembles"));
+    let genesis = workload.genesis().build().expect("the state is built in memory");
+    keep_genesis(store, &genesis);
+    let executors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let chains: Vec<Chain> = (0..executors).map(|client| workload.chain(client, genesis.root.to_b256())).collect();
+    let (stop, batches) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        if store.needs_writer() {
+            scope.spawn(|| while let WriterStep::Stored = store.write_next() {});
+        }
+        let watcher = scope.spawn(|| watch_status(store, &stop));
+        let start = Instant::now();
+        let (stop, batches) = (&stop, &batches);
+        let runners: Vec<_> = chains
+            .into_iter()
+            .map(|chain| scope.spawn(move || run_chain(store, chain, kind, count, stop, batches)))
+            .collect();
+        std::thread::sleep(MEASURE);
+        stop.store(true, Ordering::Relaxed);
+        runners.into_iter().for_each(|runner| runner.join().expect("batches run"));
+        let executed = Instant::now();
+        assert!(store.close(Duration::from_secs(600)), "the writer is stuck");
+        Outcome {
+            batches: batches.load(Ordering::Relaxed),
+            elapsed: start.elapsed(),
+            stored_after: executed.elapsed(),
+            status: watcher.join().expect("the status is read"),
+        }
+    })
+}
+
+fn keep_genesis(store: &StateStore, genesis: &GenesisState) {
+    let set = WriteSet {
+        nodes: genesis.nodes.iter().map(|(hash, node)| (*hash, *node)).collect(),
+        programs: genesis.programs.iter().map(|(hash, code)| (*hash, code.clone())).collect(),
+        latest_root: Some(genesis.root),
+    };
+    store.keep(set, Durability::Permanent, 0).expect("there is room");
+}
+
+fn run_chain(store: &StateStore, mut chain: Chain, kind: Kind, count: usize, stop: &AtomicBool, batches: &AtomicU64) {
+    while !stop.load(Ordering::Relaxed) {
+        let mut input = chain.next_batch(kind, count);
+        input.update_merkle_tree = true;
+        let reader = store.reader(&input);
+        let mut output = processor::process(&input, &*reader, &Interrupt::default()).expect("nobody interrupts");
+        let roots = output.roots.unwrap_or_else(|| panic!("{}", output.error_log));
+        BatchState::keep(store, &input, &mut output).expect("there is room");
+        chain.state_root = roots.new_state_root;
+        batches.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads the flush status now and then; returns how long that took, in nanoseconds.
+fn watch_status(store: &StateStore, stop: &AtomicBool) -> Histogram<u64> {
+    let mut times = Histogram::new(3).expect("three digits are allowed");
+    while !stop.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        std::hint::black_box(store.flush_status());
+        times.saturating_record(start.elapsed().as_nanos() as u64);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    times
+}

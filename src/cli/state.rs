@@ -1,0 +1,129 @@
+//! `zkevm-executor state`: reads the store without a server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use revm::primitives::{Address, B256, U256};
+
+use super::genesis::parse_number;
+use super::serve::ServeArgs;
+use crate::server::open_database;
+use crate::store::Database;
+use crate::tree::{Digest, LeafKind, StateTree, TreeCheck, account_key, storage_key};
+
+/// Flags of `state`.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    #[command(subcommand)]
+    command: StateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StateCommand {
+    /// Prints balance, nonce, code and storage slots of an account.
+    Get(GetArgs),
+    /// Reads every node of a state and checks it against its hash.
+    Check(CheckArgs),
+}
+
+/// Which store.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// TOML file with settings that differ from the defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the embedded database.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct GetArgs {
+    /// The account.
+    #[arg(value_name = "ADDRESS")]
+    address: Address,
+    /// State root; the latest one if not given.
+    #[arg(long, value_name = "ROOT")]
+    root: Option<B256>,
+    /// Storage slot, decimal or hexadecimal with 0x; repeatable.
+    #[arg(long, value_name = "SLOT", value_parser = slot)]
+    slot: Vec<U256>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// State root; the latest one if not given.
+    #[arg(long, value_name = "ROOT")]
+    root: Option<B256>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+fn slot(text: &str) -> Result<U256, String> {
+    parse_number(text).ok_or_else(|| "expected a number".to_owned())
+}
+
+impl StoreArgs {
+    /// Opens the database that the server would use.
+    ///
+    /// Fails if there is none, or the server has it open.
+    pub fn open(&self) -> Result<Arc<dyn Database>, Box<dyn std::error::Error>> {
+        let config =
+            ServeArgs::of_store(self.config.clone(), self.data.clone()).config(|name| std::env::var(name).ok())?;
+        let database = open_database(&config, Duration::ZERO)?;
+        database.ok_or_else(|| "the store is in memory (store.kind), there is nothing to open".into())
+    }
+}
+
+/// Runs one of the subcommands.
+pub fn run(args: &StateArgs) -> Result<(), Box<dyn std::error::Error>> {
+    match &args.command {
+        StateCommand::Get(args) => get(args),
+        StateCommand::Check(args) => check(args),
+    }
+}
+
+fn root_or_latest(database: &dyn Database, root: Option<B256>) -> Result<Digest, Box<dyn std::error::Error>> {
+    match root {
+        Some(root) => Ok(root.into()),
+        None => Ok(database.latest_root()?),
+    }
+}
+
+fn get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let database = args.store.open()?;
+    let root = root_or_latest(&*database, args.root)?;
+    let mut tree = StateTree::new(&*database);
+    let at = tree.open(root);
+    let mut leaf = |kind| tree.get(at, &account_key(args.address, kind));
+    let (balance, nonce) = (leaf(LeafKind::Balance)?, leaf(LeafKind::Nonce)?);
+    let (code_hash, code_length) = (leaf(LeafKind::CodeHash)?, leaf(LeafKind::CodeLength)?);
+    println!("root         {}", root.to_b256());
+    println!("address      {}", args.address);
+    println!("balance      {balance}");
+    println!("nonce        {nonce}");
+    println!("code hash    {}", B256::from(code_hash));
+    println!("code length  {code_length}");
+    for slot in &args.slot {
+        let value = tree.get(at, &storage_key(args.address, *slot))?;
+        println!("slot {slot:#x}  {value:#066x}");
+    }
+    Ok(())
+}
+
+fn check(args: &CheckArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let database = args.store.open()?;
+    let root = root_or_latest(&*database, args.root)?;
+    let started = Instant::now();
+    let count = TreeCheck::new(&*database).check(root)?;
+    println!("root      {}", root.to_b256());
+    println!("branches  {}", count.branches);
+    println!("leaves    {}", count.leaves);
+    println!("values    {}", count.values);
+    println!("seconds   {:.1}", started.elapsed().as_secs_f64());
+    Ok(())
+}

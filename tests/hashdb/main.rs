@@ -1,0 +1,7 @@
+//! State that lasts, through the public doors: the HashDB service, flush ids, restarts, kills.
+
+mod kill;
+mod lasting;
+mod service;
+mod support;
+mod vectors;

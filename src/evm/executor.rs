@@ -6,7 +6,7 @@ use revm::context::{Context, ContextTr, Evm, TxEnv};
 use revm::context_interface::context::ContextError;
 use revm::context_interface::journaled_state::TransferError;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
-use revm::context_interface::{FrameStack, JournalTr, LocalContextTr};
+use revm::context_interface::{FrameStack, Host, JournalTr, LocalContextTr};
 use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
@@ -14,7 +14,7 @@ use revm::interpreter::interpreter_action::FrameInit;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl, ReturnData};
 use revm::interpreter::{
     CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
-    Interpreter, InterpreterAction, InterpreterResult, SharedMemory,
+    Interpreter, InterpreterAction, InterpreterResult,
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
@@ -29,6 +29,7 @@ use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
 use super::touch::{AccountLeaves, TouchLog};
 use super::trace::{CREATE_GAS, FrameView, TraceOptions, Tracer};
+use super::unpaid::{self, UnpaidMemory, UnpaidWords};
 use crate::processor::RomError;
 use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
@@ -53,6 +54,8 @@ pub struct ZkEvm<DB: StateDatabase> {
     new_programs: Vec<(B256, Bytes)>,
     /// Records the running transaction, if it was asked for.
     tracer: Option<Box<Tracer>>,
+    /// What MODEXP wrote behind the end of memory.
+    unpaid: UnpaidMemory,
 }
 
 /// A transaction that passed the intrinsic checks (batch §8.1).
@@ -123,7 +126,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let table = instruction_table(rules);
         let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
         let inner = Evm::new(new_context(db, rules, chain_id), table, ZkPrecompiles::new(rules));
-        Self { inner, endless_push, new_programs: Vec::new(), tracer: None }
+        Self { inner, endless_push, new_programs: Vec::new(), tracer: None, unpaid: UnpaidMemory::default() }
     }
 
     /// Returns the context: block values, scratch, database.
@@ -146,6 +149,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         scratch.collision_behind = None;
         scratch.ended_in_collision = false;
         self.new_programs.clear();
+        self.unpaid.clear();
         self.inner.ctx.tx = TxEnv {
             tx_type: 0,
             caller: tx.caller,
@@ -508,17 +512,22 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             }
             _ => &self.inner.instruction,
         };
-        let mut action = match &mut self.tracer {
-            None if self.inner.ctx.chain.counters.is_on() => {
+        let unpaid = self.unpaid.of_frame(frame.depth);
+        let mut action = match (&mut self.tracer, unpaid) {
+            (Some(tracer), unpaid) => run_traced(frame, table, &mut self.inner.ctx, tracer, unpaid)?,
+            (None, Some(unpaid)) => unpaid::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
+            (None, None) if self.inner.ctx.chain.counters.is_on() => {
                 meter::run_counted(&mut frame.interpreter, table, &mut self.inner.ctx)
             }
-            None => frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx),
-            Some(tracer) => run_traced(frame, table, &mut self.inner.ctx, tracer)?,
+            (None, None) => {
+                frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx)
+            }
         };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
         }
         if let InterpreterAction::Return(result) = &mut action {
+            self.unpaid.frame_ended(frame.depth);
             // revm reports a DUP or SWAP beyond the stack's bottom as an overflow.
             if result.result == InstructionResult::StackOverflow && frame.interpreter.stack.len() < STACK_LIMIT {
                 result.result = InstructionResult::StackUnderflow;
@@ -557,11 +566,9 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 let kept = match parent {
                     Some(parent) if keeps_data => Some(parent.interpreter.return_data.buffer().clone()),
                     Some(parent) if effect == PrecompileEffect::CopyWholeOutput => {
-                        copy_beyond_output_area(
-                            &mut parent.interpreter.memory,
-                            &outcome.memory_offset,
-                            &outcome.result,
-                        );
+                        let offset = self.inner.ctx.chain.output_offset;
+                        let output = &outcome.result.output;
+                        self.unpaid.write(parent.depth, &mut parent.interpreter.memory, offset, output);
                         None
                     }
                     _ => None,
@@ -592,6 +599,7 @@ fn run_traced<DB: StateDatabase>(
     table: &ZkInstructions<DB>,
     context: &mut ZkContext<DB>,
     tracer: &mut Tracer,
+    mut unpaid: Option<&mut UnpaidWords>,
 ) -> Result<InterpreterAction, ContextDbError<ZkContext<DB>>> {
     let data = match &frame.input {
         FrameInput::Create(create) => create.init_code().clone(),
@@ -610,6 +618,9 @@ fn run_traced<DB: StateDatabase>(
         let gas_before = interpreter.gas.remaining();
         let operands_count = interpreter.stack.len();
         let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
+        if let Some(unpaid) = &mut unpaid {
+            unpaid.reveal(interpreter, context.gas_params());
+        }
         let result = meter::step(interpreter, table, context);
         let result = match result {
             Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
@@ -665,20 +676,6 @@ fn storage_access(
         (opcode::SLOAD, [slot, ..]) => Some((address, *slot, touched.last_value(address, *slot)?)),
         (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
         _ => None,
-    }
-}
-
-/// Writes what a precompile returned beyond the area its caller paid for, as fork 7 does (evm Q6).
-///
-/// The caller's memory is not expanded: bytes past its end are read later without having been paid for, and here they are
-/// written as far as memory reaches.
-fn copy_beyond_output_area(memory: &mut SharedMemory, area: &std::ops::Range<usize>, result: &InterpreterResult) {
-    use revm::interpreter::interpreter_types::MemoryTr;
-    let _ = (memory.size(), area, result);
-    let available = memory.size().saturating_sub(area.start);
-    let length = result.output.len().min(available);
-    if result.is_ok() && area.start < memory.size() {
-        memory.set(area.start, &result.output[..length]);
     }
 }
 

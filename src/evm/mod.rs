@@ -11,3 +11,4 @@ pub mod modexp;
 pub mod precompiles;
 pub mod touch;
 pub mod trace;
+pub mod unpaid;

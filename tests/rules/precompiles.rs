@@ -153,6 +153,46 @@ fn modexp_of_fork_7_copies_its_whole_output() {
 }
 
 #[test]
+fn modexp_of_fork_7_writes_memory_that_nobody_paid_for() {
+    // 3^5 mod (7 · 2^504 + 1) in 64 bytes: a zero word, then 0xf3.
+    let input = "push 1 push 0 mstore push 1 push 32 mstore push 64 push 64 mstore
+                 push 3 push 0x60 mstore8 push 5 push 0x61 mstore8 push 7 push 0x62 mstore8 push 1 push 0xa1 mstore8";
+    let case = |name, area: &str, value: &str, after: &str| {
+        let code = assemble(&format!("{input} push {area} push 162 push 0 {value} push 5 gas {after}"));
+        Case::new(name).forks(&[7]).code(A, &hex::encode(code.expect("the code assembles")))
+    };
+    let read = "push 0 sstore msize push 1 sstore push 0x120 mload push 2 sstore msize push 3 sstore";
+    let call = |kind: &str| format!("{kind} {read}");
+    let behind_a_byte = &[(0, 1), (1, 0x120), (2, 0xf3), (3, 0x140)];
+    check(&[
+        case("behind an area of one byte", "1 push 0x100", "push 0", &call("call")).slots_are(behind_a_byte),
+        case("by CALLCODE", "1 push 0x100", "push 0", &call("callcode")).slots_are(behind_a_byte),
+        case("by DELEGATECALL", "1 push 0x100", "", &call("delegatecall")).slots_are(behind_a_byte),
+        case("by STATICCALL", "1 push 0x100", "", &call("staticcall")).slots_are(behind_a_byte),
+        case("at an area of no bytes", "0 push 0x100", "push 0", &call("call")).slots_are(&[
+            (0, 1),
+            (1, 0xc0),
+            (2, 0xf3),
+            (3, 0x140),
+        ]),
+        case(
+            "its last word stays out of sight until it is reached",
+            "0 push 0x1f0",
+            "push 0",
+            "call pop push 0x220 push 0 keccak256 pop msize push 1 sstore push 0x210 mload push 2 sstore",
+        )
+        .slots_are(&[(1, 0x220), (2, 0xf3)]),
+        case(
+            "its caller writes over it",
+            "0 push 0x100",
+            "push 0",
+            "call pop push 9 push 0x120 mstore push 0x120 mload push 2 sstore",
+        )
+        .slots_are(&[(2, 9)]),
+    ]);
+}
+
+#[test]
 fn modexp_shows_high_words_of_intermediate_results() {
     // Calls MODEXP with the call data and keeps the four words of its answer.
     let code = assemble(

@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 
 use revm::primitives::{Address, B256, Bytes, U256, address, keccak256};
 use zkevm_executor::evm::fork::{ApiVersion, ForkId};
-use zkevm_executor::processor::input::{BatchContext, BatchInput, L1InfoLeaf, V2Context};
+use zkevm_executor::processor::input::{BatchContext, BatchInput, L1InfoLeaf, TraceConfig, V2Context};
 use zkevm_executor::processor::output::TxOutput;
 use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, RomError};
 use zkevm_executor::sample::genesis::GenesisAccount;
@@ -347,20 +347,28 @@ impl Case {
         self.fact(Fact::Aborted(error))
     }
 
-    /// Runs the row under each of its forks; returns the facts that do not hold.
+    /// Runs the row under each of its forks: plain, with zk counters, and with its first transaction traced. Returns the
+    /// facts that do not hold.
     fn mismatches(&self) -> Vec<String> {
         let mut found = Mismatches::default();
         for &fork_id in self.forks {
-            found.place = format!("fork {fork_id}, {}", self.name);
             let state = State::new(self.accounts.clone());
             let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
             batch.block(1, 0);
             for transfer in &self.transfers {
                 batch.transaction(&sender(), transfer);
             }
-            let output = state.run(&request(fork_id, state.root, batch.finish()));
-            for fact in &self.facts {
-                found.fact(&state, &output, fact);
+            let plain = BatchInput { no_counters: true, ..request(fork_id, state.root, batch.finish()) };
+            let counted = BatchInput { no_counters: false, ..plain.clone() };
+            let first_hash = transactions(&state.run(&counted)).first().map(|tx| tx.tx_hash.0.into());
+            let trace = first_hash.map(|tx_hash| TraceConfig { tx_hash, ..TraceConfig::default() });
+            let traced = BatchInput { trace, ..plain.clone() };
+            for (how, input) in [("plain", plain), ("counted", counted), ("traced", traced)] {
+                found.place = format!("fork {fork_id}, {how}, {}", self.name);
+                let output = state.run(&input);
+                for fact in &self.facts {
+                    found.fact(&state, &output, fact);
+                }
             }
         }
         found.lines

@@ -150,7 +150,11 @@ async fn chains_from_a_genesis_sent_once_are_answered_as_the_engine_alone_answer
         assert_eq!(report.totals.sums.failed_batches, 0);
         let state = report.now.state;
         assert!(state.cache.hits + state.memory.hits > 0 && state.memory.nodes > genesis.nodes.len(), "{state:?}");
-        assert_eq!((state.memory.permanent_bytes > 0, state.memory.volatile_bytes > 0), (for_good, !for_good), "{state:?}");
+        assert_eq!(
+            (state.memory.permanent_bytes > 0, state.memory.volatile_bytes > 0),
+            (for_good, !for_good),
+            "{state:?}"
+        );
         server.shutdown().await;
     }
 }

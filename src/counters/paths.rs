@@ -1,6 +1,7 @@
 //! What the ROM of the forks with L2 blocks takes on paths whose length is known: real steps, arithmetics and binaries
 //! (exact-counters §3.1). Constants are rows of the ROM, none of these paths touches memory.
 
+use revm::bytecode::opcode as op;
 use revm::primitives::{B256, U256};
 
 use super::Counters;
@@ -99,6 +100,41 @@ pub fn plain_call(call: PlainCall) -> Counters {
     };
     let transfer = if call.has_value { rows(40, 0, 7) } else { rows(16, 0, 2) };
     checks + transfer + rows(119, 2, 6) + rows(32, 0, 5)
+}
+
+/// The dearest path of an opcode in code of an account, in the ROM these were measured on (exact-counters §3.2): steps,
+/// arithmetics, binaries, mem-aligns. Opcodes that are not here keep the model's price.
+pub const fn opcode(opcode: u8) -> Option<Counters> {
+    let [s, a, b, m] = match opcode {
+        op::ADD | op::LT..=op::EQ | op::AND..=op::XOR => [18, 0, 1, 0],
+        op::SUB => [19, 0, 1, 0],
+        op::ISZERO | op::NOT => [17, 0, 1, 0],
+        op::MUL => [46, 1, 1, 0],
+        op::DIV => [55, 1, 3, 0],
+        op::SHR => [76, 1, 5, 0],
+        op::SHL => [50, 1, 2, 0],
+        op::PUSH0 => [15, 0, 0, 0],
+        op::PUSH1 => [23, 0, 0, 0],
+        op::PUSH2 => [25, 0, 0, 0],
+        op::PUSH4 => [27, 0, 0, 0],
+        op::PUSH20 => [51, 0, 0, 0],
+        op::PUSH32 => [63, 0, 0, 0],
+        op::DUP1..=op::DUP16 => [16, 0, 0, 0],
+        op::SWAP1..=op::SWAP16 => [17, 0, 0, 0],
+        op::POP => [13, 0, 0, 0],
+        op::JUMPDEST => [12, 0, 0, 0],
+        op::JUMP => [24, 0, 1, 0],
+        op::JUMPI => [27, 0, 2, 0],
+        // With memory expansion: 73 1 4 0 more.
+        op::MLOAD => [76 + 73, 1, 6 + 4, 1],
+        op::MSTORE => [66 + 73, 1, 5 + 4, 1],
+        op::MSTORE8 => [58 + 73, 1, 5 + 4, 1],
+        op::CALLDATALOAD => [196, 4, 11, 1],
+        op::SLOAD => [37, 0, 1, 0],
+        op::SSTORE => [67, 0, 6, 0],
+        _ => return None,
+    };
+    Some(Counters::from_array([s, a, b, m, 0, 0, 0, 0]))
 }
 
 /// Why a transaction was rejected.

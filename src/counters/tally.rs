@@ -6,7 +6,7 @@ use super::Counters;
 use super::access::AccessLog;
 use super::lengths::{keccak_blocks, poseidon_blocks, sha256_blocks};
 use super::model::{CallPart, Frame, Operands, Precompile, Prices, R12};
-use super::paths::{PlainCall, plain_call};
+use super::paths::{self, PlainCall, plain_call};
 
 /// Kinds of frames an opcode can run in.
 const FRAMES: [Frame; 3] = [Frame::Call, Frame::CreationTx, Frame::Create];
@@ -23,6 +23,8 @@ pub struct Tally {
     pub transaction_part: CallPart,
     /// The running transaction goes to an account without code, in a fork whose path for that is known.
     pub plain: Option<PlainCall>,
+    /// The fork's ROM is the one whose opcodes were measured.
+    measured_opcodes: bool,
     /// The virtual model's prices.
     pub prices: Prices,
     /// What the model has charged, opcodes of fixed price aside.
@@ -44,15 +46,17 @@ impl Default for Tally {
             charged: Counters::default(),
             bounded: Counters::default(),
             plain: None,
+            measured_opcodes: false,
             opcodes: Box::new([[0; 256]; 3]),
         }
     }
 }
 
 impl Tally {
-    /// Creates a tally that counts, with the model at these prices.
-    pub fn counting(prices: Prices) -> Self {
-        Self { on: true, prices, ..Self::default() }
+    /// Creates a tally that counts, with the model at these prices. `measured_opcodes` lets the bound use the path costs
+    /// of the ROM that they were measured on.
+    pub fn counting(prices: Prices, measured_opcodes: bool) -> Self {
+        Self { on: true, prices, measured_opcodes, ..Self::default() }
     }
 
     /// True if anything is counted: the request did not ask for `no_counters`.
@@ -158,19 +162,23 @@ impl Tally {
 
     /// Returns the upper bound of the batch so far: the model and what it leaves out.
     pub fn bound(&self) -> Counters {
-        self.bounded + self.fixed_price_opcodes()
+        self.bounded
+            + self.opcodes_at(|opcode, frame| {
+                let measured = if self.measured_opcodes && frame == Frame::Call { paths::opcode(opcode) } else { None };
+                measured.unwrap_or_else(|| self.prices.fixed(opcode, frame))
+            })
     }
 
     /// Returns what the virtual model makes of the batch so far.
     pub fn model(&self) -> Counters {
-        self.charged + self.fixed_price_opcodes()
+        self.charged + self.opcodes_at(|opcode, frame| self.prices.fixed(opcode, frame))
     }
 
-    fn fixed_price_opcodes(&self) -> Counters {
+    fn opcodes_at(&self, price: impl Fn(u8, Frame) -> Counters) -> Counters {
         let mut sum = Counters::default();
         for frame in FRAMES {
             for (opcode, count) in (0..=u8::MAX).zip(self.opcodes[frame as usize]).filter(|(_, count)| *count > 0) {
-                sum += self.prices.fixed(opcode, frame).times(count);
+                sum += price(opcode, frame).times(count);
             }
         }
         sum

@@ -92,6 +92,8 @@ pub struct ForkRules {
     pub counter_prices: &'static Revision,
     /// Binaries that recovering a key takes beyond those of the later ROM, at most: one comparison per bit pair.
     pub recovery_extra_binaries: u64,
+    /// Path costs of opcodes are known for this fork's ROM.
+    pub measured_opcodes: bool,
     /// Doubling a point counts as an arithmetic.
     pub counts_doublings: bool,
     /// Calls copy their arguments word by word when they start.
@@ -125,6 +127,7 @@ const FORK_4: ForkRules = ForkRules {
     logs: LogShape::Padded,
     counter_prices: &R7,
     recovery_extra_binaries: 264,
+    measured_opcodes: false,
     counts_doublings: false,
     calls_copy_arguments: true,
     touched_accounts_in_full: false,
@@ -167,6 +170,7 @@ const FORK_8: ForkRules = ForkRules {
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
     counter_prices: &R12,
+    measured_opcodes: true,
     counts_doublings: true,
     ..FORK_7
 };

@@ -25,6 +25,8 @@ const MAPPING_KEY_BYTES: u64 = 64;
 const L1_INFO_LEAF_BYTES: u64 = 72;
 /// Digests of 64 bytes from an L1 info leaf to the root.
 const L1_INFO_LEVELS: u64 = 32;
+/// Longest batch for which the real cost of transfers was checked to the last row, in bytes.
+const CHECKED_BATCH_BYTES: usize = 32_767;
 /// Bytes of a public key, digested to an address.
 const PUBLIC_KEY_BYTES: u64 = 64;
 
@@ -95,7 +97,13 @@ impl BatchRun<'_> {
         let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
         let [r, s] = [tx.r, tx.s].map(|word| U256::from_be_bytes(word.0));
         let recovery = paths::recovery(tx.signing_hash(), r, s, tx.v, self.rules.counts_doublings)?;
-        Some(paths::decoded(&Fields { numbers, has_recipient: tx.to.is_some() }) + recovery)
+        let decoded = paths::decoded(&Fields { numbers, has_recipient: tx.to.is_some() });
+        // The one long batch of transfers on record takes a row more for each of its transactions.
+        let long_batch = self.input.batch_l2_data.len() > CHECKED_BATCH_BYTES;
+        // So does the one on record with a nonce this long.
+        let long_nonce = tx.nonce > u64::from(u32::MAX);
+        let steps = u64::from(long_batch) + u64::from(long_nonce);
+        Some(decoded + recovery + Counters { steps, ..Counters::default() })
     }
 
     /// Counts the checks of a rejected transaction: the model has nothing for them.
@@ -193,8 +201,8 @@ impl BatchRun<'_> {
             let price = self.prices().open_block(has_l1_info);
             let tally = &mut self.evm.context().chain.counters;
             if has_l1_info {
-                // The comparisons of the L1 info entry, which the first price lists leave out.
-                tally.charge_beyond_model(Counters { binaries: 4, ..Counters::default() });
+                // The comparisons of the L1 info entry, and a row for each bit that is set: the price lists leave them out.
+                tally.charge_beyond_model(Counters { steps: 32, binaries: 4, ..Counters::default() });
                 tally.charge(price);
             } else {
                 tally.charge_real(price, paths::block_opened());

@@ -4,25 +4,25 @@
 
 use revm::bytecode::opcode;
 use revm::context_interface::Host;
-use revm::handler::FrameResult;
 use revm::handler::instructions::EthInstructions;
 use revm::interpreter::STACK_LIMIT;
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, LoopControl, RuntimeFlag};
-use revm::interpreter::{
-    CallInputs, CreateInputs, CreateScheme, InstructionExecResult, InstructionResult, Interpreter, InterpreterAction,
-};
+use revm::interpreter::{InstructionExecResult, InstructionResult, Interpreter, InterpreterAction};
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
-use super::context::{SYSTEM_ADDRESS, StateDatabase, TxScratch, ZkContext};
+mod frames;
+mod precompiles;
+
+pub use frames::{CreateStart, call_frame, code_deployed, create_frame, frame_ended, payment, transaction_ended};
+pub use precompiles::{modexp_refused, precompile_ran};
+
+use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::fork::ApiVersion;
 use super::precompiles::ZkPrecompiles;
 use crate::batch::keccak_slot;
-use crate::counters::model::{
-    CallPart, Frame, ModexpInput, Operands, Precompile, SECP256K1_ORDER, SignatureClass, is_priced_by_length,
-};
-use crate::counters::paths::PlainCall;
-use crate::counters::{Access, Counters, Tally};
+use crate::counters::model::{Frame, Operands, is_priced_by_length};
+use crate::counters::{Access, Tally};
 use crate::tree::LeafKind;
 
 /// Gas of EXP, its exponent aside.
@@ -46,10 +46,6 @@ const CALL_VALUE_GAS: u64 = 9000;
 const NEW_ACCOUNT_GAS: u64 = 25_000;
 /// Bytes of the digest that names a slot of a mapping: key and slot.
 const MAPPING_KEY_BYTES: u64 = 64;
-/// Bytes of the digest that names a CREATE2 account: prefix, creator, salt, code hash.
-const CREATE2_ADDRESS_BYTES: u64 = 85;
-/// Bytes of the digest that names a CREATE account, at most: the list of creator and nonce.
-const CREATE_ADDRESS_BYTES: u64 = 31;
 
 /// What an opcode counts only once its result is known.
 enum Pending {
@@ -525,232 +521,6 @@ fn gas_after_memory(gas: u64, memory_bytes: usize, areas: [U256; 4]) -> Option<u
     let present = (memory_bytes as u64).div_ceil(32);
     let grown = cost(reached.div_ceil(32).max(present))? - cost(present)?;
     gas.checked_sub(grown)
-}
-
-/// Counts the start of a call frame: touch, value, code (exact-counters §2).
-pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallInputs, depth: usize) {
-    let tally = &mut context.chain.counters;
-    if !tally.is_on() {
-        return;
-    }
-    let code = &inputs.known_bytecode.1;
-    let code_bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
-    match depth {
-        0 => {
-            tally.transaction_part = CallPart::Call(code_bytes);
-            let is_plain = code_bytes == 0 && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
-            tally.plain = (is_plain && context.chain.rules.api == ApiVersion::V2).then(|| PlainCall {
-                to_self: inputs.caller == inputs.bytecode_address,
-                to_zero: inputs.bytecode_address.is_zero(),
-                has_value: !inputs.value.get().is_zero(),
-            });
-        }
-        _ => tally.part(CallPart::Call(code_bytes)),
-    }
-    tally.accesses.push(Access::Enter);
-    touch(tally, inputs.bytecode_address);
-    let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
-    if precompile.is_some_and(|number| !context.chain.rules.has_precompile(number)) {
-        return;
-    }
-    let value = inputs.value.transfer().unwrap_or_default();
-    if !value.is_zero() {
-        let state = &context.journaled_state.inner.state;
-        let balance = state.get(&inputs.caller).map_or(U256::ZERO, |caller| caller.info.balance);
-        tally.accesses.transfer(inputs.caller, inputs.target_address, balance >= value, balance != value);
-        if balance < value {
-            return;
-        }
-    }
-    if precompile.is_none() {
-        code_loaded(tally, inputs.bytecode_address, code_bytes);
-    }
-}
-
-/// How far a create frame came before it ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CreateStart {
-    /// The creator cannot pay.
-    NoFunds,
-    /// The creator's nonce is the largest one.
-    NonceOverflow,
-    /// The new address has a nonce.
-    HasNonce(Address),
-    /// The new address has code.
-    HasCode(Address),
-    /// It runs.
-    Runs {
-        /// The new address.
-        created: Address,
-        /// The creator has something left after paying.
-        creator_keeps: bool,
-    },
-}
-
-/// Counts the start of a create frame: the creator's leaves (those of a transaction were checked before), the name of
-/// the new account, then its leaves.
-pub fn create_frame(tally: &mut Tally, inputs: &CreateInputs, depth: usize, start: CreateStart) {
-    if !tally.is_on() {
-        return;
-    }
-    let creator = inputs.caller();
-    if depth > 0 {
-        tally.accesses.push(Access::Read(creator, LeafKind::Balance));
-        if start != CreateStart::NoFunds {
-            tally.accesses.push(Access::Read(creator, LeafKind::Nonce));
-        }
-        if !matches!(start, CreateStart::NoFunds | CreateStart::NonceOverflow) {
-            tally.accesses.push(Access::Write(creator, LeafKind::Nonce, true));
-        }
-    }
-    tally.accesses.push(Access::Enter);
-    let bytes = inputs.init_code().len() as u64;
-    let attempted = !matches!(start, CreateStart::NoFunds | CreateStart::NonceOverflow);
-    match inputs.scheme() {
-        _ if depth == 0 => {}
-        CreateScheme::Create2 { .. } => tally.part(CallPart::Create2(bytes)),
-        _ if attempted => tally.part(CallPart::Create(bytes)),
-        _ => {}
-    }
-    let created = match start {
-        CreateStart::NoFunds | CreateStart::NonceOverflow => return,
-        CreateStart::HasNonce(created) | CreateStart::HasCode(created) | CreateStart::Runs { created, .. } => created,
-    };
-    match inputs.scheme() {
-        CreateScheme::Create2 { .. } => {
-            tally.keccak(bytes);
-            tally.keccak(CREATE2_ADDRESS_BYTES);
-        }
-        _ => tally.keccak(CREATE_ADDRESS_BYTES),
-    }
-    touch(tally, created);
-    tally.accesses.push(Access::Read(created, LeafKind::Nonce));
-    if matches!(start, CreateStart::HasNonce(_)) {
-        return;
-    }
-    tally.accesses.push(Access::Read(created, LeafKind::CodeHash));
-    if let CreateStart::Runs { creator_keeps, .. } = start {
-        tally.accesses.push(Access::Write(created, LeafKind::Nonce, true));
-        if !inputs.value().is_zero() {
-            tally.accesses.transfer(creator, created, true, creator_keeps);
-        }
-    }
-}
-
-/// Counts the end of a frame: whether its changes stay.
-pub fn frame_ended(tally: &mut Tally, keeps: bool) {
-    if tally.is_on() {
-        tally.accesses.push(Access::Leave(keeps));
-    }
-}
-
-/// Counts the end of execution. A top frame that never ran, such as a precompile's, has not ended by itself.
-pub fn transaction_ended(tally: &mut Tally, result: &FrameResult) {
-    if !tally.is_on() {
-        return;
-    }
-    let end = result.instruction_result();
-    tally.accesses.push(Access::Leave(end.is_ok()));
-    if matches!(result, FrameResult::Create(_)) {
-        tally.plain = None;
-    }
-    let part = match result {
-        FrameResult::Call(_) => tally.transaction_part,
-        FrameResult::Create(outcome) if end.is_ok() || end == InstructionResult::Revert => {
-            CallPart::Deploy(outcome.output().len() as u64)
-        }
-        FrameResult::Create(_) => CallPart::Deploy(0),
-    };
-    tally.processed(part);
-}
-
-/// Counts the code that a create frame leaves. A transaction that returns nothing writes nothing.
-pub fn code_deployed(tally: &mut Tally, created: Address, bytes: u64, is_transaction: bool) {
-    if !tally.is_on() || (is_transaction && bytes == 0) {
-        return;
-    }
-    tally.accesses.push(Access::Write(created, LeafKind::CodeLength, bytes > 0));
-    if bytes > 0 {
-        tally.linear_poseidon(bytes);
-    }
-    tally.accesses.push(Access::Write(created, LeafKind::CodeHash, bytes > 0));
-}
-
-/// Counts a precompile that had gas enough, whatever it answered. `output_bytes` is the area its caller gave it.
-pub fn precompile_ran(scratch: &mut TxScratch, number: u8, input: &[u8], output_bytes: u64, answered: bool) {
-    let recovery_extra_binaries = scratch.rules.recovery_extra_binaries;
-    let tally = &mut scratch.counters;
-    /// Bytes of a public key.
-    const PUBLIC_KEY_BYTES: u64 = 64;
-    /// Bytes of one pair of a pairing.
-    const PAIR_BYTES: u64 = 192;
-    if !tally.is_on() {
-        return;
-    }
-    let bytes = input.len() as u64;
-    let run = match number {
-        1 => {
-            tally.charge_beyond_model(Counters { binaries: recovery_extra_binaries, ..Counters::default() });
-            if answered {
-                tally.keccak(PUBLIC_KEY_BYTES);
-            }
-            let word = |index: usize| U256::from_be_bytes(padded_word(input, index));
-            Precompile::Recover(if answered {
-                SignatureClass::Root
-            } else {
-                SignatureClass::of(word(1), word(2), word(3), SECP256K1_ORDER - U256::ONE)
-            })
-        }
-        2 => {
-            tally.sha256(bytes);
-            Precompile::Sha256(bytes)
-        }
-        4 => Precompile::Identity(bytes, output_bytes),
-        5 => return modexp_ran(tally, input, output_bytes),
-        6 => Precompile::EcAdd,
-        7 => Precompile::EcMul,
-        _ => Precompile::EcPairing(bytes / PAIR_BYTES),
-    };
-    tally.precompile(run);
-}
-
-fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
-    let mut word = [0; 32];
-    let present = input.get(32 * index..).unwrap_or_default();
-    let length = present.len().min(32);
-    word[..length].copy_from_slice(&present[..length]);
-    word
-}
-
-/// Adds to the bound what MODEXP reads before it refuses; the model has nothing for that.
-pub fn modexp_refused(tally: &mut Tally) {
-    tally.charge_beyond_model(tally.prices.precompile(Precompile::Modexp(0, 0, None)));
-}
-
-/// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
-fn modexp_ran(tally: &mut Tally, input: &[u8], output_bytes: u64) {
-    const LENGTH_MAX_BYTES: u64 = 1024;
-    let [base, exponent, modulus] =
-        [0, 1, 2].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<u64>());
-    if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > LENGTH_MAX_BYTES) {
-        return modexp_refused(tally);
-    }
-    let mut numbers = input.get(96..).unwrap_or_default().to_vec();
-    numbers.resize((base + exponent + modulus) as usize, 0);
-    let (base, rest) = numbers.split_at(base as usize);
-    let (exponent, modulus) = rest.split_at(exponent as usize);
-    let numbers = ModexpInput { base, exponent, modulus };
-    let numbers = modulus.iter().any(|&byte| byte != 0).then_some(&numbers);
-    tally.precompile(Precompile::Modexp(input.len() as u64, output_bytes, numbers));
-}
-
-/// Counts a fee paid back or out: balance read, balance written.
-pub fn payment(tally: &mut Tally, to: Address, balance_after: U256) {
-    if !tally.is_on() {
-        return;
-    }
-    tally.accesses.push(Access::Read(to, LeafKind::Balance));
-    tally.accesses.push(Access::Write(to, LeafKind::Balance, !balance_after.is_zero()));
 }
 
 #[cfg(test)]

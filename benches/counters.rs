@@ -1,0 +1,68 @@
+//! The price of counting zk counters: the same batches with counters and with `no_counters`, taking turns.
+//!
+//! `cargo bench --bench counters`. One core, in memory.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use zkevm_executor::cli::table::Table;
+use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::processor::input::BatchInput;
+use zkevm_executor::processor::{self, Interrupt};
+use zkevm_executor::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
+use zkevm_executor::sample::{Kind, Workload};
+use zkevm_executor::store::MemoryStore;
+
+/// Accounts of the state: enough for a tree of a realistic depth.
+const CLIENTS: u64 = 512;
+const FORK: u64 = 9;
+const ROUNDS: usize = 40;
+
+fn main() {
+    let mut table = Table::new(&["batch", "counters off", "counters on", "per batch", "share"]);
+    for (what, kind, count) in [
+        ("transfers", Kind::Transfers, TRANSFERS_PER_BATCH),
+        ("token transfers", Kind::TokenTransfers, TOKEN_TRANSFERS_PER_BATCH),
+    ] {
+        let (counting, state) = prepare(kind, count);
+        let silent = BatchInput { no_counters: true, ..counting.clone() };
+        let (mut off, mut on) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            off.push(execute(&silent, &state));
+            on.push(execute(&counting, &state));
+        }
+        let [off, on] = [off, on].map(median);
+        let more = on.as_secs_f64() - off.as_secs_f64();
+        let ms = |seconds: f64| format!("{:.2} ms", seconds * 1e3);
+        table.row(vec![
+            format!("{count} {what}, fork {FORK}"),
+            ms(off.as_secs_f64()),
+            ms(on.as_secs_f64()),
+            ms(more),
+            format!("{:+.1} %", 100.0 * more / off.as_secs_f64()),
+        ]);
+    }
+    println!("{table}");
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn prepare(kind: Kind, count: usize) -> (BatchInput, MemoryStore) {
+    let fork_id = ForkId::new(FORK).expect("the fork is in the table");
+    let workload = Arc::new(Workload::new(fork_id, CLIENTS).expect("the token assembles"));
+    let genesis = workload.genesis().build().expect("the state is built in memory");
+    let input = workload.chain(0, genesis.root.to_b256()).next_batch(kind, count);
+    let state = MemoryStore::new(0);
+    genesis.write_to(&state).expect("the state is kept in memory");
+    (BatchInput { no_counters: false, ..input }, state)
+}
+
+fn execute(input: &BatchInput, state: &MemoryStore) -> Duration {
+    let start = Instant::now();
+    let output = processor::process(input, state, &Interrupt::default()).expect("nobody interrupts");
+    assert!(output.roots.is_some(), "{}", output.error_log);
+    start.elapsed()
+}

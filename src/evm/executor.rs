@@ -1,20 +1,19 @@
 //! Runs one transaction: revm's frames and phases, with the zkEVM's own where they differ (evm §3, §4, §11.5).
 
-use revm::bytecode::opcode;
 use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultGas};
-use revm::context::{Context, ContextTr, Evm, TxEnv};
+use revm::context::{ContextTr, Evm, TxEnv};
 use revm::context_interface::context::ContextError;
 use revm::context_interface::journaled_state::TransferError;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
-use revm::context_interface::{FrameStack, Host, JournalTr, LocalContextTr};
+use revm::context_interface::{FrameStack, JournalTr, LocalContextTr};
 use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
-use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl, ReturnData};
+use revm::interpreter::interpreter_types::{Jumps, ReturnData};
 use revm::interpreter::{
     CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
-    Interpreter, InterpreterAction, InterpreterResult,
+    InterpreterAction, InterpreterResult,
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
@@ -27,9 +26,10 @@ use super::fork::ForkRules;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
 use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
-use super::touch::{AccountLeaves, TouchLog};
-use super::trace::{CREATE_GAS, FrameView, TraceOptions, Tracer};
-use super::unpaid::{self, UnpaidMemory, UnpaidWords};
+use super::touch::AccountLeaves;
+use super::trace::{TraceOptions, Tracer};
+use super::traced_run::run_traced;
+use super::unpaid::{self, UnpaidMemory};
 use crate::processor::RomError;
 use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
@@ -37,7 +37,7 @@ use crate::tree::linear_hash;
 /// Largest deployed code, in bytes (EIP-170).
 const CODE_SIZE_MAX_BYTES: usize = 24_576;
 /// Items the stack can hold.
-const STACK_LIMIT: usize = 1024;
+pub(super) const STACK_LIMIT: usize = 1024;
 /// Gas per byte of deployed code.
 const CODE_DEPOSIT_GAS: u64 = 200;
 /// First byte no deployed code may have (EIP-3541).
@@ -590,92 +590,6 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
         }
-    }
-}
-
-/// Runs a frame one opcode at a time, recording each.
-fn run_traced<DB: StateDatabase>(
-    frame: &mut EthFrame<EthInterpreter>,
-    table: &ZkInstructions<DB>,
-    context: &mut ZkContext<DB>,
-    tracer: &mut Tracer,
-    mut unpaid: Option<&mut UnpaidWords>,
-) -> Result<InterpreterAction, ContextDbError<ZkContext<DB>>> {
-    let data = match &frame.input {
-        FrameInput::Create(create) => create.init_code().clone(),
-        _ => frame.interpreter.input.input.as_bytes(&*context).to_vec().into(),
-    };
-    let view = FrameView::new(&frame.input, frame.depth, data);
-    let interpreter = &mut frame.interpreter;
-    loop {
-        if tracer.needs_root() {
-            let Context { journaled_state, .. } = context;
-            let root = journaled_state.database.speculative_root(&journaled_state.inner.state)?;
-            tracer.set_root(root);
-        }
-        let op = interpreter.bytecode.opcode();
-        tracer.begin_step(interpreter, &view);
-        let gas_before = interpreter.gas.remaining();
-        let operands_count = interpreter.stack.len();
-        let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
-        if let Some(unpaid) = &mut unpaid {
-            unpaid.reveal(interpreter, context.gas_params());
-        }
-        let result = meter::step(interpreter, table, context);
-        let result = match result {
-            Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
-                Some(InstructionResult::StackUnderflow)
-            }
-            other => other.err(),
-        };
-        let touched = &context.chain.touched;
-        tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
-        if let Some(gas) = asked_gas(op, gas_before, operands_count, &operands, interpreter) {
-            tracer.ask(gas);
-        }
-        if let Some(result) = result {
-            if interpreter.bytecode.action().is_none() {
-                interpreter.halt(result);
-            }
-            return Ok(interpreter.take_next_action());
-        }
-    }
-}
-
-/// Returns the gas a call or create asked for: the low 64 bits of what the stack said, also if the call failed, or all
-/// that a create left once its own cost, memory excepted, was paid.
-fn asked_gas(
-    op: u8,
-    gas_before: u64,
-    stack_len: usize,
-    operands: &[U256],
-    interpreter: &Interpreter<EthInterpreter>,
-) -> Option<u64> {
-    match (op, &interpreter.bytecode.action) {
-        (opcode::CREATE | opcode::CREATE2, Some(InterpreterAction::NewFrame(FrameInput::Create(create)))) => {
-            let words = if op == opcode::CREATE2 { create.init_code().len().div_ceil(32) as u64 } else { 0 };
-            Some(gas_before.saturating_sub(CREATE_GAS + 6 * words))
-        }
-        (opcode::CALL | opcode::CALLCODE, _) if stack_len >= 7 => operands.first().map(|gas| gas.as_limbs()[0]),
-        (opcode::DELEGATECALL | opcode::STATICCALL, _) if stack_len >= 6 => {
-            operands.first().map(|gas| gas.as_limbs()[0])
-        }
-        _ => None,
-    }
-}
-
-/// Returns the slot an opcode read or wrote, with the value the trace shows for it.
-fn storage_access(
-    op: u8,
-    operands: &[U256],
-    interpreter: &Interpreter<EthInterpreter>,
-    touched: &TouchLog,
-) -> Option<(Address, U256, U256)> {
-    let address = interpreter.input.target_address();
-    match (op, operands) {
-        (opcode::SLOAD, [slot, ..]) => Some((address, *slot, touched.last_value(address, *slot)?)),
-        (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
-        _ => None,
     }
 }
 

@@ -127,7 +127,7 @@ impl<'a> BatchRun<'a> {
     /// Opens the state of a batch.
     pub fn new(input: &'a BatchInput, state: &'a dyn StateReader, prices: Prices) -> Self {
         let rules = input.fork_id.rules();
-        let world = World::new(state, input.old_state_root, input.get_keys);
+        let world = World::new(state, input.old_state_root, &input.state_override, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
         if !input.no_counters {
             evm.context().chain.counters = Tally::counting(prices, rules.measured_opcodes);

@@ -9,12 +9,13 @@ use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, U256};
 use revm::state::{Account, AccountInfo, EvmState};
 
 use super::ExecutorError;
+use super::input::AccountOverride;
 use crate::counters::replay::StateAccess;
 use crate::evm::bytecode::permissive;
 use crate::evm::context::StateDatabase;
 use crate::evm::touch::{AccountLeaves, TouchLog};
 use crate::store::{StateReader, StoreError};
-use crate::tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeRef};
+use crate::tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeRef, linear_hash};
 
 /// Keys remembered by one batch; a batch touches far fewer.
 const KEY_CACHE_CAPACITY: usize = 1 << 16;
@@ -74,14 +75,22 @@ pub struct World<'a> {
     storage: HashMap<(Address, U256), U256>,
     programs: HashMap<B256, Bytecode>,
     new_programs: HashMap<B256, Bytes>,
+    /// Replaced accounts: in front of the tree, which never sees what is written to them.
+    overrides: &'a HashMap<Address, AccountOverride>,
     smt_keys: Option<BTreeSet<B256>>,
     program_keys: Option<BTreeSet<B256>>,
     tree_time: Duration,
 }
 
 impl<'a> World<'a> {
-    /// Opens the state at `root`. Reads nothing yet. `collect_keys` keeps the set of tree keys and code hashes.
-    pub fn new(reader: &'a dyn StateReader, root: B256, collect_keys: bool) -> Self {
+    /// Opens the state at `root` with `overrides` in front. Reads nothing yet. `collect_keys` keeps the set of tree keys and
+    /// code hashes.
+    pub fn new(
+        reader: &'a dyn StateReader,
+        root: B256,
+        overrides: &'a HashMap<Address, AccountOverride>,
+        collect_keys: bool,
+    ) -> Self {
         let mut tree = StateTree::new(reader);
         let version = tree.open(Digest::from(root));
         Self {
@@ -94,6 +103,7 @@ impl<'a> World<'a> {
             storage: HashMap::new(),
             programs: HashMap::new(),
             new_programs: HashMap::new(),
+            overrides,
             smt_keys: collect_keys.then(BTreeSet::new),
             program_keys: collect_keys.then(BTreeSet::new),
             tree_time: Duration::ZERO,
@@ -215,7 +225,10 @@ impl<'a> World<'a> {
         if let Some(length) = self.code_lengths.get(&address) {
             return Ok(*length);
         }
-        let length = self.leaf(address, LeafKind::CodeLength)?;
+        let length = match self.overrides.get(&address).and_then(|account| account.code.as_ref()) {
+            Some(code) => U256::from(code.len()),
+            None => self.leaf(address, LeafKind::CodeLength)?,
+        };
         self.code_lengths.insert(address, length);
         Ok(length)
     }
@@ -225,16 +238,24 @@ impl<'a> World<'a> {
         if let Some(value) = self.storage.get(&(address, slot)) {
             return Ok(*value);
         }
-        let key = self.keys.storage_key(address, slot);
-        let value = self.tree.get(self.version, &key)?;
+        let overridden = self.overrides.get(&address).and_then(|account| overridden_slot(account, slot));
+        let value = match overridden {
+            Some(value) => value,
+            None => {
+                let key = self.keys.storage_key(address, slot);
+                self.tree.get(self.version, &key)?
+            }
+        };
         self.storage.insert((address, slot), value);
         Ok(value)
     }
 
     /// Writes a storage slot outside any transaction.
     pub fn set_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), WorldError> {
-        let key = self.keys.storage_key(address, slot);
-        self.update(&mut [(key, value)])?;
+        if !self.overrides.contains_key(&address) {
+            let key = self.keys.storage_key(address, slot);
+            self.update(&mut [(key, value)])?;
+        }
         self.storage.insert((address, slot), value);
         Ok(())
     }
@@ -283,9 +304,10 @@ impl<'a> World<'a> {
             nonce: if old.nonce > U256::from(u64::MAX) { old.nonce } else { nonce },
             code_hash: if code_hash == KECCAK_EMPTY { U256::ZERO } else { code_hash.into() },
         };
+        let is_overridden = self.overrides.contains_key(&address);
         let keys = &mut self.keys;
         let mut leaf = |kind, old: U256, new: U256| {
-            if old != new {
+            if old != new && !is_overridden {
                 writes.push((keys.account_key(address, kind), new));
             }
         };
@@ -298,7 +320,7 @@ impl<'a> World<'a> {
             leaf(LeafKind::CodeLength, U256::MAX, length);
             code_length = Some(length);
         }
-        for (slot, value) in account.storage.iter().filter(|(_, value)| value.is_changed()) {
+        for (slot, value) in account.storage.iter().filter(|(_, value)| value.is_changed() && !is_overridden) {
             writes.push((self.keys.storage_key(address, *slot), value.present_value));
         }
         Ok(ChangedAccount { account: new, code_length })
@@ -316,11 +338,20 @@ impl<'a> World<'a> {
         if let Some(account) = self.accounts.get(&address) {
             return Ok(*account);
         }
-        let account = CachedAccount {
+        let mut account = CachedAccount {
             balance: self.leaf(address, LeafKind::Balance)?,
             nonce: self.leaf(address, LeafKind::Nonce)?,
             code_hash: self.leaf(address, LeafKind::CodeHash)?,
         };
+        if let Some(replaced) = self.overrides.get(&address) {
+            account.balance = replaced.balance.unwrap_or(account.balance);
+            account.nonce = replaced.nonce.map_or(account.nonce, U256::from);
+            if let Some(code) = &replaced.code {
+                let hash = linear_hash(code).to_b256();
+                account.code_hash = hash.into();
+                self.programs.insert(hash, permissive(code));
+            }
+        }
         self.accounts.insert(address, account);
         Ok(account)
     }
@@ -329,6 +360,12 @@ impl<'a> World<'a> {
         let key = self.keys.account_key(address, kind);
         Ok(self.tree.get(self.version, &key)?)
     }
+}
+
+/// Returns what an override says of a slot: `state` is the whole storage, `state_diff` single slots on top.
+fn overridden_slot(account: &AccountOverride, slot: U256) -> Option<U256> {
+    let whole = account.state.as_ref().map(|state| state.get(&slot).copied().unwrap_or_default());
+    account.state_diff.get(&slot).copied().or(whole)
 }
 
 impl Database for World<'_> {

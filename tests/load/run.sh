@@ -15,9 +15,10 @@ files=("$@")
 [ -x "$binary" ] || cargo build --release
 "$binary" demo --export-ghz "$data"
 
-"$binary" serve --port "$port" --http-port 0 --set log.level=error &
+state=$(mktemp -d)
+"$binary" serve --port "$port" --http-port 0 --hashdb-port 0 --data "$state" --set log.level=error &
 server=$!
-trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true' EXIT
+trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$state"' EXIT
 for _ in $(seq 100); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
     sleep 0.1

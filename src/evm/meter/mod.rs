@@ -407,11 +407,11 @@ fn after<DB: StateDatabase>(
             context.chain.counters.linear_poseidon(bytes);
             context.chain.counters.accesses.push(Access::Log);
         }
-        Pending::ExternalCode { address, gas } => {
-            // The code is loaded before memory grows, so running out of gas there has paid for it.
-            if went_well || gas >= COLD_ACCOUNT_GAS || (gas >= WARM_ACCOUNT_GAS && is_warm(context, address)) {
-                return Some(external_code(context, address));
-            }
+        // The code is loaded before memory grows, so running out of gas there has paid for it.
+        Pending::ExternalCode { address, gas }
+            if went_well || gas >= COLD_ACCOUNT_GAS || (gas >= WARM_ACCOUNT_GAS && is_warm(context, address)) =>
+        {
+            return Some(external_code(context, address));
         }
         Pending::Call { receiver, has_value, gas, memory_bytes, areas } => {
             let started = result == Err(InstructionResult::Suspend);
@@ -517,7 +517,7 @@ fn gas_after_memory(gas: u64, memory_bytes: usize, areas: [U256; 4]) -> Option<u
     };
     let [input, in_bytes, out, out_bytes] = areas;
     let reached = end(input, in_bytes)?.max(end(out, out_bytes)?);
-    let cost = |words: u64| Some(words.checked_mul(3)?.checked_add(words.checked_mul(words)? / 512)?);
+    let cost = |words: u64| words.checked_mul(3)?.checked_add(words.checked_mul(words)? / 512);
     let present = (memory_bytes as u64).div_ceil(32);
     let grown = cost(reached.div_ceil(32).max(present))? - cost(present)?;
     gas.checked_sub(grown)

@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use zkevm_executor::batch::forget_signers;
 use zkevm_executor::cli::table::Table;
 use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::processor::input::BatchInput;
@@ -20,7 +21,7 @@ use zkevm_executor::store::MemoryStore;
 const CLIENTS: u64 = 512;
 const FORKS: [u64; 2] = [6, 9];
 const WARM_UP: Duration = Duration::from_millis(500);
-const MEASURE: Duration = Duration::from_secs(5);
+const MEASURE: Duration = Duration::from_secs(3);
 const RUNS_MIN: usize = 10;
 
 struct Run {
@@ -41,25 +42,33 @@ fn main() {
         for (what, kind, count) in kinds {
             let name = format!("{count} {what}, fork {fork}");
             if filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
-                table.row(measure(name, fork, kind, count));
+                let (input, state) = prepare(fork, kind, count);
+                table.row(measure(format!("{name}, new senders"), &input, &state, count, true));
+                table.row(measure(format!("{name}, known senders"), &input, &state, count, false));
             }
         }
     }
     println!("{table}");
 }
 
-fn measure(name: String, fork: u64, kind: Kind, count: usize) -> Vec<String> {
-    let (input, state) = prepare(fork, kind, count);
-    let output = execute(&input, &state).1;
+/// Measures one batch; with `new_senders` every run recovers every signature.
+fn measure(name: String, input: &BatchInput, state: &MemoryStore, count: usize, new_senders: bool) -> Vec<String> {
+    let execute = |input, state| {
+        if new_senders {
+            forget_signers();
+        }
+        execute(input, state)
+    };
+    let output = execute(input, state).1;
     assert!(output.roots.is_some(), "{name}: {}", output.error_log);
     let warm_up = Instant::now();
     while warm_up.elapsed() < WARM_UP {
-        black_box(execute(&input, &state));
+        black_box(execute(input, state));
     }
     let start = Instant::now();
     let mut runs = Vec::new();
     while start.elapsed() < MEASURE || runs.len() < RUNS_MIN {
-        let (total, output) = execute(&input, &state);
+        let (total, output) = execute(input, state);
         runs.push(Run { total, phases: output.phases });
     }
     runs.sort_by_key(|run| run.total);

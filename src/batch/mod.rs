@@ -9,5 +9,5 @@ mod transaction;
 pub use decode::{BatchItem, decode, decode_into};
 pub use hashes::{acc_input_hash_v1, acc_input_hash_v2, keccak_slot, log_hash};
 pub use l1_info::{L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, l1_info_leaf_hash, l1_info_root};
-pub use signer::{INFINITY_ADDRESS, recover_infinity, recover_signer};
+pub use signer::{INFINITY_ADDRESS, forget_signers, known_signer, recover_infinity, recover_signer};
 pub use transaction::Transaction;

@@ -1,5 +1,8 @@
 //! Recovering the sender of a signature (batch §8.1, evm §6.4).
 
+use std::sync::LazyLock;
+
+use quick_cache::sync::Cache;
 use revm::primitives::{Address, B256, U256, address, keccak256, uint};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
@@ -9,6 +12,38 @@ const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE9
 
 /// Address that forks 4 and 5 recover when the public key is the point at infinity (evm Q5).
 pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e597ba5fb5");
+
+/// Signatures remembered: the same transaction comes back when it is pooled, sequenced, replayed and synchronised.
+/// About 20 MiB when full.
+const REMEMBERED_SIGNATURES: usize = 1 << 17;
+
+/// Senders by signature, shared by all batches of the process. What a signature recovers to never changes.
+static SENDERS: LazyLock<Cache<SignatureKey, Option<Address>>> = LazyLock::new(|| Cache::new(REMEMBERED_SIGNATURES));
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct SignatureKey {
+    hash: B256,
+    r: B256,
+    s: B256,
+    v: u8,
+    infinity_bug: bool,
+}
+
+/// Recovers the signer of `hash` as [`recover_signer`] does, remembering it for the next time.
+pub fn known_signer(hash: B256, r: B256, s: B256, v: u8, infinity_bug: bool) -> Option<Address> {
+    let key = SignatureKey { hash, r, s, v, infinity_bug };
+    if let Some(known) = SENDERS.get(&key) {
+        return known;
+    }
+    let signer = recover_signer(hash, r, s, v, infinity_bug);
+    SENDERS.insert(key, signer);
+    signer
+}
+
+/// Forgets all senders, so that a bench can measure recovery.
+pub fn forget_signers() {
+    SENDERS.clear();
+}
 
 /// Recovers the signer of `hash`, `None` if the signature is invalid.
 ///
@@ -63,6 +98,15 @@ mod tests {
         let from = address!("617b3a3528F9cDd6630fd3301B9c8911F7Bf063D");
         assert_eq!(recover_signer(HASH, R, S, 27, false), Some(from));
         assert_ne!(recover_signer(HASH, R, S, 28, false), Some(from));
+    }
+
+    #[test]
+    fn a_remembered_signer_is_the_recovered_one() {
+        for v in [27, 28, 29] {
+            for _ in 0..2 {
+                assert_eq!(known_signer(HASH, R, S, v, false), recover_signer(HASH, R, S, v, false));
+            }
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct TxScratch {
     pub used_balance: bool,
     /// What the last precompile call asks of its caller's frame.
     pub precompile_effect: PrecompileEffect,
+    /// Where the last call wants its output in memory, as the stack said; only noted where MODEXP needs it (evm Q6).
+    pub output_offset: U256,
     /// Refund counter of the frame that ran last.
     pub refund_counter: i64,
     /// Program counter of the top frame behind a create that met an existing account.
@@ -79,6 +81,7 @@ impl TxScratch {
             used_gasprice: false,
             used_balance: false,
             precompile_effect: PrecompileEffect::None,
+            output_offset: U256::ZERO,
             refund_counter: 0,
             collision_behind: None,
             ended_in_collision: false,

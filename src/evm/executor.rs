@@ -1,8 +1,7 @@
 //! Runs one transaction: revm's frames and phases, with the zkEVM's own where they differ (evm §3, §4, §11.5).
 
-use revm::bytecode::opcode;
 use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultGas};
-use revm::context::{Context, ContextTr, Evm, TxEnv};
+use revm::context::{ContextTr, Evm, TxEnv};
 use revm::context_interface::context::ContextError;
 use revm::context_interface::journaled_state::TransferError;
 use revm::context_interface::journaled_state::account::JournaledAccountTr;
@@ -11,10 +10,10 @@ use revm::handler::evm::{ContextDbError, FrameInitResult};
 use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
 use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
-use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl, ReturnData};
+use revm::interpreter::interpreter_types::{Jumps, ReturnData};
 use revm::interpreter::{
     CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
-    Interpreter, InterpreterAction, InterpreterResult, SharedMemory,
+    InterpreterAction, InterpreterResult,
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
@@ -27,8 +26,10 @@ use super::fork::ForkRules;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
 use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
-use super::touch::{AccountLeaves, TouchLog};
-use super::trace::{CREATE_GAS, FrameView, TraceOptions, Tracer};
+use super::touch::AccountLeaves;
+use super::trace::{TraceOptions, Tracer};
+use super::traced_run::run_traced;
+use super::unpaid::{self, UnpaidMemory};
 use crate::processor::RomError;
 use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
@@ -36,7 +37,7 @@ use crate::tree::linear_hash;
 /// Largest deployed code, in bytes (EIP-170).
 const CODE_SIZE_MAX_BYTES: usize = 24_576;
 /// Items the stack can hold.
-const STACK_LIMIT: usize = 1024;
+pub(super) const STACK_LIMIT: usize = 1024;
 /// Gas per byte of deployed code.
 const CODE_DEPOSIT_GAS: u64 = 200;
 /// First byte no deployed code may have (EIP-3541).
@@ -53,6 +54,8 @@ pub struct ZkEvm<DB: StateDatabase> {
     new_programs: Vec<(B256, Bytes)>,
     /// Records the running transaction, if it was asked for.
     tracer: Option<Box<Tracer>>,
+    /// What MODEXP wrote behind the end of memory.
+    unpaid: UnpaidMemory,
 }
 
 /// A transaction that passed the intrinsic checks (batch §8.1).
@@ -123,7 +126,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let table = instruction_table(rules);
         let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
         let inner = Evm::new(new_context(db, rules, chain_id), table, ZkPrecompiles::new(rules));
-        Self { inner, endless_push, new_programs: Vec::new(), tracer: None }
+        Self { inner, endless_push, new_programs: Vec::new(), tracer: None, unpaid: UnpaidMemory::default() }
     }
 
     /// Returns the context: block values, scratch, database.
@@ -146,6 +149,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         scratch.collision_behind = None;
         scratch.ended_in_collision = false;
         self.new_programs.clear();
+        self.unpaid.clear();
         self.inner.ctx.tx = TxEnv {
             tx_type: 0,
             caller: tx.caller,
@@ -508,17 +512,22 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             }
             _ => &self.inner.instruction,
         };
-        let mut action = match &mut self.tracer {
-            None if self.inner.ctx.chain.counters.is_on() => {
+        let unpaid = self.unpaid.of_frame(frame.depth);
+        let mut action = match (&mut self.tracer, unpaid) {
+            (Some(tracer), unpaid) => run_traced(frame, table, &mut self.inner.ctx, tracer, unpaid)?,
+            (None, Some(unpaid)) => unpaid::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
+            (None, None) if self.inner.ctx.chain.counters.is_on() => {
                 meter::run_counted(&mut frame.interpreter, table, &mut self.inner.ctx)
             }
-            None => frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx),
-            Some(tracer) => run_traced(frame, table, &mut self.inner.ctx, tracer)?,
+            (None, None) => {
+                frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx)
+            }
         };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
         }
         if let InterpreterAction::Return(result) = &mut action {
+            self.unpaid.frame_ended(frame.depth);
             // revm reports a DUP or SWAP beyond the stack's bottom as an overflow.
             if result.result == InstructionResult::StackOverflow && frame.interpreter.stack.len() < STACK_LIMIT {
                 result.result = InstructionResult::StackUnderflow;
@@ -557,11 +566,9 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 let kept = match parent {
                     Some(parent) if keeps_data => Some(parent.interpreter.return_data.buffer().clone()),
                     Some(parent) if effect == PrecompileEffect::CopyWholeOutput => {
-                        copy_beyond_output_area(
-                            &mut parent.interpreter.memory,
-                            &outcome.memory_offset,
-                            &outcome.result,
-                        );
+                        let offset = self.inner.ctx.chain.output_offset;
+                        let output = &outcome.result.output;
+                        self.unpaid.write(parent.depth, &mut parent.interpreter.memory, offset, output);
                         None
                     }
                     _ => None,
@@ -583,102 +590,6 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
                 Ok(end)
             }
         }
-    }
-}
-
-/// Runs a frame one opcode at a time, recording each.
-fn run_traced<DB: StateDatabase>(
-    frame: &mut EthFrame<EthInterpreter>,
-    table: &ZkInstructions<DB>,
-    context: &mut ZkContext<DB>,
-    tracer: &mut Tracer,
-) -> Result<InterpreterAction, ContextDbError<ZkContext<DB>>> {
-    let data = match &frame.input {
-        FrameInput::Create(create) => create.init_code().clone(),
-        _ => frame.interpreter.input.input.as_bytes(&*context).to_vec().into(),
-    };
-    let view = FrameView::new(&frame.input, frame.depth, data);
-    let interpreter = &mut frame.interpreter;
-    loop {
-        if tracer.needs_root() {
-            let Context { journaled_state, .. } = context;
-            let root = journaled_state.database.speculative_root(&journaled_state.inner.state)?;
-            tracer.set_root(root);
-        }
-        let op = interpreter.bytecode.opcode();
-        tracer.begin_step(interpreter, &view);
-        let gas_before = interpreter.gas.remaining();
-        let operands_count = interpreter.stack.len();
-        let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
-        let result = meter::step(interpreter, table, context);
-        let result = match result {
-            Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
-                Some(InstructionResult::StackUnderflow)
-            }
-            other => other.err(),
-        };
-        let touched = &context.chain.touched;
-        tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
-        if let Some(gas) = asked_gas(op, gas_before, operands_count, &operands, interpreter) {
-            tracer.ask(gas);
-        }
-        if let Some(result) = result {
-            if interpreter.bytecode.action().is_none() {
-                interpreter.halt(result);
-            }
-            return Ok(interpreter.take_next_action());
-        }
-    }
-}
-
-/// Returns the gas a call or create asked for: the low 64 bits of what the stack said, also if the call failed, or all
-/// that a create left once its own cost, memory excepted, was paid.
-fn asked_gas(
-    op: u8,
-    gas_before: u64,
-    stack_len: usize,
-    operands: &[U256],
-    interpreter: &Interpreter<EthInterpreter>,
-) -> Option<u64> {
-    match (op, &interpreter.bytecode.action) {
-        (opcode::CREATE | opcode::CREATE2, Some(InterpreterAction::NewFrame(FrameInput::Create(create)))) => {
-            let words = if op == opcode::CREATE2 { create.init_code().len().div_ceil(32) as u64 } else { 0 };
-            Some(gas_before.saturating_sub(CREATE_GAS + 6 * words))
-        }
-        (opcode::CALL | opcode::CALLCODE, _) if stack_len >= 7 => operands.first().map(|gas| gas.as_limbs()[0]),
-        (opcode::DELEGATECALL | opcode::STATICCALL, _) if stack_len >= 6 => {
-            operands.first().map(|gas| gas.as_limbs()[0])
-        }
-        _ => None,
-    }
-}
-
-/// Returns the slot an opcode read or wrote, with the value the trace shows for it.
-fn storage_access(
-    op: u8,
-    operands: &[U256],
-    interpreter: &Interpreter<EthInterpreter>,
-    touched: &TouchLog,
-) -> Option<(Address, U256, U256)> {
-    let address = interpreter.input.target_address();
-    match (op, operands) {
-        (opcode::SLOAD, [slot, ..]) => Some((address, *slot, touched.last_value(address, *slot)?)),
-        (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
-        _ => None,
-    }
-}
-
-/// Writes what a precompile returned beyond the area its caller paid for, as fork 7 does (evm Q6).
-///
-/// The caller's memory is not expanded: bytes past its end are read later without having been paid for, and here they are
-/// written as far as memory reaches.
-fn copy_beyond_output_area(memory: &mut SharedMemory, area: &std::ops::Range<usize>, result: &InterpreterResult) {
-    use revm::interpreter::interpreter_types::MemoryTr;
-    let _ = (memory.size(), area, result);
-    let available = memory.size().saturating_sub(area.start);
-    let length = result.output.len().min(available);
-    if result.is_ok() && area.start < memory.size() {
-        memory.set(area.start, &result.output[..length]);
     }
 }
 

@@ -54,6 +54,16 @@ pub fn instruction_table<DB: StateDatabase>(rules: &ForkRules) -> ZkInstructions
     table.insert_instruction(opcode::LOG2, Instruction::new(log::<2, DB>), 375);
     table.insert_instruction(opcode::LOG3, Instruction::new(log::<3, DB>), 375);
     table.insert_instruction(opcode::LOG4, Instruction::new(log::<4, DB>), 375);
+    if rules.modexp_copies_whole_output {
+        macro_rules! note_output_of {
+            ($($op:ident)*) => { $(table.insert_instruction(
+                opcode::$op,
+                Instruction::new(call_noting_output::<{ opcode::$op }, DB>),
+                WARM_ACCOUNT_GAS,
+            );)* };
+        }
+        note_output_of!(CALL CALLCODE DELEGATECALL STATICCALL);
+    }
     if rules.push0 {
         table.insert_instruction(opcode::PUSH0, Instruction::new(push0::<DB>), 2);
     } else {
@@ -235,6 +245,14 @@ fn call<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
         host.chain.touched.emptiness_test(receiver, balance_is_zero, nonce_is_zero);
     }
     result
+}
+
+/// A call of kind `OP` that notes where its output goes, which revm forgets when the area is empty (evm Q6).
+fn call_noting_output<const OP: u8, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let position = if matches!(OP, opcode::CALL | opcode::CALLCODE) { 5 } else { 4 };
+    let offset = context.interpreter.stack.data().iter().rev().nth(position).copied();
+    context.host.chain.output_offset = offset.unwrap_or_default();
+    if OP == opcode::CALL { call(context) } else { contract::call::<OP, _, _>(context) }
 }
 
 /// Stock; notes the hash of the log when keys are asked for, because a reverted log keeps its keys.

@@ -11,3 +11,5 @@ pub mod modexp;
 pub mod precompiles;
 pub mod touch;
 pub mod trace;
+mod traced_run;
+pub mod unpaid;

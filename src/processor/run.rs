@@ -11,7 +11,7 @@ use super::output::{
     BatchOutput, BatchRoots, FullTrace, LogOutput, PhaseTimes, TouchedAccount, TraceContext, TxOutput,
 };
 use super::world::{World, WorldError};
-use crate::batch::{BatchItem, Transaction, recover_signer};
+use crate::batch::{BatchItem, Transaction, known_signer};
 use crate::counters::model::Prices;
 use crate::counters::replay::Replay;
 use crate::counters::{Access, Counters, Tally};
@@ -203,7 +203,7 @@ impl<'a> BatchRun<'a> {
             BatchItem::Transaction(tx) => *tx,
         };
         let start = Instant::now();
-        let recovered = recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, self.rules.ecrecover_infinity_bug);
+        let recovered = known_signer(tx.signing_hash(), tx.r, tx.s, tx.v, self.rules.ecrecover_infinity_bug);
         let recovered_at = Instant::now();
         self.phases.recover += recovered_at - start;
         let signer = self.effective_signer(recovered);

@@ -1,0 +1,105 @@
+//! Runs a frame one opcode at a time for the tracer (executor-service §8).
+
+use revm::bytecode::opcode;
+use revm::context::Context;
+use revm::context_interface::Host;
+use revm::handler::EthFrame;
+use revm::handler::evm::ContextDbError;
+use revm::interpreter::interpreter::EthInterpreter;
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl};
+use revm::interpreter::{FrameInput, InstructionResult, Interpreter, InterpreterAction};
+use revm::primitives::{Address, U256};
+
+use super::context::{StateDatabase, ZkContext};
+use super::executor::STACK_LIMIT;
+use super::instructions::ZkInstructions;
+use super::meter;
+use super::touch::TouchLog;
+use super::trace::{CREATE_GAS, FrameView, Tracer};
+use super::unpaid::UnpaidWords;
+
+/// Runs a frame one opcode at a time, recording each.
+pub(super) fn run_traced<DB: StateDatabase>(
+    frame: &mut EthFrame<EthInterpreter>,
+    table: &ZkInstructions<DB>,
+    context: &mut ZkContext<DB>,
+    tracer: &mut Tracer,
+    mut unpaid: Option<&mut UnpaidWords>,
+) -> Result<InterpreterAction, ContextDbError<ZkContext<DB>>> {
+    let data = match &frame.input {
+        FrameInput::Create(create) => create.init_code().clone(),
+        _ => frame.interpreter.input.input.as_bytes(&*context).to_vec().into(),
+    };
+    let view = FrameView::new(&frame.input, frame.depth, data);
+    let interpreter = &mut frame.interpreter;
+    loop {
+        if tracer.needs_root() {
+            let Context { journaled_state, .. } = context;
+            let root = journaled_state.database.speculative_root(&journaled_state.inner.state)?;
+            tracer.set_root(root);
+        }
+        let op = interpreter.bytecode.opcode();
+        tracer.begin_step(interpreter, &view);
+        let gas_before = interpreter.gas.remaining();
+        let operands_count = interpreter.stack.len();
+        let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
+        if let Some(unpaid) = &mut unpaid {
+            unpaid.reveal(interpreter, context.gas_params());
+        }
+        let result = meter::step(interpreter, table, context);
+        let result = match result {
+            Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
+                Some(InstructionResult::StackUnderflow)
+            }
+            other => other.err(),
+        };
+        let touched = &context.chain.touched;
+        tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
+        if let Some(gas) = asked_gas(op, gas_before, operands_count, &operands, interpreter) {
+            tracer.ask(gas);
+        }
+        if let Some(result) = result {
+            if interpreter.bytecode.action().is_none() {
+                interpreter.halt(result);
+            }
+            return Ok(interpreter.take_next_action());
+        }
+    }
+}
+
+/// Returns the gas a call or create asked for: the low 64 bits of what the stack said, also if the call failed, or all
+/// that a create left once its own cost, memory excepted, was paid.
+fn asked_gas(
+    op: u8,
+    gas_before: u64,
+    stack_len: usize,
+    operands: &[U256],
+    interpreter: &Interpreter<EthInterpreter>,
+) -> Option<u64> {
+    match (op, &interpreter.bytecode.action) {
+        (opcode::CREATE | opcode::CREATE2, Some(InterpreterAction::NewFrame(FrameInput::Create(create)))) => {
+            let words = if op == opcode::CREATE2 { create.init_code().len().div_ceil(32) as u64 } else { 0 };
+            Some(gas_before.saturating_sub(CREATE_GAS + 6 * words))
+        }
+        (opcode::CALL | opcode::CALLCODE, _) if stack_len >= 7 => operands.first().map(|gas| gas.as_limbs()[0]),
+        (opcode::DELEGATECALL | opcode::STATICCALL, _) if stack_len >= 6 => {
+            operands.first().map(|gas| gas.as_limbs()[0])
+        }
+        _ => None,
+    }
+}
+
+/// Returns the slot an opcode read or wrote, with the value the trace shows for it.
+fn storage_access(
+    op: u8,
+    operands: &[U256],
+    interpreter: &Interpreter<EthInterpreter>,
+    touched: &TouchLog,
+) -> Option<(Address, U256, U256)> {
+    let address = interpreter.input.target_address();
+    match (op, operands) {
+        (opcode::SLOAD, [slot, ..]) => Some((address, *slot, touched.last_value(address, *slot)?)),
+        (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
+        _ => None,
+    }
+}

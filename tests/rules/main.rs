@@ -1,0 +1,13 @@
+//! Known answers of the rules: what the ROM of each fork does, pinned case by case.
+//!
+//! The numbers are facts of the specification (evm appendix A, batch §3, §7, §10, §16), written here and read nowhere.
+
+mod batch_errors;
+mod calls;
+mod creates;
+mod examples;
+mod forced;
+mod opcodes;
+mod precompiles;
+mod skips;
+mod support;

@@ -1,16 +1,33 @@
 //! zk counters: what a batch would cost the prover, computed while it executes natively (counters §1, §2).
 //!
-//! Eight counters are reported. Which of them are *real* numbers (what the ROM would count) and which are an upper bound
-//! from the *virtual* price list depends on the fork: [`policy`] holds that table.
+//! Eight counters are reported. Three kinds of numbers:
+//!
+//! * **real**: what the ROM itself would count on this batch;
+//! * **bound**: never less than that, from real path costs where the path is known and the virtual price elsewhere;
+//! * **virtual**: the model's price list alone, which is an upper bound by calibration.
+//!
+//! | Counter | Forks 1–6 | Fork 7 | Forks 8, 9 |
+//! |---|---|---|---|
+//! | keccaks, paddings, Poseidons, SHA-256 | real | real | real |
+//! | steps, arithmetics, binaries: batch, block, decoding, recovery, plain transfer | virtual (R7) | real | real |
+//! | the same: data, code of an account called, L1 info, forced blocks | virtual (R7) | bound | bound |
+//! | the same: opcodes in code of an account | virtual (R7) | virtual (R7) | bound: measured opcodes, else virtual (R12) |
+//! | the same: init code, precompiles | virtual (R7) | virtual (R7) | virtual (R12) |
+//! | mem-aligns | virtual (R7) | virtual (R7) | as opcodes above |
+//!
+//! With `no_counters` nothing is counted and every counter is 0. `cnt_reserve_*` repeats `cnt_*`.
 //!
 //! | Room | Job |
 //! |---|---|
 //! | [`lengths`] | digest lengths to keccak, Poseidon and SHA-256 blocks |
 //! | [`access`] | the tree accesses of a transaction, in the ROM's order, as they happen |
 //! | [`replay`] | the shape of the three trees at each of those accesses: Poseidon hashes |
+//! | [`model`] | the virtual price list, revision by revision |
+//! | [`paths`] | real costs of known paths |
 //! | [`tally`] | what one batch has accumulated |
 //!
-//! Nothing here reads state by itself or influences a root. Reverts never take anything back.
+//! Nothing here reads state by itself or influences a root. Reverts never take anything back. `docs/counters.md` says how
+//! near the numbers come.
 
 pub mod access;
 pub mod lengths;

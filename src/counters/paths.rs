@@ -102,6 +102,12 @@ pub fn plain_call(call: PlainCall) -> Counters {
     checks + transfer + rows(119, 2, 6) + rows(32, 0, 5)
 }
 
+/// The dearest path of a transaction to an account with code, its opcodes aside: checks, transfer, loading the code, fees,
+/// receipt.
+pub const fn contract_call() -> Counters {
+    rows(560, 8, 50)
+}
+
 /// The dearest path of an opcode in code of an account, in the ROM these were measured on (exact-counters §3.2): steps,
 /// arithmetics, binaries, mem-aligns. Opcodes that are not here keep the model's price.
 pub const fn opcode(opcode: u8) -> Option<Counters> {

@@ -23,6 +23,8 @@ pub struct Tally {
     pub transaction_part: CallPart,
     /// The running transaction goes to an account without code, in a fork whose path for that is known.
     pub plain: Option<PlainCall>,
+    /// Paths of batches, blocks and transactions are known: the forks with L2 blocks.
+    pub known_paths: bool,
     /// The fork's ROM is the one whose opcodes were measured.
     measured_opcodes: bool,
     /// The virtual model's prices.
@@ -46,6 +48,7 @@ impl Default for Tally {
             charged: Counters::default(),
             bounded: Counters::default(),
             plain: None,
+            known_paths: false,
             measured_opcodes: false,
             opcodes: Box::new([[0; 256]; 3]),
         }
@@ -53,10 +56,10 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Creates a tally that counts, with the model at these prices. `measured_opcodes` lets the bound use the path costs
-    /// of the ROM that they were measured on.
-    pub fn counting(prices: Prices, measured_opcodes: bool) -> Self {
-        Self { on: true, prices, measured_opcodes, ..Self::default() }
+    /// Creates a tally that counts, with the model at these prices. `known_paths` and
+    /// `measured_opcodes` let the bound use the path costs of the ROMs that they hold for.
+    pub fn counting(prices: Prices, known_paths: bool, measured_opcodes: bool) -> Self {
+        Self { on: true, prices, known_paths, measured_opcodes, ..Self::default() }
     }
 
     /// True if anything is counted: the request did not ask for `no_counters`.
@@ -123,6 +126,9 @@ impl Tally {
         let price = self.prices.process(part);
         match self.plain {
             Some(call) => self.charge_real(price, plain_call(call)),
+            None if self.known_paths && matches!(part, CallPart::Call(1..)) => {
+                self.charge_real(price, paths::contract_call());
+            }
             None => self.charge(price),
         }
     }

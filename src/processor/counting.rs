@@ -25,6 +25,10 @@ const MAPPING_KEY_BYTES: u64 = 64;
 const L1_INFO_LEAF_BYTES: u64 = 72;
 /// Digests of 64 bytes from an L1 info leaf to the root.
 const L1_INFO_LEVELS: u64 = 32;
+/// Bytes of a ChangeL2Block item.
+const CHANGE_L2_BLOCK_BYTES: usize = 9;
+/// Bytes of a signature behind its list.
+const SIGNATURE_BYTES: usize = 65;
 /// Longest batch for which the real cost of transfers was checked to the last row, in bytes.
 const CHECKED_BATCH_BYTES: usize = 32_767;
 /// Bytes of a public key, digested to an address.
@@ -86,11 +90,12 @@ impl BatchRun<'_> {
         }
     }
 
-    /// Real cost of decoding a transaction, where its path is known: no data, a short list, a key recovered.
-    fn decode_path(&self, tx: &Transaction, recovered: bool) -> Option<Counters> {
+    /// Cost of decoding a transaction whose key is recovered, where the path is known: real without data in a short list,
+    /// else the dearest.
+    fn decode_path(&mut self, tx: &Transaction, recovered: bool) -> Option<Counters> {
         const LONGEST_SHORT_LIST: u8 = 0xf7;
         let is_short = tx.signed_rlp.first().is_some_and(|&first| first <= LONGEST_SHORT_LIST);
-        if self.rules.api != ApiVersion::V2 || !tx.data.is_empty() || !is_short || !recovered {
+        if self.rules.api != ApiVersion::V2 || !recovered {
             return None;
         }
         let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
@@ -103,7 +108,12 @@ impl BatchRun<'_> {
         // So does the one on record with a nonce this long.
         let long_nonce = tx.nonce > u64::from(u32::MAX);
         let steps = u64::from(long_batch) + u64::from(long_nonce);
-        Some(decoded + recovery + Counters { steps, ..Counters::default() })
+        let data = if tx.data.is_empty() && is_short {
+            Counters::default()
+        } else {
+            self.prices().data_bound(tx.data.len() as u64)
+        };
+        Some(decoded + recovery + data + Counters { steps, ..Counters::default() })
     }
 
     /// Counts the checks of a rejected transaction: the model has nothing for them.
@@ -132,9 +142,8 @@ impl BatchRun<'_> {
         } else {
             SignatureClass::of(U256::from(tx.v), r, s, SECP256K1_ORDER >> 1)
         };
-        const SIGNATURE_BYTES: u64 = 65;
         self.prices().decode(&DecodedTx {
-            bytes: tx.signed_rlp.len() as u64 + SIGNATURE_BYTES + u64::from(self.rules.effective_percentage),
+            bytes: (tx.signed_rlp.len() + SIGNATURE_BYTES) as u64 + u64::from(self.rules.effective_percentage),
             data_bytes: tx.data.len() as u64,
             number_bytes: [length(tx.gas_price), gas_limit, length(tx.value), chain_id, nonce],
             signature,
@@ -173,10 +182,16 @@ impl BatchRun<'_> {
             return;
         }
         let model = self.evm.context().chain.counters.charges();
+        let mut decoded_bytes = 0;
         for item in items {
             match item {
-                BatchItem::ChangeL2Block { .. } => self.count_block_decoded(),
+                BatchItem::ChangeL2Block { .. } => {
+                    decoded_bytes += CHANGE_L2_BLOCK_BYTES;
+                    self.count_block_decoded();
+                }
                 BatchItem::Transaction(tx) => {
+                    decoded_bytes +=
+                        tx.signed_rlp.len() + SIGNATURE_BYTES + usize::from(self.rules.effective_percentage);
                     // Before blocks, keys are recovered when a transaction runs.
                     let recovers = self.rules.api == ApiVersion::V2;
                     let signer = || recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, false);
@@ -184,15 +199,34 @@ impl BatchRun<'_> {
                 }
             }
         }
-        let rest = self.prices().decode(&DecodedTx {
-            bytes: 0,
-            data_bytes: self.input.batch_l2_data.len() as u64,
-            number_bytes: [32, 8, 32, 8, 8],
-            signature: SignatureClass::Rejected,
-        });
+        let rest = self.undecodable_bound(decoded_bytes);
         let tally = &mut self.evm.context().chain.counters;
         let kept = if in_model { tally.charges() } else { model };
         tally.move_beyond_model(kept, rest);
+    }
+
+    /// Bound for what comes after the items that decode: as much of one transaction as its list can hold, and the rest of
+    /// the data digested word by word.
+    fn undecodable_bound(&mut self, decoded_bytes: usize) -> Counters {
+        let data = self.input.batch_l2_data.get(decoded_bytes..).unwrap_or_default();
+        let list_bytes = match data {
+            [first @ 0xc0..=0xf7, ..] => u64::from(first - 0xc0),
+            [0xf8..=0xff, ..] => data.len() as u64,
+            _ => 0,
+        };
+        let words = (data.len() as u64).div_ceil(32);
+        let digest = Counters { steps: 300 + 12 * words, binaries: 20, arithmetics: 4, ..Counters::default() };
+        let numbers = self.prices().decode(&DecodedTx {
+            bytes: 0,
+            data_bytes: 0,
+            number_bytes: [32, 8, 32, 8, 8],
+            signature: SignatureClass::Rejected,
+        });
+        if list_bytes == 0 {
+            digest
+        } else {
+            digest + numbers + self.prices().data_bound(list_bytes.min(data.len() as u64))
+        }
     }
 
     /// Counts the slot of the system contract's mapping that a new block writes, and charges the block.

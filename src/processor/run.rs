@@ -130,7 +130,7 @@ impl<'a> BatchRun<'a> {
         let world = World::new(state, input.old_state_root, &input.state_override, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
         if !input.no_counters {
-            evm.context().chain.counters = Tally::counting(prices, rules.measured_opcodes);
+            evm.context().chain.counters = Tally::counting(prices, rules.api == ApiVersion::V2, rules.measured_opcodes);
         }
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);

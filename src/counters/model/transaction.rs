@@ -113,6 +113,13 @@ impl Prices {
         price + keccaks(keccak_blocks(tx.bytes)) + digest(3 + poseidon_blocks(tx.bytes)) + tx.signature.price()
     }
 
+    /// Bound for the data of a transaction: the model's loops, and its length priced as the number it is instead of by a
+    /// pass over its bytes (counters §20 names this departure). A long list has its length read as well.
+    pub fn data_bound(&self, bytes: u64) -> Counters {
+        let loops = rows(20 * (bytes / 32), 0, 0, 0) + (rows(35, 0, 1, 0) + self.shift_right()).times(bytes);
+        rows(100, 2, 10, 0) + loops + self.shift_left() + self.byte_length(3).times(2)
+    }
+
     /// Price of processing a transaction that passed its checks, its call or creation part included.
     pub fn process(&self, part: CallPart) -> Counters {
         rows(300, 2, self.revision.process_binaries, 0)

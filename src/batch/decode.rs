@@ -90,7 +90,7 @@ impl Cursor<'_> {
         self.reserve_keccaks(header_bytes + list_bytes, rules)?;
         self.position = start + header_bytes;
         let end = self.position + list_bytes;
-        let tx = self.fields(end, rules).ok_or(invalid)?;
+        let tx = self.fields(end).ok_or(invalid)?;
         let signed = start..end;
         let signature = self.data.get(end..end + SIGNATURE_BYTES).ok_or(invalid)?;
         let mut next = end + SIGNATURE_BYTES;
@@ -141,7 +141,7 @@ impl Cursor<'_> {
         (bytes[0] != 0 && length >= 56).then_some((1 + size, length))
     }
 
-    fn fields(&mut self, end: usize, _rules: &ForkRules) -> Option<Transaction> {
+    fn fields(&mut self, end: usize) -> Option<Transaction> {
         let nonce = self.integer(8, end)?.to::<u64>();
         let gas_price = self.integer(32, end)?;
         let gas_limit = self.integer(8, end)?.to::<u64>();

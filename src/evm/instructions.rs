@@ -174,11 +174,12 @@ fn extcodecopy<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult
         let is_cold = account.is_none_or(|account| account.is_cold_transaction_id(journal.transaction_id))
             && ZkPrecompiles::number(&address).is_none();
         if !is_cold || context.interpreter.gas.remaining() >= COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS) {
-            let info = context.host.journaled_state.database.basic(address);
-            let in_state = context.host.or_fatal(info)?;
-            let has_code = match context.host.journaled_state.inner.state.get(&address) {
+            let has_code = match account {
                 Some(account) => account.info.code_hash != KECCAK_EMPTY,
-                None => in_state.is_some_and(|info| info.code_hash != KECCAK_EMPTY),
+                None => {
+                    let info = context.host.journaled_state.database.basic(address);
+                    context.host.or_fatal(info)?.is_some_and(|info| info.code_hash != KECCAK_EMPTY)
+                }
             };
             context.host.chain.touched.account(address, AccountLeaves::of_code(has_code));
         }

@@ -40,8 +40,6 @@ pub struct FrameView {
     pub depth: u32,
     /// How the frame was entered.
     pub kind: FrameKind,
-    /// The frame creates a contract.
-    pub is_create: bool,
     /// Call data or init code.
     pub data: Bytes,
 }
@@ -49,21 +47,21 @@ pub struct FrameView {
 impl FrameView {
     /// Describes a frame from what it was entered with.
     pub fn new(input: &FrameInput, depth: usize, data: Bytes) -> Self {
-        let (kind, is_create) = match input {
-            _ if depth == 0 => (FrameKind::Call, matches!(input, FrameInput::Create(_))),
+        let kind = match input {
+            _ if depth == 0 => FrameKind::Call,
             FrameInput::Call(call) => match call.scheme {
-                CallScheme::Call => (FrameKind::Call, false),
-                CallScheme::CallCode => (FrameKind::CallCode, false),
-                CallScheme::DelegateCall => (FrameKind::DelegateCall, false),
-                CallScheme::StaticCall => (FrameKind::StaticCall, false),
+                CallScheme::Call => FrameKind::Call,
+                CallScheme::CallCode => FrameKind::CallCode,
+                CallScheme::DelegateCall => FrameKind::DelegateCall,
+                CallScheme::StaticCall => FrameKind::StaticCall,
             },
             FrameInput::Create(create) => match create.scheme() {
-                CreateScheme::Create2 { .. } => (FrameKind::Create2, true),
-                _ => (FrameKind::Create, true),
+                CreateScheme::Create2 { .. } => FrameKind::Create2,
+                _ => FrameKind::Create,
             },
-            FrameInput::Empty => (FrameKind::Call, false),
+            FrameInput::Empty => FrameKind::Call,
         };
-        Self { depth: depth as u32 + 1, kind, is_create, data }
+        Self { depth: depth as u32 + 1, kind, data }
     }
 }
 

@@ -81,7 +81,9 @@ numbered_errors! {
 
 numbered_errors! {
     /// What happened to a transaction, a block or a batch inside the rules (`executor.v1.RomError`, executor-service §7.2).
+    #[derive(Default)]
     RomError, "ROM_ERROR_" {
+        #[default]
         NoError = 1, "NO_ERROR";
         OutOfGas = 2, "OUT_OF_GAS";
         StackOverflow = 3, "STACK_OVERFLOW";

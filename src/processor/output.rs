@@ -119,7 +119,7 @@ pub struct BlockOutput {
 }
 
 /// One transaction, included or skipped (batch §12.1).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TxOutput {
     /// Ethereum transaction hash.
     pub tx_hash: B256,

@@ -248,28 +248,20 @@ impl<'a> BatchRun<'a> {
         }
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
+        let trace = self.trace_options(prepared.hash);
+        if trace.is_some() {
+            let old_root = self.world().root();
+            let context = trace_context(prepared, old_root);
+            output.full_trace = Some(Box::new(FullTrace { context, steps: Vec::new() }));
+        }
         let (end, register) = match checked {
             Err(error) => {
                 self.count_rejected(error);
                 output.error = error;
-                if self.trace_options(prepared.hash).is_some() {
-                    let old_root = self.world().root();
-                    let from = prepared.signer.unwrap_or_default();
-                    let context = trace_context(prepared, from, old_root);
-                    output.full_trace = Some(Box::new(FullTrace { context, steps: Vec::new() }));
-                }
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
-                let trace = self.trace_options(prepared.hash);
-                let old_root = trace.map(|_| self.world().root());
                 let outcome = self.evm.transact(&call, trace)?;
-                if let Some(old_root) = old_root {
-                    output.full_trace = Some(Box::new(FullTrace {
-                        context: trace_context(prepared, call.caller, old_root),
-                        steps: Vec::new(),
-                    }));
-                }
                 let register = outcome.gas_left;
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }
@@ -345,22 +337,10 @@ impl<'a> BatchRun<'a> {
             tx_hash: prepared.hash,
             tx_hash_l2: prepared.l2_hash.to_b256(),
             rlp_tx: prepared.rlp.clone(),
-            return_value: Bytes::new(),
             gas_left: prepared.tx.gas_limit,
-            gas_used: 0,
-            cumulative_gas_used: 0,
-            gas_refunded: 0,
-            error: RomError::NoError,
             create_address: prepared.tx.to.is_none().then_some(Address::ZERO),
-            state_root: B256::ZERO,
-            logs: Vec::new(),
-            effective_gas_price: None,
             effective_percentage: prepared.tx.percentage,
-            has_gasprice_opcode: false,
-            has_balance_opcode: false,
-            status: false,
-            tx_index: 0,
-            full_trace: None,
+            ..TxOutput::default()
         }
     }
 
@@ -557,11 +537,11 @@ impl<'a> BatchRun<'a> {
     }
 }
 
-fn trace_context(prepared: &PreparedTx, from: Address, old_state_root: B256) -> TraceContext {
+fn trace_context(prepared: &PreparedTx, old_state_root: B256) -> TraceContext {
     let tx = &prepared.tx;
     TraceContext {
         is_create: tx.to.is_none(),
-        from,
+        from: prepared.signer.unwrap_or_default(),
         to: tx.to,
         data: tx.data.clone(),
         gas: tx.gas_limit,

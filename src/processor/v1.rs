@@ -113,25 +113,5 @@ fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut
 
 /// The one entry of a batch that does not decode (batch §3.3, §11).
 fn undecodable(error: RomError) -> TxOutput {
-    TxOutput {
-        tx_hash: B256::ZERO,
-        tx_hash_l2: B256::ZERO,
-        rlp_tx: Default::default(),
-        return_value: Default::default(),
-        gas_left: 0,
-        gas_used: 0,
-        cumulative_gas_used: 0,
-        gas_refunded: 0,
-        error,
-        create_address: None,
-        state_root: B256::ZERO,
-        logs: Vec::new(),
-        effective_gas_price: None,
-        effective_percentage: 0,
-        has_gasprice_opcode: false,
-        has_balance_opcode: false,
-        status: false,
-        tx_index: 0,
-        full_trace: None,
-    }
+    TxOutput { error, ..TxOutput::default() }
 }

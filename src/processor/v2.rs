@@ -43,7 +43,7 @@ pub fn process(
     };
     let old_version = batch.run.world().version();
     let mut error_rom = RomError::NoError;
-    let end = match batch.execute(interrupt)? {
+    let end = match batch.execute(interrupt) {
         Ok(()) => Ok(()),
         Err(Stop::Interrupted(interrupted)) => return Err(interrupted),
         Err(Stop::Abort(abort)) => Err(abort),
@@ -116,14 +116,7 @@ struct OpenBlock {
 }
 
 impl V2Batch<'_> {
-    fn execute(&mut self, interrupt: &Interrupt) -> Result<Result<(), Stop>, Interrupted> {
-        match self.execute_items(interrupt) {
-            Err(Stop::Interrupted(interrupted)) => Err(interrupted),
-            end => Ok(end),
-        }
-    }
-
-    fn execute_items(&mut self, interrupt: &Interrupt) -> Result<(), Stop> {
+    fn execute(&mut self, interrupt: &Interrupt) -> Result<(), Stop> {
         let old_root: U256 = self.run.input.old_state_root.into();
         if old_root.as_limbs().iter().any(|&limb| limb >= GOLDILOCKS_PRIME) {
             return Err(Abort::new(ExecutorError::BinaryLt4Mismatch, "old state root is out of range").into());

@@ -33,6 +33,10 @@ pub struct Config {
     pub executors: usize,
     /// Batches that may wait.
     pub queue_capacity: usize,
+    /// Bytes of requests that may wait for an executor.
+    pub queue_bytes_max: usize,
+    /// Requests of at most this many bytes have a lane and an executor of their own; 0 for neither.
+    pub small_batch_bytes_max: usize,
     /// Time admitted batches have to finish when the server goes down.
     pub drain_limit: Duration,
     /// Requests with update_merkle_tree are refused.
@@ -162,7 +166,7 @@ struct Setting {
 const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as i64 };
 const MEBIBYTES: Kind = Kind::Integer { min: 1, max: 1 << 24 };
 
-const SETTINGS: [Setting; 20] = [
+const SETTINGS: [Setting; 22] = [
     Setting { key: "grpc.host", environment: "ZKEVM_GRPC_HOST", kind: Kind::Ip },
     Setting { key: "grpc.port", environment: "EXECUTOR_SERVER_PORT", kind: PORT },
     Setting { key: "http.host", environment: "ZKEVM_HTTP_HOST", kind: Kind::Ip },
@@ -179,6 +183,12 @@ const SETTINGS: [Setting; 20] = [
         key: "executor.queue_capacity",
         environment: "ZKEVM_QUEUE_CAPACITY",
         kind: Kind::Integer { min: 1, max: 65_536 },
+    },
+    Setting { key: "executor.queue_mib", environment: "ZKEVM_QUEUE_MIB", kind: MEBIBYTES },
+    Setting {
+        key: "executor.small_batch_bytes",
+        environment: "ZKEVM_SMALL_BATCH_BYTES",
+        kind: Kind::Integer { min: 0, max: 1 << 20 },
     },
     Setting {
         key: "executor.drain_seconds",
@@ -291,6 +301,8 @@ impl ConfigBuilder {
             hashdb_allow_reset: self.get("hashdb.allow_reset", Value::as_bool)?,
             executors,
             queue_capacity: self.integer("executor.queue_capacity")?,
+            queue_bytes_max: self.mebibytes("executor.queue_mib")?,
+            small_batch_bytes_max: self.integer("executor.small_batch_bytes")?,
             drain_limit: Duration::from_secs(self.integer("executor.drain_seconds")?),
             db_read_only: self.get("database.read_only", Value::as_bool)?,
             state: MemoryLimits {

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::StatsHandle;
-use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase};
+use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase, QueueBounds};
 use crate::config::{Config, StoreKind};
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
@@ -88,7 +88,11 @@ impl Server {
         let lifecycle = Lifecycle::default();
         let options = ActorOptions {
             executors: config.executors,
-            queue_capacity: config.queue_capacity,
+            queue: QueueBounds {
+                jobs_max: config.queue_capacity,
+                bytes_max: config.queue_bytes_max,
+                small_bytes_max: config.small_batch_bytes_max,
+            },
             stats_window: config.stats_window,
         };
         let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;

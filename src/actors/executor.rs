@@ -1,6 +1,6 @@
 //! The executor actors: each on a thread of its own, one batch at a time, start to end.
 //!
-//! An executor takes jobs from the queue all executors share, so whoever is free takes the next. Its thread has nothing
+//! An executor takes jobs from the queue all executors share ([`super::queue`]), so whoever is free takes the next. Its thread has nothing
 //! else to do, which is why its one message handler may block and compute. A panic inside a batch costs that call; the
 //! actor then stops, its supervisor starts it again, and both are counted.
 
@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Supervised};
-use crossbeam_channel::Receiver;
 
 use super::messages::{BatchFailure, BatchJob, Executed};
+use super::queue::JobSource;
 use super::state::BatchState;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
@@ -39,12 +39,12 @@ pub(super) struct ExecutorShared {
 
 /// Runs batches.
 pub(super) struct ExecutorActor {
-    jobs: Receiver<Box<BatchJob>>,
+    jobs: JobSource,
     shared: Arc<ExecutorShared>,
 }
 
 impl ExecutorActor {
-    pub(super) fn new(jobs: Receiver<Box<BatchJob>>, shared: Arc<ExecutorShared>) -> Self {
+    pub(super) fn new(jobs: JobSource, shared: Arc<ExecutorShared>) -> Self {
         Self { jobs, shared }
     }
 }
@@ -68,7 +68,7 @@ impl Handler<TakeJob> for ExecutorActor {
 
     fn handle(&mut self, _: TakeJob, ctx: &mut Self::Context) {
         // The queue is disconnected once the front is gone: the server is stopping, and so does the arbiter.
-        let Ok(job) = self.jobs.recv() else { return };
+        let Some(job) = self.jobs.take() else { return };
         let context_id = job.context_id.clone();
         match catch_unwind(AssertUnwindSafe(|| self.shared.run(job))) {
             Ok(()) => ctx.notify(TakeJob),

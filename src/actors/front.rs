@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Supervised};
-use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::lifecycle::Lifecycle;
 use super::messages::{BatchFailure, BatchJob, InFlight, InFlightGuard};
+use super::queue::JobQueue;
 use super::stats::{StatsEvent, StatsReporter};
 
 /// Fewest messages the front's mailbox takes, so that a burst is sorted out by the front and not by its mailbox.
@@ -55,12 +55,9 @@ impl Abandoned {
     }
 }
 
-/// Decides about admission: draining, deadline, queue bound. Owns the sending end of the queue.
+/// Decides about admission: draining, deadline, queue bound. Owns the queue.
 pub struct FrontActor {
-    /// Sending end of the queue; the executors share the other.
-    jobs: Sender<Box<BatchJob>>,
-    /// A receiving end of the same queue, to sweep out jobs nobody waits for.
-    backlog: Receiver<Box<BatchJob>>,
+    queue: JobQueue,
     capacity: usize,
     abandoned: Abandoned,
     lifecycle: Lifecycle,
@@ -71,13 +68,13 @@ pub struct FrontActor {
 
 impl FrontActor {
     pub(super) fn new(
-        (jobs, backlog): (Sender<Box<BatchJob>>, Receiver<Box<BatchJob>>),
+        queue: JobQueue,
         capacity: usize,
         abandoned: Abandoned,
         lifecycle: Lifecycle,
         stats: StatsReporter,
     ) -> Self {
-        Self { jobs, backlog, capacity, abandoned, lifecycle, stats, admitted: 0, refused: 0 }
+        Self { queue, capacity, abandoned, lifecycle, stats, admitted: 0, refused: 0 }
     }
 
     fn admit(&mut self, job: Box<BatchJob>) {
@@ -89,35 +86,27 @@ impl FrontActor {
         }
         match self.dispatch(job) {
             Ok(()) => self.admitted += 1,
-            Err(TrySendError::Full(job)) => {
-                self.turn_away(job, BatchFailure::QueueFull { capacity: self.capacity });
-            }
-            Err(TrySendError::Disconnected(job)) => self.turn_away(job, BatchFailure::Stopped),
+            Err((job, failure)) => self.turn_away(job, failure),
         }
     }
 
     /// Queues the job; before it counts the queue as full, makes room by sweeping.
-    fn dispatch(&mut self, job: Box<BatchJob>) -> Result<(), TrySendError<Box<BatchJob>>> {
-        match self.jobs.try_send(job) {
-            Err(TrySendError::Full(job)) if self.abandoned.take() => {
+    fn dispatch(&mut self, job: Box<BatchJob>) -> Result<(), (Box<BatchJob>, BatchFailure)> {
+        match self.queue.push(job) {
+            Err((job, _)) if self.abandoned.take() => {
                 self.sweep();
-                self.jobs.try_send(job)
+                self.queue.push(job)
             }
             outcome => outcome,
         }
     }
 
-    /// Passes once over the queue and drops the jobs nobody waits for. Order is kept: only the front sends.
+    /// Drops the jobs nobody waits for.
     fn sweep(&mut self) {
-        for _ in 0..self.capacity {
-            let Ok(job) = self.backlog.try_recv() else { return };
-            if let Some(failure) = job.given_up() {
-                self.stats.report(StatsEvent::unanswered(failure));
-                job.reply.fail(failure);
-            } else if let Err(unsent) = self.jobs.try_send(job) {
-                // Not reachable: the place just taken is free, and nobody else sends.
-                self.turn_away(unsent.into_inner(), BatchFailure::QueueFull { capacity: self.capacity });
-            }
+        for job in self.queue.sweep(|job| job.given_up().is_some()) {
+            let failure = job.given_up().unwrap_or(BatchFailure::QueueFull { capacity: self.capacity });
+            self.stats.report(StatsEvent::unanswered(failure));
+            job.reply.fail(failure);
         }
     }
 
@@ -150,7 +139,11 @@ impl Handler<ObserveFront> for FrontActor {
     type Result = MessageResult<ObserveFront>;
 
     fn handle(&mut self, _: ObserveFront, _: &mut Self::Context) -> Self::Result {
-        MessageResult(FrontState { admitted: self.admitted, refused: self.refused, queue_length: self.backlog.len() })
+        MessageResult(FrontState {
+            admitted: self.admitted,
+            refused: self.refused,
+            queue_length: self.queue.gauge().jobs(),
+        })
     }
 }
 

@@ -47,6 +47,15 @@ pub enum BatchFailure {
         /// Bound of the queue.
         capacity: usize,
     },
+    /// The requests in the queue are at their bound of bytes.
+    #[error(
+        "the executor queue is full: the waiting requests take {} MiB (executor.queue_mib), try again later",
+        bytes_max >> 20
+    )]
+    QueueBytesFull {
+        /// Bound of the bytes that wait.
+        bytes_max: usize,
+    },
     /// The state this batch leaves cannot be kept for good: memory is at its bound.
     #[error(
         "the state of the batch was not kept: what is kept for good is at its bound of {} MiB (state.permanent_mib)",
@@ -112,6 +121,8 @@ pub struct BatchJob {
     pub rpc: Rpc,
     /// The validated request.
     pub input: BatchInput,
+    /// Size of the request as sent, in bytes: decides about its lane and counts against the bound of the queue.
+    pub request_bytes: usize,
     /// Free text of the client for the log.
     pub context_id: String,
     /// Fires when the client leaves or its deadline passes.

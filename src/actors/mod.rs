@@ -17,6 +17,7 @@ pub mod front;
 pub mod lifecycle;
 pub mod messages;
 pub mod pool;
+pub mod queue;
 pub mod state;
 pub mod stats;
 pub mod writer;
@@ -24,6 +25,7 @@ pub mod writer;
 pub use lifecycle::{Lifecycle, Phase};
 pub use messages::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
 pub use pool::{ActorOptions, ActorSystem};
+pub use queue::QueueBounds;
 pub use state::BatchState;
 
 /// Runs one batch. The service uses [`processor::process`]; tests put something slow or broken in its place.

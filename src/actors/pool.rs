@@ -8,13 +8,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, Supervisor, System};
-use crossbeam_channel::bounded;
 
 use super::BatchEngine;
 use super::executor::{ExecutorActor, ExecutorShared};
 use super::front::{Abandoned, FrontActor, FrontHandle};
 use super::lifecycle::Lifecycle;
 use super::messages::InFlight;
+use super::queue::{JobQueue, QueueBounds};
 use super::stats::{PoolGauges, StatsActor, StatsHandle, StatsReporter};
 use super::writer::WriterActor;
 use crate::store::StateStore;
@@ -24,8 +24,8 @@ use crate::store::StateStore;
 pub struct ActorOptions {
     /// Executor actors, each with a thread of its own.
     pub executors: usize,
-    /// Batches that may wait for an executor.
-    pub queue_capacity: usize,
+    /// What may wait for an executor, and how it waits.
+    pub queue: QueueBounds,
     /// Length of a statistics window.
     pub stats_window: Duration,
 }
@@ -115,12 +115,16 @@ fn start_actors(
     state: Arc<StateStore>,
     lifecycle: Lifecycle,
 ) -> io::Result<StartedActors> {
-    let (sender, receiver) = bounded(options.queue_capacity);
+    let queue = JobQueue::new(options.queue);
+    let mut sources: Vec<_> = (0..options.executors).map(|_| queue.source()).collect();
+    if options.queue.has_small_lane() {
+        sources.push(queue.express_source());
+    }
     let busy = Arc::new(AtomicUsize::new(0));
     let gauges = PoolGauges {
-        backlog: receiver.clone(),
-        queue_capacity: options.queue_capacity,
-        executors: options.executors,
+        queue: queue.gauge(),
+        queue_capacity: options.queue.jobs_max,
+        executors: sources.len(),
         busy: Arc::clone(&busy),
         lifecycle: lifecycle.clone(),
         state: state.clone(),
@@ -130,8 +134,8 @@ fn start_actors(
     let stats = StatsActor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| stats_actor);
 
     let abandoned = Abandoned::default();
-    let queue = (sender, receiver.clone());
-    let front_actor = FrontActor::new(queue, options.queue_capacity, abandoned.clone(), lifecycle, reporter.clone());
+    let capacity = options.queue.jobs_max;
+    let front_actor = FrontActor::new(queue, capacity, abandoned.clone(), lifecycle, reporter.clone());
     let front = Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| front_actor);
 
     let mut writer = None;
@@ -141,12 +145,11 @@ fn start_actors(
     }
 
     let shared = Arc::new(ExecutorShared { engine, state, stats: reporter.clone(), busy, counter: AtomicU64::new(0) });
-    let mut executors = Vec::with_capacity(options.executors);
-    for _ in 0..options.executors {
-        let executor = ExecutorActor::new(receiver.clone(), Arc::clone(&shared));
+    let mut executors = Vec::with_capacity(sources.len());
+    for source in sources {
+        let executor = ExecutorActor::new(source, Arc::clone(&shared));
         executors.push(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| executor));
     }
-    let capacity = options.queue_capacity;
     let front = FrontHandle { front, in_flight: InFlight::default(), abandoned, capacity, stats: reporter.clone() };
     Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors, writer })
 }

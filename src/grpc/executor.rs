@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::Message;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
@@ -57,12 +58,11 @@ impl ExecutorApi {
     /// Sends a valid batch to the front and waits for what comes back.
     async fn execute<R: Send + 'static>(
         &self,
-        rpc: Rpc,
-        timing: CallTiming,
+        call: Call,
         input: BatchInput,
-        context_id: String,
         convert: Convert<R>,
     ) -> Result<Response<R>, Status> {
+        let Call { rpc, timing, request_bytes, context_id } = call;
         let (sender, receiver) = oneshot::channel();
         let interrupt = Interrupt::new(timing.deadline);
         let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
@@ -71,6 +71,7 @@ impl ExecutorApi {
         self.front.submit(Box::new(BatchJob {
             rpc,
             input,
+            request_bytes,
             context_id,
             interrupt,
             received_at: timing.arrived_at,
@@ -86,6 +87,16 @@ impl ExecutorApi {
         // The sender is dropped without a word only when a panic took the job with it.
         Ok(Response::new(answer.unwrap_or(Err(BatchFailure::Panicked))?))
     }
+}
+
+/// What is known of a call beside its batch.
+struct Call {
+    rpc: Rpc,
+    timing: CallTiming,
+    /// Size of the request as sent.
+    request_bytes: usize,
+    /// Free text of the client for the log.
+    context_id: String,
 }
 
 /// Carries the answer of one batch to its handler.
@@ -142,13 +153,15 @@ impl ExecutorService for ExecutorApi {
         &self,
         request: Request<wire::ProcessBatchRequest>,
     ) -> Result<Response<wire::ProcessBatchResponse>, Status> {
-        let (mut request, timing) = self.admit(Rpc::ProcessBatch, request)?;
+        let rpc = Rpc::ProcessBatch;
+        let (mut request, timing) = self.admit(rpc, request)?;
+        let request_bytes = request.encoded_len();
         let context_id = std::mem::take(&mut request.context_id);
         match validate::process_batch(request, self.rules) {
-            Ok(input) => self.execute(Rpc::ProcessBatch, timing, input, context_id, response_v1).await,
+            Ok(input) => self.execute(Call { rpc, timing, request_bytes, context_id }, input, response_v1).await,
             Err(error) => {
                 self.stats.report(StatsEvent::InvalidRequest(error));
-                tracing::warn!(rpc = Rpc::ProcessBatch.name(), error = error.name(), context_id, "invalid request");
+                tracing::warn!(rpc = rpc.name(), error = error.name(), context_id, "invalid request");
                 Ok(Response::new(invalid_request_v1(error)))
             }
         }
@@ -158,13 +171,15 @@ impl ExecutorService for ExecutorApi {
         &self,
         request: Request<wire::ProcessBatchRequestV2>,
     ) -> Result<Response<wire::ProcessBatchResponseV2>, Status> {
-        let (mut request, timing) = self.admit(Rpc::ProcessBatchV2, request)?;
+        let rpc = Rpc::ProcessBatchV2;
+        let (mut request, timing) = self.admit(rpc, request)?;
+        let request_bytes = request.encoded_len();
         let context_id = std::mem::take(&mut request.context_id);
         match validate::process_batch_v2(request, self.rules) {
-            Ok(input) => self.execute(Rpc::ProcessBatchV2, timing, input, context_id, response_v2).await,
+            Ok(input) => self.execute(Call { rpc, timing, request_bytes, context_id }, input, response_v2).await,
             Err(error) => {
                 self.stats.report(StatsEvent::InvalidRequest(error));
-                tracing::warn!(rpc = Rpc::ProcessBatchV2.name(), error = error.name(), context_id, "invalid request");
+                tracing::warn!(rpc = rpc.name(), error = error.name(), context_id, "invalid request");
                 Ok(Response::new(invalid_request_v2(error)))
             }
         }

@@ -133,6 +133,7 @@ fn submit(server: &TestServer, data: &'static [u8], timeout: Duration) -> onesho
     server.running.front().submit(Box::new(BatchJob {
         rpc: Rpc::ProcessBatchV2,
         input,
+        request_bytes: 0,
         context_id: String::new(),
         interrupt: Interrupt::new(Some(Instant::now() + timeout)),
         received_at: Instant::now(),

@@ -4,6 +4,7 @@ mod doors;
 mod endurance;
 mod engine;
 mod faults;
+mod lanes;
 mod responses;
 mod statistics;
 mod support;

@@ -158,7 +158,9 @@ pub fn config() -> Config {
     let mut builder = ConfigBuilder::new().unwrap();
     builder.toml("[grpc]\nhost = \"127.0.0.1\"\nport = 0\n[http]\nhost = \"127.0.0.1\"\nport = 0", "test").unwrap();
     builder.toml("[hashdb]\nport = 0\n[store]\nkind = \"memory\"", "test").unwrap();
-    builder.toml("[executor]\nthreads = 1\nqueue_capacity = 2\ndrain_seconds = 5", "test").unwrap();
+    builder
+        .toml("[executor]\nthreads = 1\nsmall_batch_bytes = 0\nqueue_capacity = 2\ndrain_seconds = 5", "test")
+        .unwrap();
     builder.toml("[stats]\nwindow_seconds = 0.2", "test").unwrap();
     builder.build().unwrap()
 }

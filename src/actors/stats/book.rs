@@ -52,6 +52,7 @@ impl Stretch {
                 sums.busy_seconds += busy.as_secs_f64();
                 match failure {
                     BatchFailure::QueueFull { .. }
+                    | BatchFailure::QueueBytesFull { .. }
                     | BatchFailure::StateFull { .. }
                     | BatchFailure::Draining
                     | BatchFailure::Stopped => sums.refused += 1,

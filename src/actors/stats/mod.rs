@@ -13,8 +13,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
+use super::BatchState;
 use super::lifecycle::Lifecycle;
-use super::{BatchJob, BatchState};
+use super::queue::QueueGauge;
 
 mod book;
 mod event;
@@ -76,8 +77,7 @@ impl StatsReporter {
 
 /// Where the stats actor reads its gauges.
 pub struct PoolGauges {
-    /// A receiving end of the job queue, for its length.
-    pub(super) backlog: Receiver<Box<BatchJob>>,
+    pub(super) queue: QueueGauge,
     pub(super) queue_capacity: usize,
     pub(super) executors: usize,
     pub(super) busy: Arc<AtomicUsize>,
@@ -167,7 +167,7 @@ impl StatsActor {
             now: Now {
                 unix_ms: self.book.unix_ms(now),
                 open_window: self.book.open_window(now),
-                queue_length: self.gauges.backlog.len() as u64,
+                queue_length: self.gauges.queue.jobs() as u64,
                 queue_capacity: self.gauges.queue_capacity as u64,
                 executors: self.gauges.executors as u64,
                 executors_busy: self.gauges.busy.load(Ordering::Relaxed) as u64,

@@ -1,0 +1,432 @@
+//! The service over loopback: latency of small batches, throughput against the engine alone, small calls beside full
+//! batches, scaling with the executors.
+//!
+//! `cargo bench --bench service`; one argument picks a part (`single`, `throughput`, `mixed`, `scaling`). Server, executors
+//! and callers share the machine. Callers send encoded requests and do not decode answers, so that their cost stays small.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use prost::Message;
+use prost::bytes::{Buf, BufMut, Bytes};
+use tokio::runtime::{Builder, Runtime};
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use zkevm_executor::cli::request;
+use zkevm_executor::cli::table::Table;
+use zkevm_executor::config::{Config, ConfigBuilder, StoreKind};
+use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::grpc::proto::executor::v1 as wire;
+use zkevm_executor::processor::input::BatchInput;
+use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, Interrupted};
+use zkevm_executor::sample::genesis::GenesisState;
+use zkevm_executor::sample::workload::TRANSFERS_PER_BATCH;
+use zkevm_executor::sample::{Kind, Workload};
+use zkevm_executor::server::{RunningServer, Server};
+use zkevm_executor::store::{MemoryStore, StateReader};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const FORK: u64 = 9;
+/// Accounts of the state: enough for a tree of a realistic depth.
+const WORKLOAD_CLIENTS: u64 = 512;
+const WARM_UP: Duration = Duration::from_millis(500);
+const MEASURE: Duration = Duration::from_secs(5);
+const SMALL_CALL_INTERVAL: Duration = Duration::from_millis(10);
+const PROCESS: &str = "/executor.v1.ExecutorService/ProcessBatchV2";
+const FLUSH_STATUS: &str = "/executor.v1.ExecutorService/GetFlushStatus";
+
+fn main() {
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("{cores} cores; every executor count above that shares them\n");
+    let bench = Bench::new(cores);
+    let parts: [(&str, fn(&Bench)); 4] = [
+        ("single", Bench::single),
+        ("throughput", Bench::throughput),
+        ("mixed", Bench::mixed),
+        ("scaling", Bench::scaling),
+    ];
+    for (name, part) in parts {
+        if filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
+            part(&bench);
+        }
+    }
+}
+
+/// What all parts use.
+struct Bench {
+    cores: usize,
+    genesis: GenesisState,
+    workload: Arc<Workload>,
+    state: MemoryStore,
+    server_threads: Runtime,
+    caller_threads: Runtime,
+}
+
+impl Bench {
+    fn new(cores: usize) -> Self {
+        let workload = Workload::new(ForkId::new(FORK).expect("the fork is in the table"), WORKLOAD_CLIENTS);
+        let workload = Arc::new(workload.expect("the token assembles"));
+        let genesis = workload.genesis().build().expect("the state is built in memory");
+        let state = MemoryStore::new(0);
+        genesis.write_to(&state).expect("the state is kept in memory");
+        let threads = |name| Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build();
+        let (server, callers) = (threads("server").expect("threads start"), threads("callers").expect("threads start"));
+        Self { cores, genesis, workload, state, server_threads: server, caller_threads: callers }
+    }
+
+    fn batch(&self, transfers: usize) -> BatchInput {
+        self.workload.chain(0, self.genesis.root.to_b256()).next_batch(Kind::Transfers, transfers)
+    }
+
+    /// Starts a server with this many executors that knows the genesis.
+    fn serve(&self, executors: usize) -> Running<'_> {
+        self.serve_with(config(executors), processor::process)
+    }
+
+    fn serve_with<E>(&self, config: Config, engine: E) -> Running<'_>
+    where
+        E: Fn(&BatchInput, &dyn StateReader, &Interrupt) -> Result<BatchOutput, Interrupted> + Send + Sync + 'static,
+    {
+        let server = Server::new(config).with_engine(engine);
+        let server = self.server_threads.block_on(server.start()).expect("the server starts");
+        let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc_addr())).expect("an address");
+        let endpoint = endpoint.initial_stream_window_size(2 << 20).initial_connection_window_size(16 << 20);
+        let running = Running { bench: self, endpoint, server: Some(server) };
+        let mut first = self.batch(0);
+        first.db = self.genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+        first.contracts_bytecode = self.genesis.programs.clone();
+        self.caller_threads.block_on(async {
+            let answer = Caller::connect(&running.endpoint).await.call(encode(&first)).await.expect("it is answered");
+            let answer = wire::ProcessBatchResponseV2::decode(answer).expect("a response");
+            assert_eq!(answer.error, ExecutorError::NoError.number());
+        });
+        running
+    }
+
+    /// Latency of one small batch at a time, and where it goes.
+    fn single(&self) {
+        println!("One transfer per batch, one call at a time");
+        let mut table = Table::new(&["", "p50", "p90", "p99"]);
+        let input = self.batch(1);
+        let alone = repeat(|| {
+            processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+        });
+        table.row(row("engine alone", &alone));
+        let answer = processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+        let running =
+            self.serve_with(config(1), move |_: &BatchInput, _: &dyn StateReader, _: &Interrupt| Ok(answer.clone()));
+        let grpc = running.closed_loop_of(FLUSH_STATUS, 1, &Bytes::new(), MEASURE);
+        table.row(row("gRPC alone (GetFlushStatus)", &grpc.latency));
+        table.row(row("service, engine that does nothing", &running.closed_loop(1, &encode(&input), MEASURE).latency));
+        drop(running);
+        let running = self.serve(self.cores);
+        table.row(row("service", &running.closed_loop(1, &encode(&input), MEASURE).latency));
+        println!("{table}");
+    }
+
+    /// Batches per second with many callers, against the cores times one core's rate.
+    fn throughput(&self) {
+        println!("Closed loop, {} executors, senders known", self.cores);
+        let mut table =
+            Table::new(&["", "batches/s", "of cores x engine", "p50", "p90", "p99", "p99 / p50", "refused"]);
+        for transfers in [10, TRANSFERS_PER_BATCH] {
+            let input = self.batch(transfers);
+            let message = encode(&input);
+            for callers in [16, 256] {
+                let rate = self.engine_rate(&input);
+                let running = self.serve(self.cores);
+                let outcome = running.closed_loop(callers, &message, MEASURE);
+                let share = outcome.per_second() / (self.cores as f64 * rate);
+                let mut cells =
+                    vec![format!("{transfers} transfers, {callers} callers"), format!("{:.0}", outcome.per_second())];
+                cells.push(format!("{share:.2}"));
+                cells.extend(quantiles(&outcome.latency));
+                let spread =
+                    outcome.latency.value_at_quantile(0.99) as f64 / outcome.latency.value_at_quantile(0.5) as f64;
+                cells.extend([format!("{spread:.2}"), outcome.refused.to_string()]);
+                table.row(cells);
+            }
+        }
+        println!("{table}");
+    }
+
+    /// Small calls at a steady rate while full batches keep every executor busy.
+    fn mixed(&self) {
+        println!(
+            "One transfer every {SMALL_CALL_INTERVAL:?} while 16 callers send full batches, {} executors",
+            self.cores
+        );
+        let mut table = Table::new(&["", "p50", "p90", "p99", "max", "full batches/s"]);
+        let (small, full) = (encode(&self.batch(1)), encode(&self.batch(TRANSFERS_PER_BATCH)));
+        for (name, lanes) in [("two lanes", true), ("one lane", false)] {
+            let mut config = config(self.cores);
+            if !lanes {
+                config.small_batch_bytes_max = 0;
+            }
+            let running = self.serve_with(config, processor::process);
+            let outcome = running.beside_full_batches(&small, &full);
+            let mut cells = row(name, &outcome.0);
+            cells.push(in_ms(outcome.0.max()));
+            cells.push(format!("{:.1}", outcome.1));
+            table.row(cells);
+        }
+        println!("{table}");
+    }
+
+    /// Throughput of full batches with 1, 2, 4, 8, 16 executors.
+    fn scaling(&self) {
+        println!("Full batches, {TRANSFERS_PER_BATCH} transfers, senders known, 4 callers per executor");
+        let mut table = Table::new(&["executors", "batches/s", "of linear", "possible on this machine"]);
+        let message = encode(&self.batch(TRANSFERS_PER_BATCH));
+        let mut one = None;
+        for executors in [1, 2, 4, 8, 16] {
+            let running = self.serve(executors);
+            let rate = running.closed_loop(4 * executors, &message, MEASURE).per_second();
+            let one = *one.get_or_insert(rate);
+            let possible = executors.min(self.cores) as f64 / executors as f64;
+            table.row(vec![
+                executors.to_string(),
+                format!("{rate:.1}"),
+                format!("{:.2}", rate / one / executors as f64),
+                format!("{possible:.2}"),
+            ]);
+        }
+        println!("{table}");
+    }
+
+    /// Batches per second of one core that does nothing but execute.
+    fn engine_rate(&self, input: &BatchInput) -> f64 {
+        let times = repeat(|| {
+            processor::process(input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+        });
+        1e9 / times.mean()
+    }
+}
+
+/// A server with its callers' address.
+struct Running<'a> {
+    bench: &'a Bench,
+    endpoint: Endpoint,
+    server: Option<RunningServer>,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.bench.server_threads.block_on(server.shutdown());
+        }
+    }
+}
+
+/// What callers saw.
+struct Outcome {
+    latency: Histogram<u64>,
+    refused: u64,
+    elapsed: Duration,
+}
+
+impl Outcome {
+    fn per_second(&self) -> f64 {
+        self.latency.len() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+impl Running<'_> {
+    /// Lets `callers` callers send the request again and again, each on a connection of its own.
+    fn closed_loop(&self, callers: usize, message: &Bytes, length: Duration) -> Outcome {
+        self.closed_loop_of(PROCESS, callers, message, length)
+    }
+
+    fn closed_loop_of(&self, method: &'static str, callers: usize, message: &Bytes, length: Duration) -> Outcome {
+        self.bench.caller_threads.block_on(async {
+            let measuring = Arc::new(AtomicBool::new(false));
+            let over = Arc::new(AtomicBool::new(false));
+            let refused = Arc::new(AtomicU64::new(0));
+            let mut tasks = Vec::new();
+            for _ in 0..callers {
+                let mut caller = Caller::connect(&self.endpoint).await;
+                let (measuring, over, refused) = (measuring.clone(), over.clone(), refused.clone());
+                let message = message.clone();
+                tasks.push(tokio::spawn(async move {
+                    let mut latency = histogram();
+                    while !over.load(Ordering::Relaxed) {
+                        let start = Instant::now();
+                        let answer = caller.call_method(method, message.clone()).await;
+                        if !measuring.load(Ordering::Relaxed) {
+                            continue;
+                        }
+                        match answer {
+                            Ok(_) => latency.saturating_record(nanoseconds(start.elapsed())),
+                            Err(_) => _ = refused.fetch_add(1, Ordering::Relaxed),
+                        }
+                    }
+                    latency
+                }));
+            }
+            tokio::time::sleep(WARM_UP).await;
+            measuring.store(true, Ordering::Relaxed);
+            let start = Instant::now();
+            tokio::time::sleep(length).await;
+            let elapsed = start.elapsed();
+            over.store(true, Ordering::Relaxed);
+            let mut latency = histogram();
+            for task in tasks {
+                latency.add(task.await.expect("a caller does not panic")).expect("the same bounds");
+            }
+            Outcome { latency, refused: refused.load(Ordering::Relaxed), elapsed }
+        })
+    }
+
+    /// Returns the latency of small calls, from when each was due, and the full batches per second beside them.
+    fn beside_full_batches(&self, small: &Bytes, full: &Bytes) -> (Histogram<u64>, f64) {
+        let over = Arc::new(AtomicBool::new(false));
+        let calls = {
+            let (over, endpoint, small) = (over.clone(), self.endpoint.clone(), small.clone());
+            self.bench.caller_threads.spawn(async move {
+                let caller = Caller::connect(&endpoint).await;
+                tokio::time::sleep(WARM_UP).await;
+                let mut due = tokio::time::interval(SMALL_CALL_INTERVAL);
+                let mut calls = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    let at = due.tick().await.into_std();
+                    let (mut caller, message) = (caller.clone(), small.clone());
+                    calls.push(tokio::spawn(async move { caller.call(message).await.map(|_| at.elapsed()) }));
+                }
+                let mut latency = histogram();
+                for call in calls {
+                    let took = call.await.expect("a call does not panic").expect("no small call is refused");
+                    latency.saturating_record(nanoseconds(took));
+                }
+                latency
+            })
+        };
+        let batches = self.closed_loop(16, full, MEASURE);
+        over.store(true, Ordering::Relaxed);
+        let latency = self.bench.caller_threads.block_on(calls).expect("the caller does not panic");
+        (latency, batches.per_second())
+    }
+}
+
+/// Sends encoded requests and leaves answers encoded.
+#[derive(Clone)]
+struct Caller {
+    grpc: Grpc<Channel>,
+}
+
+impl Caller {
+    async fn connect(endpoint: &Endpoint) -> Self {
+        let channel = endpoint.connect().await.expect("the server is there");
+        Self { grpc: Grpc::new(channel).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX) }
+    }
+
+    async fn call(&mut self, message: Bytes) -> Result<Bytes, Status> {
+        self.call_method(PROCESS, message).await
+    }
+
+    async fn call_method(&mut self, method: &'static str, message: Bytes) -> Result<Bytes, Status> {
+        self.grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let answer = self.grpc.unary(Request::new(message), PathAndQuery::from_static(method), AsIs).await?;
+        Ok(answer.into_inner())
+    }
+}
+
+/// A codec that leaves messages as they are.
+#[derive(Clone, Copy)]
+struct AsIs;
+
+impl Codec for AsIs {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for AsIs {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for AsIs {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+fn config(executors: usize) -> Config {
+    let mut config = ConfigBuilder::new().and_then(ConfigBuilder::build).expect("the defaults are valid");
+    for address in [&mut config.grpc, &mut config.http, &mut config.hashdb] {
+        *address = ([127, 0, 0, 1], 0).into();
+    }
+    config.store.kind = StoreKind::Memory;
+    config.executors = executors;
+    config
+}
+
+fn encode(input: &BatchInput) -> Bytes {
+    match request::Request::new(input) {
+        request::Request::V1(request) => request.encode_to_vec().into(),
+        request::Request::V2(request) => request.encode_to_vec().into(),
+    }
+}
+
+/// Runs it for a while and returns how long each run took, in nanoseconds.
+fn repeat(mut run: impl FnMut()) -> Histogram<u64> {
+    let warm_up = Instant::now();
+    while warm_up.elapsed() < WARM_UP {
+        run();
+    }
+    let mut times = histogram();
+    let start = Instant::now();
+    while start.elapsed() < MEASURE / 2 {
+        let before = Instant::now();
+        run();
+        times.saturating_record(nanoseconds(before.elapsed()));
+    }
+    times
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(100, 600_000_000_000, 3).expect("valid bounds")
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn row(name: &str, latency: &Histogram<u64>) -> Vec<String> {
+    let mut cells = vec![name.to_owned()];
+    cells.extend(quantiles(latency));
+    cells
+}
+
+fn quantiles(latency: &Histogram<u64>) -> Vec<String> {
+    [0.5, 0.9, 0.99].map(|quantile| in_ms(latency.value_at_quantile(quantile))).to_vec()
+}
+
+fn in_ms(nanoseconds: u64) -> String {
+    format!("{:.3} ms", nanoseconds as f64 / 1e6)
+}

@@ -1,0 +1,222 @@
+//! Batches over a large state in the embedded database: time and memory against the number of accounts.
+//!
+//! `ACCOUNTS=10000,1000000,10000000 cargo bench --bench large_state`; without the variable the first two. For each size the
+//! bench fills a database (in a folder of its own, removed at the end; 10 million accounts take about 7 GB of disk and, while
+//! filling, of memory), opens it again in a new process with the default cache budget and runs batches of transfers between
+//! accounts drawn at random: every recipient is a cold read the first time.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use revm::primitives::{Address, B256, Bytes, U256};
+use zkevm_executor::actors::BatchState;
+use zkevm_executor::cli::table::Table;
+use zkevm_executor::config::ConfigBuilder;
+use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::processor::input::{BatchContext, BatchInput, V2Context};
+use zkevm_executor::processor::{self, Interrupt};
+use zkevm_executor::sample::{Account, BatchBuilder, Transfer};
+use zkevm_executor::store::{
+    Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateReader, StateStore, StoreError, WriteSet,
+};
+use zkevm_executor::tree::{Digest, LeafKind, NodeData, StateTree, account_key};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const FORK: u64 = 9;
+const CHAIN_ID: u64 = 1001;
+const DEFAULT_SIZES: &str = "10000,1000000";
+/// Accounts with a key; the others only hold a balance.
+const SENDERS: u64 = 2048;
+const TRANSFERS: usize = 730;
+const BATCHES: usize = 24;
+/// Accounts put into the tree at a time.
+const CHUNK: usize = 500_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.iter().position(|argument| argument == "measure") {
+        Some(at) => {
+            measure(Path::new(&arguments[at + 1]), &arguments[at + 2], arguments[at + 3].parse().expect("a number"))
+        }
+        None if arguments.iter().any(|argument| argument == "--test") => {}
+        None => fill_and_measure(),
+    }
+}
+
+fn fill_and_measure() {
+    let sizes = std::env::var("ACCOUNTS").unwrap_or_else(|_| DEFAULT_SIZES.to_owned());
+    let mut table = Table::new(&[
+        "accounts",
+        "database",
+        "filled in",
+        "first median",
+        "of that recover",
+        "EVM",
+        "tree",
+        "again",
+        "resident",
+        "peak",
+    ]);
+    for size in sizes.split(',') {
+        let accounts: u64 = size.trim().parse().expect("ACCOUNTS is numbers with commas between them");
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = Instant::now();
+        let root = fill(folder.path(), accounts);
+        let filled_in = start.elapsed();
+        let this = std::env::current_exe().expect("the path of this program");
+        let root = format!("{root:#x}");
+        let child = Command::new(this).arg("measure").arg(folder.path()).args([&root, &accounts.to_string()]).output();
+        let child = child.expect("a process can be started");
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+        let database = std::fs::metadata(folder.path().join("state.redb")).map_or(0, |file| file.len());
+        let mut cells =
+            vec![accounts.to_string(), format!("{} MiB", database >> 20), format!("{:.0} s", filled_in.as_secs_f64())];
+        cells.extend(String::from_utf8_lossy(&child.stdout).trim().split('\t').map(str::to_owned));
+        table.row(cells);
+        println!("{table}");
+    }
+}
+
+/// Nodes made so far, of which the tree reads those on the way to the next key.
+#[derive(Default)]
+struct Made {
+    recent: HashMap<Digest, NodeData>,
+}
+
+impl StateReader for Made {
+    fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        Ok(self.recent.get(hash).copied())
+    }
+
+    fn program(&self, _: &Digest) -> Result<Option<Bytes>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// Fills a database with accounts that hold an ether and their number in wei, and returns the state root.
+fn fill(folder: &Path, accounts: u64) -> B256 {
+    let mut leaves: Vec<(Digest, U256)> =
+        (0..accounts).map(|number| (account_key(address(number), LeafKind::Balance), ether(number))).collect();
+    // In the order of the tree: each chunk then meets only nodes that the chunk before it made.
+    leaves.sort_unstable_by_key(|(key, _)| path_prefix(key));
+    let (mut root, mut made, mut nodes) = (Digest::ZERO, Made::default(), Vec::new());
+    for chunk in leaves.chunks_mut(CHUNK) {
+        let mut tree = StateTree::new(&made);
+        let before = tree.open(root);
+        let after = tree.update(before, chunk).expect("the chunk before it is there");
+        root = tree.root(after);
+        let fresh = tree.new_nodes(&[after]);
+        nodes.extend_from_slice(&fresh);
+        made = Made { recent: fresh.into_iter().collect() };
+    }
+    drop(made);
+    let database = EmbeddedDatabase::open(folder, 1 << 30, Duration::ZERO).expect("a new database");
+    let set = WriteSet { nodes, programs: Vec::new(), latest_root: Some(root) };
+    // One commit, sorted by hash: the quickest way to fill the database.
+    database.commit(&[&set]).expect("the disk has room");
+    root.to_b256()
+}
+
+/// The first 64 levels of the way to a leaf, the first as the most significant bit (state-tree §4).
+fn path_prefix(key: &Digest) -> u64 {
+    (0..64).fold(0, |prefix, level| prefix << 1 | (key.0[level % 4] >> (level / 4)) & 1)
+}
+
+fn address(number: u64) -> Address {
+    if number < SENDERS {
+        return Account::numbered(number).address();
+    }
+    Address::left_padding_from(&revm::primitives::keccak256(number.to_be_bytes())[12..])
+}
+
+fn ether(number: u64) -> U256 {
+    U256::from(10).pow(U256::from(18)) + U256::from(number)
+}
+
+/// Runs the batches twice and prints median times of the first and second run, and the memory of this process.
+fn measure(folder: &Path, root: &str, accounts: u64) {
+    let config = ConfigBuilder::new().and_then(ConfigBuilder::build).expect("the defaults are valid");
+    let share = config.store.cache_bytes_max / 2;
+    let database = EmbeddedDatabase::open(folder, share, Duration::ZERO).expect("the database is filled");
+    let options = LastingOptions {
+        volatile_bytes_max: config.state.volatile_bytes_max,
+        cache_bytes_max: share,
+        queue: QueueLimits::default(),
+    };
+    let store = StateStore::over(Arc::new(database), options).expect("the database is filled");
+    let root = root.parse().expect("a hash");
+    let batches: Vec<BatchInput> = (0..BATCHES).map(|number| batch(number as u64, root, accounts)).collect();
+    let mut first: Vec<_> = batches.iter().map(|batch| execute(&store, batch)).collect();
+    let mut again: Vec<_> = batches.iter().map(|batch| execute(&store, batch)).collect();
+    let median = |runs: &mut Vec<(Duration, _)>| {
+        runs.sort_by_key(|(total, _)| *total);
+        runs.swap_remove(runs.len() / 2)
+    };
+    let (total, phases) = median(&mut first);
+    let (total_again, _) = median(&mut again);
+    let times = [total, phases.recover, phases.evm, phases.tree, total_again]
+        .map(|time| format!("{:.1} ms", time.as_secs_f64() * 1e3));
+    println!("{}\t{}\t{}", times.join("\t"), memory("VmRSS"), memory("VmHWM"));
+}
+
+fn execute(store: &StateStore, input: &BatchInput) -> (Duration, zkevm_executor::processor::output::PhaseTimes) {
+    let start = Instant::now();
+    let output = processor::process(input, &*store.reader(input), &Interrupt::default()).expect("nobody interrupts");
+    let elapsed = start.elapsed();
+    assert!(output.roots.is_some(), "{}", output.error_log);
+    assert_eq!(output.gas_used, 21_000 * TRANSFERS as u64, "every transfer goes through");
+    (elapsed, output.phases)
+}
+
+/// Returns a batch on top of `root`: different senders, recipients drawn from all accounts.
+fn batch(number: u64, root: B256, accounts: u64) -> BatchInput {
+    let mut random = ChaCha8Rng::seed_from_u64(number);
+    let fork_id = ForkId::new(FORK).expect("the fork is in the table");
+    let mut builder = BatchBuilder::new(fork_id, CHAIN_ID);
+    builder.block(1, 0);
+    let first = random.gen_range(0..SENDERS);
+    for index in 0..TRANSFERS as u64 {
+        let transfer = Transfer {
+            nonce: 0,
+            gas_price: U256::from(1),
+            gas_limit: 21_000,
+            to: Some(address(random.gen_range(SENDERS..accounts))),
+            value: U256::from(1),
+            data: Bytes::new(),
+        };
+        builder.transaction(&Account::numbered((first + index) % SENDERS), &transfer);
+    }
+    BatchInput {
+        fork_id,
+        old_state_root: root,
+        old_acc_input_hash: B256::ZERO,
+        old_batch_num: number,
+        chain_id: CHAIN_ID,
+        batch_l2_data: builder.finish(),
+        coinbase: Address::repeat_byte(0xaa),
+        from: None,
+        update_merkle_tree: false,
+        no_counters: false,
+        get_keys: false,
+        context: BatchContext::V2(V2Context { timestamp_limit: u64::from(u32::MAX), ..V2Context::default() }),
+        db: HashMap::new(),
+        contracts_bytecode: HashMap::new(),
+        state_override: HashMap::new(),
+        trace: None,
+    }
+}
+
+/// Reads a line of `/proc/self/status`.
+fn memory(name: &str) -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.map_or("unknown".to_owned(), |kibibytes| format!("{} MiB", kibibytes >> 10))
+}

@@ -6,14 +6,16 @@
 //!
 //! `cargo bench --bench stats` gives the time per sample over all threads, then a table of single waits: it is the held
 //! lock that hurts, not the average. The threads do nothing but report, a thousand times more often than real batches
-//! would; what the channel then drops is in the table.
+//! would; what the channel then drops is in the table. A last table lets them work between reports as long as the smallest
+//! batch takes, and gives the share of their time that reporting takes.
 
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, TryRecvError};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use zkevm_executor::actors::Rpc;
@@ -24,9 +26,15 @@ use zkevm_executor::processor::{ExecutorError, RomError};
 
 const THREADS: [usize; 3] = [1, 8, 64];
 const WINDOW: Duration = Duration::from_secs(10);
+/// How often the stats actor empties its channel.
+const TICK: Duration = Duration::from_millis(20);
 /// Samples per thread for the table of waits.
 const WAIT_SAMPLES: u64 = 20_000;
-/// Longest wait told apart in that table.
+/// Work between two reports in the table of shares.
+const BATCH_TIME_MIN: Duration = Duration::from_micros(250);
+/// Samples of all threads together for the table of shares.
+const SHARE_SAMPLES: u64 = 12_800;
+/// Longest wait told apart in the table of waits.
 const WAIT_NANOS_MAX: u64 = 60_000_000_000;
 
 fn sample() -> BatchSample {
@@ -94,13 +102,20 @@ impl Way for Lock {
     }
 }
 
-/// Does the sums of the channel until every sender is gone.
+/// Does the sums of the channel until every sender is gone, on a tick like the stats actor: nobody who reports ever has to
+/// wake it.
 fn consume(events: &Receiver<StatsEvent>) {
     let mut book = StatsBook::new(WINDOW, Instant::now(), SystemTime::now());
-    while let Ok(event) = events.recv() {
-        let now = Instant::now();
-        book.close_windows(now);
-        book.record(&event, now);
+    loop {
+        match events.try_recv() {
+            Ok(event) => {
+                let now = Instant::now();
+                book.close_windows(now);
+                book.record(&event, now);
+            }
+            Err(TryRecvError::Empty) => std::thread::sleep(TICK),
+            Err(TryRecvError::Disconnected) => break,
+        }
     }
     black_box(book.totals(Instant::now()));
 }
@@ -193,6 +208,55 @@ fn record_waits(way: &dyn Way, all: &Mutex<Option<Histogram<u64>>>) {
     }
 }
 
+/// Lets every thread work a quarter of a millisecond, the smallest batch there is, before each report, and prints which
+/// share of the threads' time the reports took.
+fn table_of_shares() {
+    let rounds_per_batch = calibrate(BATCH_TIME_MIN);
+    println!("\n{:<14} {:>7} {:>9} {:>9}", "way", "threads", "share", "dropped");
+    for threads in THREADS {
+        with_each_way(|name, way| {
+            let (reporting, total) = (AtomicU64::new(0), AtomicU64::new(0));
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(|| {
+                        let (sample, start, mut own) = (sample(), Instant::now(), Duration::ZERO);
+                        for _ in 0..SHARE_SAMPLES / threads as u64 {
+                            work(rounds_per_batch);
+                            let asked_at = Instant::now();
+                            way.report(black_box(&sample));
+                            own += asked_at.elapsed();
+                        }
+                        reporting.fetch_add(own.as_nanos() as u64, Ordering::Relaxed);
+                        total.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+                    });
+                }
+            });
+            let share = 100.0 * reporting.into_inner() as f64 / total.into_inner() as f64;
+            let dropped = 100.0 * way.dropped() as f64 / SHARE_SAMPLES as f64;
+            println!("{name:<14} {threads:>7} {share:>8.2}% {dropped:>8.1}%");
+        });
+    }
+}
+
+fn work(rounds: u64) {
+    let mut state = 1_u64;
+    for _ in 0..rounds {
+        state = black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    }
+}
+
+/// Returns how many rounds of [`work`] take this long on a thread of its own: the quickest of some tries.
+fn calibrate(length: Duration) -> u64 {
+    const ROUNDS: u64 = 100_000;
+    let quickest = (0..50).map(|_| {
+        let start = Instant::now();
+        work(ROUNDS);
+        start.elapsed()
+    });
+    let quickest = quickest.min().unwrap_or(length).max(Duration::from_nanos(1));
+    (ROUNDS as f64 * length.as_secs_f64() / quickest.as_secs_f64()) as u64
+}
+
 fn main() {
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
@@ -204,5 +268,6 @@ fn main() {
     // `cargo test --benches` only wants to know that it runs.
     if !std::env::args().any(|argument| argument == "--test") {
         table_of_waits();
+        table_of_shares();
     }
 }

@@ -47,8 +47,8 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{cores} cores; every executor count above that shares them\n");
     let bench = Bench::new(cores);
-    let parts: [(&str, fn(&Bench)); 4] = [
-        ("single", Bench::single),
+    let parts = [
+        ("single", Bench::single as Part),
         ("throughput", Bench::throughput),
         ("mixed", Bench::mixed),
         ("scaling", Bench::scaling),
@@ -59,6 +59,8 @@ fn main() {
         }
     }
 }
+
+type Part = fn(&Bench);
 
 /// What all parts use.
 struct Bench {

@@ -3,14 +3,22 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Parser;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
+use tonic::transport::Endpoint;
 use zkevm_executor::cli::conformance::{self, ConformanceArgs};
+use zkevm_executor::cli::request::Request;
+use zkevm_executor::config::{ConfigBuilder, StoreKind};
+use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use zkevm_executor::grpc::proto::executor::v1::{ProcessBatchRequestV2, ProcessBatchResponseV2};
 use zkevm_executor::processor::ExecutorError;
+use zkevm_executor::sample::{Kind, Workload};
+use zkevm_executor::server::Server;
 
 #[derive(Parser)]
 struct Arguments {
@@ -46,6 +54,71 @@ fn replay(answer: Option<ProcessBatchResponseV2>) -> (bool, serde_json::Value) {
 
 fn right_answer() -> ProcessBatchResponseV2 {
     ProcessBatchResponseV2 { error: ExecutorError::InvalidChainId.number(), ..Default::default() }
+}
+
+/// Answers of a server with one executor to batches of several forks, as recordings.
+async fn record_batches(folder: &Path) -> usize {
+    let mut config = ConfigBuilder::new().unwrap().build().unwrap();
+    for address in [&mut config.grpc, &mut config.http, &mut config.hashdb] {
+        *address = ([127, 0, 0, 1], 0).into();
+    }
+    config.store.kind = StoreKind::Memory;
+    (config.executors, config.small_batch_bytes_max) = (1, 0);
+    let server = Server::new(config).start().await.unwrap();
+    let channel = Endpoint::from_shared(format!("http://{}", server.grpc_addr())).unwrap().connect().await.unwrap();
+    let mut client = ExecutorServiceClient::new(channel).max_decoding_message_size(256 << 20);
+    let mut index = String::new();
+    for number in 0..24_u64 {
+        let fork = 4 + number % 6;
+        let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 4).unwrap());
+        let genesis = workload.genesis().build().unwrap();
+        let kind = if number % 4 < 2 { Kind::Transfers } else { Kind::TokenTransfers };
+        let mut input = workload.chain(number % 4, genesis.root.to_b256()).next_batch(kind, 1 + number as usize);
+        input.update_merkle_tree = false;
+        input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+        input.contracts_bytecode = genesis.programs;
+        let request_file = folder.join(format!("batch-{number}.req.pb.gz"));
+        let answer_file = folder.join(format!("batch-{number}.rsp.pb.gz"));
+        let rpc = match Request::new(&input) {
+            Request::V1(request) => {
+                write_gz(&request_file, &*request);
+                let answer = client.process_batch(*request).await.unwrap().into_inner();
+                assert_eq!((answer.error, answer.responses.len()), (1, 1 + number as usize));
+                write_gz(&answer_file, &answer);
+                "ProcessBatch"
+            }
+            Request::V2(request) => {
+                write_gz(&request_file, &*request);
+                let answer = client.process_batch_v2(*request).await.unwrap().into_inner();
+                assert_eq!((answer.error, answer.block_responses.len()), (1, 1));
+                write_gz(&answer_file, &answer);
+                "ProcessBatchV2"
+            }
+        };
+        index += &format!(
+            "{{\"name\":\"batch-{number}\",\"rpc\":\"{rpc}\",\"forkID\":{fork},\"variant\":\"generated\",\"error\":1}}\n"
+        );
+    }
+    fs::write(folder.join("INDEX.jsonl"), index).unwrap();
+    server.shutdown().await;
+    24
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_threads_give_the_answers_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let batches = record_batches(folder.path()).await;
+    let report = folder.path().join("report.json");
+    let paths = [folder.path().to_string_lossy(), report.to_string_lossy()];
+    for threads in ["1", "4"] {
+        let arguments = ["conformance", "--golden", &paths[0], "--report", &paths[1], "--threads", threads];
+        let arguments = Arguments::parse_from(arguments);
+        let passed = conformance::compare_all(&arguments.conformance).unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+        assert!(passed, "{threads} threads: {report:#}");
+        assert_eq!(report["fields"]["new_state_root"]["equal"], batches, "{threads} threads");
+        assert_eq!(report["reportedApart"]["cnt_keccak_hashes"]["equal"], batches, "{threads} threads: {report:#}");
+    }
 }
 
 #[test]

@@ -145,7 +145,9 @@ impl Bench {
             for callers in [16, 256] {
                 let rate = self.engine_rate(&input);
                 let running = self.serve(self.cores);
-                let outcome = running.closed_loop(callers, &message, MEASURE);
+                // Long enough for every caller to be answered more than once.
+                let length = MEASURE.max(Duration::from_secs_f64(3.0 * callers as f64 / (self.cores as f64 * rate)));
+                let outcome = running.closed_loop(callers, &message, length);
                 let share = outcome.per_second() / (self.cores as f64 * rate);
                 let mut cells =
                     vec![format!("{transfers} transfers, {callers} callers"), format!("{:.0}", outcome.per_second())];
@@ -262,7 +264,7 @@ impl Running<'_> {
                     while !over.load(Ordering::Relaxed) {
                         let start = Instant::now();
                         let answer = caller.call_method(method, message.clone()).await;
-                        if !measuring.load(Ordering::Relaxed) {
+                        if !measuring.load(Ordering::Relaxed) || over.load(Ordering::Relaxed) {
                             continue;
                         }
                         match answer {

@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use toml::Value;
 
-use crate::store::MemoryLimits;
+use crate::store::{MemoryLimits, PostgresOptions};
 
 /// The defaults as they are documented.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
+
+/// Names the lowest layer.
+const DEFAULT_ORIGIN: &str = "the embedded defaults";
 
 /// Everything the service can be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,10 @@ pub struct StoreConfig {
     pub cache_bytes_max: usize,
     /// Bound of what is accepted and not yet stored.
     pub backlog_bytes_max: usize,
+    /// Make schema and tables in PostgreSQL if they are missing.
+    pub init: bool,
+    /// Where PostgreSQL is and how to deal with it.
+    pub postgres: PostgresOptions,
 }
 
 /// The kinds of store.
@@ -73,6 +80,8 @@ pub enum StoreKind {
     Memory,
     /// A database in a folder.
     Embedded,
+    /// A PostgreSQL database, in zkevm-prover's schema.
+    Postgres,
 }
 
 impl StoreKind {
@@ -80,6 +89,7 @@ impl StoreKind {
         match name {
             "memory" => Some(Self::Memory),
             "embedded" => Some(Self::Embedded),
+            "postgres" => Some(Self::Postgres),
             _ => None,
         }
     }
@@ -166,7 +176,7 @@ struct Setting {
 const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as i64 };
 const MEBIBYTES: Kind = Kind::Integer { min: 1, max: 1 << 24 };
 
-const SETTINGS: [Setting; 22] = [
+const SETTINGS: [Setting; 30] = [
     Setting { key: "grpc.host", environment: "ZKEVM_GRPC_HOST", kind: Kind::Ip },
     Setting { key: "grpc.port", environment: "EXECUTOR_SERVER_PORT", kind: PORT },
     Setting { key: "http.host", environment: "ZKEVM_HTTP_HOST", kind: Kind::Ip },
@@ -174,10 +184,34 @@ const SETTINGS: [Setting; 22] = [
     Setting { key: "hashdb.port", environment: "HASHDB_SERVER_PORT", kind: PORT },
     Setting { key: "hashdb.threads", environment: "MAX_HASHDB_THREADS", kind: Kind::Integer { min: 1, max: 256 } },
     Setting { key: "hashdb.allow_reset", environment: "ZKEVM_HASHDB_ALLOW_RESET", kind: Kind::Bool },
-    Setting { key: "store.kind", environment: "ZKEVM_STORE_KIND", kind: Kind::OneOf(&["embedded", "memory"]) },
+    Setting {
+        key: "store.kind",
+        environment: "ZKEVM_STORE_KIND",
+        kind: Kind::OneOf(&["embedded", "memory", "postgres"]),
+    },
     Setting { key: "store.path", environment: "ZKEVM_STORE_PATH", kind: Kind::Text },
     Setting { key: "store.cache_mib", environment: "DB_MT_CACHE_SIZE", kind: MEBIBYTES },
     Setting { key: "store.backlog_mib", environment: "ZKEVM_STORE_BACKLOG_MIB", kind: MEBIBYTES },
+    Setting { key: "store.url", environment: "DATABASE_URL", kind: Kind::Text },
+    Setting { key: "store.init", environment: "ZKEVM_STORE_INIT", kind: Kind::Bool },
+    Setting {
+        key: "store.connections",
+        environment: "DB_NUMBER_OF_POOL_CONNECTIONS",
+        kind: Kind::Integer { min: 1, max: 1000 },
+    },
+    Setting { key: "store.retries", environment: "DB_READ_RETRY_COUNTER", kind: Kind::Integer { min: 0, max: 1000 } },
+    Setting {
+        key: "store.retry_delay_us",
+        environment: "DB_READ_RETRY_DELAY",
+        kind: Kind::Integer { min: 0, max: 60_000_000 },
+    },
+    Setting {
+        key: "store.timeout_seconds",
+        environment: "ZKEVM_STORE_TIMEOUT_SECONDS",
+        kind: Kind::Integer { min: 1, max: 3600 },
+    },
+    Setting { key: "store.nodes_table", environment: "DB_NODES_TABLE_NAME", kind: Kind::Text },
+    Setting { key: "store.program_table", environment: "DB_PROGRAM_TABLE_NAME", kind: Kind::Text },
     Setting { key: "executor.threads", environment: "MAX_EXECUTOR_THREADS", kind: Kind::Integer { min: 0, max: 1024 } },
     Setting {
         key: "executor.queue_capacity",
@@ -224,7 +258,7 @@ impl ConfigBuilder {
     /// Starts with the embedded defaults.
     pub fn new() -> Result<Self, ConfigError> {
         let mut builder = Self { values: BTreeMap::new() };
-        builder.toml(DEFAULT_TOML, "the embedded defaults")?;
+        builder.toml(DEFAULT_TOML, DEFAULT_ORIGIN)?;
         Ok(builder)
     }
 
@@ -310,15 +344,39 @@ impl ConfigBuilder {
                 volatile_bytes_max: self.mebibytes("state.volatile_mib")?,
             },
             store: StoreConfig {
-                kind: self.get("store.kind", |value| StoreKind::parse(value.as_str()?))?,
+                kind: self.store_kind()?,
                 path: self.get("store.path", |value| Some(value.as_str()?.into()))?,
                 cache_bytes_max: self.mebibytes("store.cache_mib")?,
                 backlog_bytes_max: self.mebibytes("store.backlog_mib")?,
+                init: self.get("store.init", Value::as_bool)?,
+                postgres: PostgresOptions {
+                    url: self.text("store.url")?,
+                    connections: self.integer("store.connections")?,
+                    retries: self.integer("store.retries")?,
+                    retry_after: Duration::from_micros(self.integer("store.retry_delay_us")?),
+                    timeout: Duration::from_secs(self.integer("store.timeout_seconds")?),
+                    nodes_table: self.text("store.nodes_table")?,
+                    program_table: self.text("store.program_table")?,
+                },
             },
             stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
             log_json: self.get("log.json", Value::as_bool)?,
             log_level: self.get("log.level", |value| value.as_str()?.parse().ok())?,
         })
+    }
+
+    /// Returns the kind of store. Whoever names a database and no kind means PostgreSQL, as with zkevm-prover, whose
+    /// `local` is no database.
+    fn store_kind(&self) -> Result<StoreKind, ConfigError> {
+        let is_set = |key| self.values.get(key).is_some_and(|(_, origin)| origin != DEFAULT_ORIGIN);
+        if is_set("store.url") && !is_set("store.kind") && self.text("store.url")? != "local" {
+            return Ok(StoreKind::Postgres);
+        }
+        self.get("store.kind", |value| StoreKind::parse(value.as_str()?))
+    }
+
+    fn text(&self, key: &'static str) -> Result<String, ConfigError> {
+        self.get(key, |value| value.as_str().map(str::to_owned))
     }
 
     fn integer<T: TryFrom<i64>>(&self, key: &'static str) -> Result<T, ConfigError> {

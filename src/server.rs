@@ -31,7 +31,7 @@ use crate::grpc::hashdb::HashDbApi;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
 use crate::hashdb::{HashDb, SessionLimits};
-use crate::store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, StoreError};
+use crate::store::{Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, QueueLimits, StateStore, StoreError};
 use crate::{grpc, http};
 
 /// Time open connections have to end after the last answer.
@@ -127,12 +127,20 @@ pub fn open_database(config: &Config, patience: Duration) -> Result<Option<Arc<d
             let database = EmbeddedDatabase::open(&config.store.path, cache_share(config), patience)?;
             Ok(Some(Arc::new(database)))
         }
+        StoreKind::Postgres => {
+            let options = config.store.postgres.clone();
+            let database = PostgresDatabase::open(options, config.store.init, config.db_read_only)?;
+            Ok(Some(Arc::new(database)))
+        }
     }
 }
 
-/// The pages of the database and the cache over it share the budget.
+/// The pages of an embedded database and the cache over it share the budget.
 fn cache_share(config: &Config) -> usize {
-    config.store.cache_bytes_max / 2
+    match config.store.kind {
+        StoreKind::Embedded => config.store.cache_bytes_max / 2,
+        StoreKind::Memory | StoreKind::Postgres => config.store.cache_bytes_max,
+    }
 }
 
 struct Doors {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::logging;
+use super::state::StoreArgs;
 use crate::config::{Config, ConfigBuilder, ConfigError};
 use crate::server::Server;
 
@@ -31,6 +32,9 @@ pub struct ServeArgs {
     /// Folder of the embedded database.
     #[arg(long, value_name = "FOLDER")]
     data: Option<String>,
+    /// Make schema and tables in PostgreSQL if they are missing.
+    #[arg(long)]
+    init_db: bool,
     /// Executor actors, 0 for one per core.
     #[arg(long)]
     threads: Option<String>,
@@ -42,7 +46,7 @@ pub struct ServeArgs {
     set: Vec<(String, String)>,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
         None => Err("expected SECTION.KEY=VALUE".to_owned()),
@@ -51,8 +55,9 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 impl ServeArgs {
     /// Only the flags that say where the store is.
-    pub fn of_store(config: Option<PathBuf>, data: Option<String>) -> Self {
-        Self { config, data, ..Self::default() }
+    pub fn of_store(args: &StoreArgs) -> Self {
+        let StoreArgs { config, data, init_db, set } = args.clone();
+        Self { config, data, init_db, set, ..Self::default() }
     }
 
     /// Builds the configuration: defaults, file, environment, flags.
@@ -77,6 +82,9 @@ impl ServeArgs {
             if let Some(value) = value {
                 builder.flag(key, value, flag)?;
             }
+        }
+        if self.init_db {
+            builder.flag("store.init", "true", "--init-db")?;
         }
         builder.build()
     }

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use revm::primitives::{Address, B256, U256};
 
 use super::genesis::parse_number;
-use super::serve::ServeArgs;
+use super::serve::{ServeArgs, key_value};
 use crate::server::open_database;
 use crate::store::Database;
 use crate::tree::{Digest, LeafKind, StateTree, TreeCheck, account_key, storage_key};
@@ -29,14 +29,20 @@ enum StateCommand {
 }
 
 /// Which store.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct StoreArgs {
     /// TOML file with settings that differ from the defaults.
     #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Folder of the embedded database.
     #[arg(long, value_name = "FOLDER")]
-    data: Option<String>,
+    pub(super) data: Option<String>,
+    /// Make schema and tables in PostgreSQL if they are missing.
+    #[arg(long)]
+    pub(super) init_db: bool,
+    /// Any setting of config/default.toml; repeatable.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
+    pub(super) set: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
@@ -72,8 +78,7 @@ impl StoreArgs {
     ///
     /// Fails if there is none, or the server has it open.
     pub fn open(&self) -> Result<Arc<dyn Database>, Box<dyn std::error::Error>> {
-        let config =
-            ServeArgs::of_store(self.config.clone(), self.data.clone()).config(|name| std::env::var(name).ok())?;
+        let config = ServeArgs::of_store(self).config(|name| std::env::var(name).ok())?;
         let database = open_database(&config, Duration::ZERO)?;
         database.ok_or_else(|| "the store is in memory (store.kind), there is nothing to open".into())
     }

@@ -7,6 +7,7 @@ pub mod encoding;
 mod flush;
 mod memory;
 mod overlay;
+mod postgres;
 mod state_store;
 
 pub use cache::CacheStats;
@@ -15,6 +16,7 @@ pub use embedded::EmbeddedDatabase;
 pub use flush::{FlushIds, FlushStatus, Group, QueueLimits};
 pub use memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 pub use overlay::{RequestOverlay, verified_nodes, verified_programs};
+pub use postgres::{PostgresDatabase, PostgresOptions};
 pub use state_store::{LastingOptions, StateStats, StateStore, WriterStep};
 
 use revm::primitives::Bytes;
@@ -25,6 +27,11 @@ use crate::tree::{Digest, NodeData};
 pub trait StateReader: Send + Sync {
     /// Returns the node with this hash, `None` if it is not known. Its elements are canonical.
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError>;
+
+    /// Returns the nodes with these hashes, in the order asked for.
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        hashes.iter().map(|hash| self.node(hash)).collect()
+    }
 
     /// Returns the program with this Poseidon code hash, `None` if it is not known.
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError>;

@@ -4,15 +4,15 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use revm::primitives::U256;
 use zkevm_executor::grpc::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
-use zkevm_executor::store::{Database, EmbeddedDatabase};
+use zkevm_executor::store::{Database, EmbeddedDatabase, PostgresDatabase, PostgresOptions};
 use zkevm_executor::tree::{Digest, TreeCheck};
 
+use super::postgres_server::PostgresServer;
 use super::support::*;
 
 const ROUNDS: u64 = 3;
@@ -27,12 +27,11 @@ struct Process {
 }
 
 impl Process {
-    fn start(folder: &Path) -> Self {
+    fn start(store: &[String]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_zkevm-executor"))
             .args(["serve", "--port", "0", "--http-port", "0", "--hashdb-port", "0", "--threads", "1"])
             .args(["--set", "grpc.host=127.0.0.1", "--set", "http.host=127.0.0.1", "--set", "store.cache_mib=16"])
-            .arg("--data")
-            .arg(folder)
+            .args(store)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -88,13 +87,12 @@ async fn watch(address: SocketAddr) -> u64 {
     stored
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_server_said_is_stored_is_whole() {
+/// Kills a server over this store again and again; `open` opens the database while no server has it.
+async fn kill_rounds(store: &[String], open: impl Fn() -> Box<dyn Database>) {
     let rounds = std::env::var("ZKEVM_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
-    let folder = tempfile::tempdir().unwrap();
     let (mut roots, mut acknowledged, mut lost) = (Vec::new(), 0, 0);
     for round in 0..rounds {
-        let process = Process::start(folder.path());
+        let process = Process::start(store);
         let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write(process.hashdb, writer, round))).collect();
         let watcher = tokio::spawn(watch(process.hashdb));
         // Not always at the same point of a commit.
@@ -111,19 +109,39 @@ async fn what_a_killed_server_said_is_stored_is_whole() {
                 }
             }
         }
-        let reopened = Instant::now();
-        let database = EmbeddedDatabase::open(folder.path(), 1 << 24, Duration::from_secs(5)).unwrap();
-        let reopened = reopened.elapsed();
-        let mut check = TreeCheck::new(&database);
-        for root in &roots {
-            check.check(*root).unwrap_or_else(|error| panic!("round {round}, root {}: {error}", hex(*root)));
-        }
-        let latest = database.latest_root().unwrap();
-        assert_ne!(latest, Digest::ZERO, "round {round}");
-        check.check(latest).unwrap_or_else(|error| panic!("round {round}, latest root: {error}"));
-        println!(
-            "round {round}: {acknowledged} roots said to be stored are whole, {lost} were not yet, opened in {reopened:?}"
-        );
+        tokio::task::block_in_place(|| {
+            let reopened = Instant::now();
+            let database = open();
+            let reopened = reopened.elapsed();
+            let mut check = TreeCheck::new(&*database);
+            for root in &roots {
+                check.check(*root).unwrap_or_else(|error| panic!("round {round}, root {}: {error}", hex(*root)));
+            }
+            let latest = database.latest_root().unwrap();
+            assert_ne!(latest, Digest::ZERO, "round {round}");
+            check.check(latest).unwrap_or_else(|error| panic!("round {round}, latest root: {error}"));
+            println!(
+                "round {round}: {acknowledged} roots said to be stored are whole, {lost} were not yet, opened in {reopened:?}"
+            );
+        });
     }
     assert!(acknowledged > 0, "nothing was ever stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_server_said_is_stored_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    kill_rounds(&["--data".to_owned(), path.display().to_string()], || {
+        Box::new(EmbeddedDatabase::open(path, 1 << 24, Duration::from_secs(5)).unwrap())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_server_said_is_stored_in_postgresql_is_whole() {
+    let Some(postgres) = PostgresServer::start("killed server over PostgreSQL") else { return };
+    let options = PostgresOptions::new(&postgres.url());
+    let store = ["--init-db".to_owned(), "--set".to_owned(), format!("store.url={}", postgres.url())];
+    kill_rounds(&store, || Box::new(PostgresDatabase::open(options.clone(), false, true).unwrap())).await;
 }

@@ -9,10 +9,12 @@ use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::processor::{self, Interrupt};
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::store::{
-    Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, StateReader, StateStore, WriterStep,
+    Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
+    StateReader, StateStore, WriterStep,
 };
 use zkevm_executor::tree::Digest;
 
+use super::postgres_server::PostgresServer;
 use super::support::*;
 
 const OPTIONS: LastingOptions = LastingOptions {
@@ -51,12 +53,6 @@ async fn a_restart_forgets_nothing_and_names_the_process_anew() {
     server.shutdown().await;
 }
 
-/// A store over the folder, in its state after a restart.
-fn reopened(folder: &std::path::Path) -> StateStore {
-    let database: Arc<dyn Database> = Arc::new(EmbeddedDatabase::open(folder, 1 << 20, Duration::ZERO).unwrap());
-    StateStore::over(database, OPTIONS).unwrap()
-}
-
 /// Runs one batch for good and returns its root.
 fn run(store: &StateStore, chain: &mut zkevm_executor::sample::workload::Chain, number: usize) -> B256 {
     let kind = if number.is_multiple_of(2) { Kind::Transfers } else { Kind::TokenTransfers };
@@ -69,10 +65,27 @@ fn run(store: &StateStore, chain: &mut zkevm_executor::sample::workload::Chain, 
     roots.new_state_root
 }
 
+/// Batches of the chain that is restarted after each: 200 take a while.
+fn batches() -> usize {
+    std::env::var("ZKEVM_CHAIN_BATCHES").ok().and_then(|batches| batches.parse().ok()).unwrap_or(40)
+}
+
 #[test]
 fn a_chain_with_a_restart_after_every_batch_has_the_roots_of_one_run_in_memory() {
-    const BATCHES: usize = 40;
     let folder = tempfile::tempdir().unwrap();
+    restarted_chain(|| Arc::new(EmbeddedDatabase::open(folder.path(), 1 << 20, Duration::ZERO).unwrap()));
+}
+
+#[test]
+fn a_chain_in_postgresql_has_the_roots_of_one_run_in_memory() {
+    let Some(postgres) = PostgresServer::start("restarted chain in PostgreSQL") else { return };
+    let options = PostgresOptions::new(&postgres.url());
+    restarted_chain(|| Arc::new(PostgresDatabase::open(options.clone(), true, false).unwrap()));
+}
+
+/// Runs a chain with a new store, in its state after a restart, for each batch, and one in memory beside it.
+fn restarted_chain(open: impl Fn() -> Arc<dyn Database>) {
+    let reopened = || StateStore::over(open(), OPTIONS).unwrap();
     let workload = Arc::new(Workload::new(ForkId::new(9).unwrap(), 1).unwrap());
     let genesis = workload.genesis().build().unwrap();
     let set = zkevm_executor::store::WriteSet {
@@ -85,17 +98,17 @@ fn a_chain_with_a_restart_after_every_batch_has_the_roots_of_one_run_in_memory()
     let mut in_memory = workload.chain(0, genesis.root.to_b256());
     let mut restarted = workload.chain(0, genesis.root.to_b256());
     {
-        let store = reopened(folder.path());
+        let store = reopened();
         store.keep(set, Durability::Permanent, 0).unwrap();
         assert!(matches!(store.write_next(), WriterStep::Stored));
     }
-    for number in 0..BATCHES {
-        let store = reopened(folder.path());
+    for number in 0..batches() {
+        let store = reopened();
         let root = run(&store, &mut restarted, number);
         assert_eq!(root, run(&memory, &mut in_memory, number), "batch {number}");
         assert!(matches!(store.write_next(), WriterStep::Stored));
         assert_eq!(store.latest_root(), Digest::from(root));
     }
-    let store = reopened(folder.path());
+    let store = reopened();
     assert!(store.node(&store.latest_root()).unwrap().is_some());
 }

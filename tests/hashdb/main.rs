@@ -2,6 +2,8 @@
 
 mod kill;
 mod lasting;
+mod postgres;
+mod postgres_server;
 mod service;
 mod support;
 mod vectors;

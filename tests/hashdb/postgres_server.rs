@@ -1,0 +1,140 @@
+//! A PostgreSQL server of the test's own: a new data folder, a free port, gone at the end.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+/// A server that can be stopped and started.
+pub struct PostgresServer {
+    programs: PathBuf,
+    folder: TempDir,
+    port: u16,
+    /// PostgreSQL refuses to run as root.
+    user: Option<(u32, u32)>,
+    running: Option<Child>,
+}
+
+impl PostgresServer {
+    /// Starts a server; `None`, said loudly, if PostgreSQL is not installed here.
+    pub fn start(test: &str) -> Option<Self> {
+        let Some(programs) = programs() else {
+            eprintln!("SKIPPED {test}: no initdb and postgres on this machine (Debian: apt-get install postgresql)");
+            return None;
+        };
+        let folder = tempfile::Builder::new().prefix("zkevm-postgres").tempdir_in("/tmp").unwrap();
+        let user = user_if_root();
+        if let Some((uid, gid)) = user {
+            chown(folder.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Self { programs, folder, port, user, running: None };
+        let mut init = server.command("initdb");
+        init.args(["--username=prover_user", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]);
+        let output = init.arg(server.data()).output().unwrap();
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        server.up();
+        Some(server)
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgresql://prover_user:secret@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Starts the server and waits until it answers.
+    pub fn up(&mut self) {
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        command.args(["-c", "fsync=off", "-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
+        self.running = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let limit = Instant::now() + Duration::from_secs(30);
+        while !answers(&self.url()) {
+            assert!(Instant::now() < limit, "PostgreSQL does not come up");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Stops the server at once, as a crash would.
+    pub fn down(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            // SIGQUIT: an immediate shutdown, children included.
+            let _ = Command::new("kill").args(["-QUIT", &child.id().to_string()]).status();
+            let limit = Instant::now() + Duration::from_secs(10);
+            while child.try_wait().unwrap().is_none() {
+                if Instant::now() > limit {
+                    let _ = child.kill();
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+
+    /// A plain connection, to look at the tables.
+    pub async fn client(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.current_dir(self.folder.path());
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+/// Tries to connect, on a thread that drives no other runtime.
+fn answers(url: &str) -> bool {
+    let connect = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(tokio_postgres::connect(url, NoTls)).is_ok()
+    };
+    std::thread::scope(|scope| scope.spawn(connect).join().unwrap())
+}
+
+/// The folder that holds both programs: the newest of Debian's, or one of the path.
+fn programs() -> Option<PathBuf> {
+    let has_both = |folder: &Path| folder.join("initdb").is_file() && folder.join("postgres").is_file();
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut debian: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();
+    debian.sort();
+    debian.reverse();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    debian.into_iter().chain(std::env::split_paths(&path)).find(|folder| has_both(folder))
+}
+
+/// Another user to run as, if this is root.
+fn user_if_root() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let uid = fs::metadata("/proc/self").ok()?.uid();
+    if uid != 0 {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let find = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    find("postgres").or_else(|| find("nobody"))
+}

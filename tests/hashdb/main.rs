@@ -1,5 +1,6 @@
 //! State that lasts, through the public doors: the HashDB service, flush ids, restarts, kills.
 
+mod balanced;
 mod kill;
 mod lasting;
 mod postgres;

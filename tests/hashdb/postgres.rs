@@ -41,23 +41,25 @@ fn open(postgres: &PostgresServer) -> PostgresDatabase {
     PostgresDatabase::open(options(postgres), true, false).unwrap()
 }
 
-async fn serve(postgres: &PostgresServer) -> RunningServer {
+pub async fn serve(postgres: &PostgresServer) -> RunningServer {
     Server::new(config(postgres)).start().await.unwrap()
 }
 
 /// A chain of one client and its genesis.
-fn chain(clients: u64) -> (Arc<Workload>, GenesisState) {
+pub fn chain(clients: u64) -> (Arc<Workload>, GenesisState) {
     let workload = Arc::new(Workload::new(ForkId::new(9).unwrap(), clients).unwrap());
     let genesis = workload.genesis().build().unwrap();
     (workload, genesis)
 }
 
-fn genesis_set(genesis: &GenesisState) -> WriteSet {
-    WriteSet {
+/// Writes a genesis into the database, before any server runs.
+pub fn fill(postgres: &PostgresServer, genesis: &GenesisState) {
+    let set = WriteSet {
         nodes: genesis.nodes.iter().map(|(hash, node)| (*hash, *node)).collect(),
         programs: genesis.programs.iter().map(|(hash, code)| (*hash, code.clone())).collect(),
         latest_root: Some(genesis.root),
-    }
+    };
+    tokio::task::block_in_place(|| open(postgres).commit(&[&set])).unwrap();
 }
 
 /// Runs the next batch of a chain on a server.
@@ -111,7 +113,7 @@ async fn rows_of_zkevm_prover_are_read() {
 async fn rows_written_hash_to_their_keys_and_name_the_latest_root() {
     let Some(postgres) = PostgresServer::start("rows written to PostgreSQL") else { return };
     let (workload, genesis) = chain(1);
-    tokio::task::block_in_place(|| open(&postgres).commit(&[&genesis_set(&genesis)])).unwrap();
+    fill(&postgres, &genesis);
     let server = serve(&postgres).await;
     let mut chain = workload.chain(0, genesis.root.to_b256());
     let answer = run(&server, &mut chain).await;
@@ -147,7 +149,7 @@ async fn rows_written_hash_to_their_keys_and_name_the_latest_root() {
 async fn executors_that_share_a_database_go_on_from_each_other() {
     let Some(postgres) = PostgresServer::start("two executors on PostgreSQL") else { return };
     let (workload, genesis) = chain(1);
-    tokio::task::block_in_place(|| open(&postgres).commit(&[&genesis_set(&genesis)])).unwrap();
+    fill(&postgres, &genesis);
     let servers = [serve(&postgres).await, serve(&postgres).await];
     let mut shared = workload.chain(0, genesis.root.to_b256());
     for number in 0..8 {
@@ -183,7 +185,7 @@ fn support_memory() -> zkevm_executor::config::StoreConfig {
 async fn read_only_executors_write_nothing() {
     let Some(postgres) = PostgresServer::start("read-only on PostgreSQL") else { return };
     let (workload, genesis) = chain(1);
-    tokio::task::block_in_place(|| open(&postgres).commit(&[&genesis_set(&genesis)])).unwrap();
+    fill(&postgres, &genesis);
     let client = postgres.client().await;
     let count = async || client.query_one("SELECT COUNT(*) FROM state.nodes", &[]).await.unwrap().get::<_, i64>(0);
     let before = count().await;
@@ -204,7 +206,7 @@ async fn an_outage_loses_nothing_and_ends_by_itself() {
     let Some(mut postgres) = PostgresServer::start("outage of PostgreSQL") else { return };
     const CLIENTS: u64 = 4;
     let (workload, genesis) = chain(CLIENTS);
-    tokio::task::block_in_place(|| open(&postgres).commit(&[&genesis_set(&genesis)])).unwrap();
+    fill(&postgres, &genesis);
     let server = Arc::new(serve(&postgres).await);
     let (stop, batches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let clients: Vec<_> = (0..CLIENTS)

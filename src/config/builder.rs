@@ -1,0 +1,162 @@
+//! Collects the layers and builds the configuration.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::settings::{Kind, SETTINGS, Setting, accepted, find, refused, unknown};
+use super::{Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML, StoreConfig, StoreKind};
+use crate::store::{MemoryLimits, PostgresOptions};
+
+/// Collects the layers. Later calls win.
+pub struct ConfigBuilder {
+    values: BTreeMap<&'static str, (Value, String)>,
+}
+
+impl ConfigBuilder {
+    /// Starts with the embedded defaults.
+    pub fn new() -> Result<Self, ConfigError> {
+        let mut builder = Self { values: BTreeMap::new() };
+        builder.toml(DEFAULT_TOML, DEFAULT_ORIGIN)?;
+        Ok(builder)
+    }
+
+    /// Adds a TOML file.
+    pub fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(read_error)?;
+        self.toml(&text, &path.display().to_string())
+    }
+
+    /// Adds TOML text; `origin` names it in errors.
+    pub fn toml(&mut self, text: &str, origin: &str) -> Result<(), ConfigError> {
+        let syntax_error = |error: toml::de::Error| ConfigError::Syntax {
+            origin: origin.to_owned(),
+            message: error.message().to_owned(),
+        };
+        let table: toml::Table = text.parse().map_err(syntax_error)?;
+        for (section, content) in table {
+            let Value::Table(content) = content else { return Err(unknown(section, origin)) };
+            for (key, value) in content {
+                self.put(&format!("{section}.{key}"), value, origin)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the environment, looked up by name.
+    pub fn environment(&mut self, lookup: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+        for setting in SETTINGS {
+            if let Some(text) = lookup(setting.environment) {
+                self.put_text(setting, &text, &format!("environment variable {}", setting.environment))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one setting of the command line.
+    pub fn flag(&mut self, key: &str, text: &str, flag: &str) -> Result<(), ConfigError> {
+        self.put_text(find(key, flag)?, text, flag)
+    }
+
+    fn put(&mut self, key: &str, value: Value, origin: &str) -> Result<(), ConfigError> {
+        let setting = find(key, origin)?;
+        let Some(value) = accepted(value.clone(), setting.kind) else {
+            return Err(refused(setting, &value.to_string(), origin));
+        };
+        self.values.insert(setting.key, (value, origin.to_owned()));
+        Ok(())
+    }
+
+    fn put_text(&mut self, setting: &Setting, text: &str, origin: &str) -> Result<(), ConfigError> {
+        let text = text.trim();
+        let value = match setting.kind {
+            Kind::Integer { .. } => text.parse().ok().map(Value::Integer),
+            Kind::Float { .. } => text.parse().ok().map(Value::Float),
+            Kind::Bool => text.to_ascii_lowercase().parse().ok().map(Value::Boolean),
+            Kind::Ip | Kind::Text | Kind::OneOf(_) => Some(Value::String(text.to_owned())),
+        };
+        let Some(value) = value else { return Err(refused(setting, text, origin)) };
+        self.put(setting.key, value, origin)
+    }
+
+    /// Builds the configuration.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let executors = match self.integer("executor.threads")? {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        Ok(Config {
+            grpc: SocketAddr::new(self.ip("grpc.host")?, self.integer("grpc.port")?),
+            http: SocketAddr::new(self.ip("http.host")?, self.integer("http.port")?),
+            hashdb: SocketAddr::new(self.ip("grpc.host")?, self.integer("hashdb.port")?),
+            hashdb_threads: self.integer("hashdb.threads")?,
+            hashdb_allow_reset: self.get("hashdb.allow_reset", Value::as_bool)?,
+            executors,
+            queue_capacity: self.integer("executor.queue_capacity")?,
+            queue_bytes_max: self.mebibytes("executor.queue_mib")?,
+            small_batch_bytes_max: self.integer("executor.small_batch_bytes")?,
+            drain_limit: Duration::from_secs(self.integer("executor.drain_seconds")?),
+            db_read_only: self.get("database.read_only", Value::as_bool)?,
+            state: MemoryLimits {
+                permanent_bytes_max: self.mebibytes("state.permanent_mib")?,
+                volatile_bytes_max: self.mebibytes("state.volatile_mib")?,
+            },
+            store: StoreConfig {
+                kind: self.store_kind()?,
+                path: self.get("store.path", |value| Some(value.as_str()?.into()))?,
+                cache_bytes_max: self.mebibytes("store.cache_mib")?,
+                backlog_bytes_max: self.mebibytes("store.backlog_mib")?,
+                init: self.get("store.init", Value::as_bool)?,
+                postgres: PostgresOptions {
+                    url: self.text("store.url")?,
+                    connections: self.integer("store.connections")?,
+                    retries: self.integer("store.retries")?,
+                    retry_after: Duration::from_micros(self.integer("store.retry_delay_us")?),
+                    timeout: Duration::from_secs(self.integer("store.timeout_seconds")?),
+                    nodes_table: self.text("store.nodes_table")?,
+                    program_table: self.text("store.program_table")?,
+                },
+            },
+            stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
+            log_json: self.get("log.json", Value::as_bool)?,
+            log_level: self.get("log.level", |value| value.as_str()?.parse().ok())?,
+        })
+    }
+
+    /// Returns the kind of store. Whoever names a database and no kind means PostgreSQL, as with zkevm-prover, whose
+    /// `local` is no database.
+    fn store_kind(&self) -> Result<StoreKind, ConfigError> {
+        let is_set = |key| self.values.get(key).is_some_and(|(_, origin)| origin != DEFAULT_ORIGIN);
+        if is_set("store.url") && !is_set("store.kind") && self.text("store.url")? != "local" {
+            return Ok(StoreKind::Postgres);
+        }
+        self.get("store.kind", |value| StoreKind::parse(value.as_str()?))
+    }
+
+    fn text(&self, key: &'static str) -> Result<String, ConfigError> {
+        self.get(key, |value| value.as_str().map(str::to_owned))
+    }
+
+    fn integer<T: TryFrom<i64>>(&self, key: &'static str) -> Result<T, ConfigError> {
+        self.get(key, |value| value.as_integer()?.try_into().ok())
+    }
+
+    fn mebibytes(&self, key: &'static str) -> Result<usize, ConfigError> {
+        self.get(key, |value| usize::try_from(value.as_integer()?).ok()?.checked_mul(1 << 20))
+    }
+
+    fn ip(&self, key: &'static str) -> Result<IpAddr, ConfigError> {
+        self.get(key, |value| value.as_str()?.parse().ok())
+    }
+
+    /// Reads a setting that was checked when it was put; a missing one is missing in the embedded defaults.
+    fn get<T>(&self, key: &'static str, read: impl Fn(&Value) -> Option<T>) -> Result<T, ConfigError> {
+        let setting = find(key, "the program")?;
+        let Some((value, origin)) = self.values.get(key) else { return Err(refused(setting, "nothing", "no layer")) };
+        read(value).ok_or_else(|| refused(setting, &value.to_string(), origin))
+    }
+}

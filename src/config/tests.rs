@@ -1,0 +1,96 @@
+//! The layers and what they refuse.
+
+use std::path::Path;
+
+use super::settings::SETTINGS;
+use super::*;
+
+fn built(change: impl Fn(&mut ConfigBuilder) -> Result<(), ConfigError>) -> Result<Config, ConfigError> {
+    let mut builder = ConfigBuilder::new()?;
+    change(&mut builder)?;
+    builder.build()
+}
+
+fn refusal(change: impl Fn(&mut ConfigBuilder) -> Result<(), ConfigError>) -> String {
+    match built(change) {
+        Ok(config) => panic!("accepted: {config:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn variable<'a>(name: &'a str, value: &'a str) -> impl Fn(&str) -> Option<String> + 'a {
+    move |asked| (asked == name).then(|| value.to_owned())
+}
+
+#[test]
+fn defaults_are_those_of_the_original() {
+    let config = built(|_| Ok(())).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.grpc.to_string(), "0.0.0.0:50071");
+    assert_eq!(config.http.to_string(), "0.0.0.0:9091");
+    assert_eq!(config.hashdb.to_string(), "0.0.0.0:50061");
+    assert_eq!(config.store.kind, StoreKind::Embedded);
+    assert_eq!(config.store.path, Path::new("data"));
+    assert!(config.executors >= 1);
+    assert_eq!(config.stats_window, Duration::from_secs(10));
+    assert_eq!(config.state.permanent_bytes_max, 8 << 30);
+    assert_eq!(config.state.volatile_bytes_max, 512 << 20);
+}
+
+#[test]
+fn every_default_names_its_environment_variable() {
+    for setting in SETTINGS {
+        assert!(DEFAULT_TOML.contains(setting.environment), "{} is not documented", setting.environment);
+    }
+}
+
+#[test]
+fn later_layers_win() {
+    let config = built(|builder| {
+        builder.toml("[grpc]\nport = 1\n[http]\nport = 2\n[executor]\nthreads = 3", "a file")?;
+        builder.environment(variable("EXECUTOR_SERVER_PORT", "4"))?;
+        builder.environment(variable("MAX_EXECUTOR_THREADS", "5"))?;
+        builder.flag("executor.threads", "6", "--threads")
+    });
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((config.grpc.port(), config.http.port(), config.executors), (4, 2, 6));
+}
+
+#[test]
+fn wrong_values_are_refused_with_name_origin_and_range() {
+    assert_eq!(
+        refusal(|b| b.environment(variable("EXECUTOR_SERVER_PORT", "70000"))),
+        "grpc.port = 70000 (from environment variable EXECUTOR_SERVER_PORT) is refused: \
+         it must be a whole number from 0 to 65535"
+    );
+    assert_eq!(
+        refusal(|b| b.toml("[executor]\nqueue_capacity = 0", "my.toml")),
+        "executor.queue_capacity = 0 (from my.toml) is refused: it must be a whole number from 1 to 65536"
+    );
+    assert_eq!(
+        refusal(|b| b.flag("log.level", "loud", "--set")),
+        "log.level = loud (from --set) is refused: it must be one of error, warn, info, debug, trace"
+            .replace("= loud", "= \"loud\"")
+    );
+    assert_eq!(
+        refusal(|b| b.environment(variable("DB_READ_ONLY", "maybe"))),
+        "database.read_only = maybe (from environment variable DB_READ_ONLY) is refused: it must be true or false"
+    );
+    assert_eq!(
+        refusal(|b| b.toml("[stats]\nwindow_seconds = 0.001", "my.toml")),
+        "stats.window_seconds = 0.001 (from my.toml) is refused: it must be a number from 0.05 to 3600"
+    );
+    assert_eq!(
+        refusal(|b| b.toml("[grpc]\nhost = \"localhost\"", "my.toml")),
+        "grpc.host = \"localhost\" (from my.toml) is refused: it must be an IP address"
+    );
+}
+
+#[test]
+fn unknown_settings_and_broken_files_are_refused() {
+    assert!(refusal(|b| b.toml("[grpc]\nprot = 1", "my.toml")).starts_with("unknown setting grpc.prot in my.toml"));
+    assert!(refusal(|b| b.toml("port = 1", "my.toml")).starts_with("unknown setting port in my.toml"));
+    assert!(refusal(|b| b.flag("a.b", "1", "--set")).starts_with("unknown setting a.b in --set"));
+    assert!(refusal(|b| b.toml("[grpc", "my.toml")).starts_with("my.toml is not valid TOML: "));
+    let missing = refusal(|b| b.file(Path::new("/nonexistent/executor.toml")));
+    assert!(missing.starts_with("cannot read configuration file /nonexistent/executor.toml: "), "{missing}");
+}

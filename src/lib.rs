@@ -4,6 +4,7 @@
 //! `processor` and everything below it know nothing of actix, tonic or prost. `ARCHITECTURE.md` is the map.
 
 pub mod actors;
+pub mod aggregator;
 pub mod batch;
 pub mod cli;
 pub mod config;

@@ -28,11 +28,12 @@ use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEng
 use crate::config::{Config, StoreKind};
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
+use crate::grpc::server::Door;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
 use crate::hashdb::{HashDb, SessionLimits};
 use crate::store::{Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, QueueLimits, StateStore, StoreError};
-use crate::{grpc, http};
+use crate::{aggregator, grpc, http};
 
 /// Time open connections have to end after the last answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -151,6 +152,7 @@ struct Doors {
     grpc: JoinHandle<()>,
     hashdb: JoinHandle<()>,
     http: JoinHandle<()>,
+    aggregator: Option<JoinHandle<()>>,
 }
 
 async fn open_doors(
@@ -167,11 +169,12 @@ async fn open_doors(
     let rules = ValidationRules { db_read_only: config.db_read_only };
     let executor_api =
         ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(store), Arc::clone(&prover_id));
+    let door = |address| Door { address, tls: config.tls.clone(), limits: config.limits };
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
-    let (grpc_addr, grpc) = grpc::server::open(config.grpc, executor_api, stats_api, lifecycle.clone()).await?;
+    let (grpc_addr, grpc) = grpc::server::open(door(config.grpc), executor_api, stats_api, lifecycle.clone()).await?;
     let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb_allow_reset));
     let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb_threads);
-    let (hashdb_addr, hashdb) = grpc::server::open_hashdb(config.hashdb, hashdb_api, lifecycle.clone()).await?;
+    let (hashdb_addr, hashdb) = grpc::server::open_hashdb(door(config.hashdb), hashdb_api, lifecycle.clone()).await?;
     let (http_addr, http) = http::open(config.http, stats, lifecycle.clone()).await?;
     let grpc = tokio::spawn(logged("gRPC", grpc));
     let hashdb = tokio::spawn(logged("HashDB", hashdb));
@@ -179,7 +182,11 @@ async fn open_doors(
     tracing::info!("executor server listening on {grpc_addr}");
     tracing::info!("HashDB server listening on {hashdb_addr}");
     tracing::info!("statistics server listening on {http_addr}");
-    Ok(Doors { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http })
+    let aggregator = config.aggregator.enabled.then(|| {
+        let options = config.aggregator.options.clone();
+        tokio::spawn(aggregator::run(options, prover_id.to_string(), aggregator::Backoff::default()))
+    });
+    Ok(Doors { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http, aggregator })
 }
 
 async fn logged<E: std::fmt::Display>(door: &'static str, server: impl Future<Output = Result<(), E>>) {
@@ -235,6 +242,9 @@ impl RunningServer {
     /// Drains, gives admitted batches the configured time to finish, then stops everything.
     pub async fn shutdown(self) {
         self.drain();
+        if let Some(client) = &self.doors.aggregator {
+            client.abort();
+        }
         let Self { doors, actors, lifecycle, drain_limit } = self;
         if tokio::time::timeout(drain_limit, actors.front().idle()).await.is_err() {
             tracing::warn!(drain_seconds = drain_limit.as_secs(), "batches still running, giving them up");

@@ -2,9 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod aggregator;
 pub mod conformance;
 pub mod demo;
 pub mod genesis;
+pub mod health;
 pub mod logging;
 pub mod process;
 pub mod request;
@@ -35,6 +37,10 @@ enum Command {
     Genesis(genesis::GenesisArgs),
     /// Reads the state of accounts, or checks a whole state.
     State(state::StateArgs),
+    /// Asks a running server for its health; fails unless it serves.
+    Health(health::HealthArgs),
+    /// Runs the mock aggregator client: a prover whose proofs only a test verifier accepts.
+    Aggregator(aggregator::AggregatorArgs),
     /// Starts a server, sends it generated batches from many clients, and prints the statistics.
     Demo(demo::DemoArgs),
 }
@@ -47,6 +53,8 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
         Some(Command::Conformance(args)) => conformance::run(&args),
         Some(Command::Genesis(args)) => genesis::run(&args),
         Some(Command::State(args)) => state::run(&args),
+        Some(Command::Health(args)) => health::run(&args),
+        Some(Command::Aggregator(args)) => aggregator::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         None => serve::run(cli.serve),
     }

@@ -114,7 +114,7 @@ pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Waits for SIGTERM or ctrl-c and returns which one came.
-async fn shutdown_signal() -> std::io::Result<&'static str> {
+pub(super) async fn shutdown_signal() -> std::io::Result<&'static str> {
     #[cfg(unix)]
     {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

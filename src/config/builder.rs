@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Value;
 
 use super::settings::{Kind, SETTINGS, Setting, accepted, find, refused, unknown};
-use super::{Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML, StoreConfig, StoreKind};
+use super::{AggregatorConfig, Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML, StoreConfig, StoreKind};
+use crate::aggregator::AggregatorOptions;
+use crate::grpc::server::DoorLimits;
+use crate::grpc::tls::TlsFiles;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 /// Collects the layers. Later calls win.
@@ -77,7 +80,7 @@ impl ConfigBuilder {
             Kind::Integer { .. } => text.parse().ok().map(Value::Integer),
             Kind::Float { .. } => text.parse().ok().map(Value::Float),
             Kind::Bool => text.to_ascii_lowercase().parse().ok().map(Value::Boolean),
-            Kind::Ip | Kind::Text | Kind::OneOf(_) => Some(Value::String(text.to_owned())),
+            Kind::Ip | Kind::Text | Kind::File | Kind::OneOf(_) => Some(Value::String(text.to_owned())),
         };
         let Some(value) = value else { return Err(refused(setting, text, origin)) };
         self.put(setting.key, value, origin)
@@ -95,6 +98,26 @@ impl ConfigBuilder {
             hashdb: SocketAddr::new(self.ip("grpc.host")?, self.integer("hashdb.port")?),
             hashdb_threads: self.integer("hashdb.threads")?,
             hashdb_allow_reset: self.get("hashdb.allow_reset", Value::as_bool)?,
+            tls: self.tls()?,
+            limits: DoorLimits {
+                connections: self.integer("limits.connections")?,
+                streams_per_connection: self.integer("limits.streams_per_connection")?,
+                header_bytes: self.integer::<u32>("limits.header_kib")? << 10,
+                message_bytes: self.mebibytes("limits.message_mib")?,
+                handshake: self.seconds("limits.handshake_seconds")?,
+                keepalive: self.seconds("limits.keepalive_seconds")?,
+                keepalive_timeout: self.seconds("limits.keepalive_timeout_seconds")?,
+            },
+            aggregator: AggregatorConfig {
+                enabled: self.get("aggregator.enabled", Value::as_bool)?,
+                options: AggregatorOptions {
+                    host: self.text("aggregator.host")?,
+                    port: self.integer("aggregator.port")?,
+                    proof_time: Duration::from_micros(self.integer("aggregator.proof_time_us")?),
+                    fork_id: self.integer("aggregator.fork_id")?,
+                    prover_name: self.text("aggregator.prover_name")?,
+                },
+            },
             executors,
             queue_capacity: self.integer("executor.queue_capacity")?,
             queue_bytes_max: self.mebibytes("executor.queue_mib")?,
@@ -135,6 +158,28 @@ impl ConfigBuilder {
             return Ok(StoreKind::Postgres);
         }
         self.get("store.kind", |value| StoreKind::parse(value.as_str()?))
+    }
+
+    /// Certificate and key go together; a client authority is nothing without them.
+    fn tls(&self) -> Result<Option<TlsFiles>, ConfigError> {
+        let file = |key| Ok(Some(PathBuf::from(self.text(key)?)).filter(|path| !path.as_os_str().is_empty()));
+        let missing = |key: &'static str, with: &str| ConfigError::Refused {
+            key,
+            value: "nothing".to_owned(),
+            origin: self.values.get(key).map_or_else(String::new, |(_, origin)| origin.clone()),
+            allowed: format!("the name of a file, as {with} is set"),
+        };
+        match (file("tls.cert")?, file("tls.key")?, file("tls.client_ca")?) {
+            (Some(cert), Some(key), client_ca) => Ok(Some(TlsFiles { cert, key, client_ca })),
+            (Some(_), None, _) => Err(missing("tls.key", "tls.cert")),
+            (None, Some(_), _) => Err(missing("tls.cert", "tls.key")),
+            (None, None, Some(_)) => Err(missing("tls.cert", "tls.client_ca")),
+            (None, None, None) => Ok(None),
+        }
+    }
+
+    fn seconds(&self, key: &'static str) -> Result<Duration, ConfigError> {
+        self.get(key, |value| Duration::try_from_secs_f64(value.as_float()?).ok())
     }
 
     fn text(&self, key: &'static str) -> Result<String, ConfigError> {

@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::aggregator::AggregatorOptions;
+use crate::grpc::server::DoorLimits;
+use crate::grpc::tls::TlsFiles;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 mod builder;
@@ -36,6 +39,12 @@ pub struct Config {
     pub hashdb_threads: usize,
     /// `ResetDB` deletes everything; else it is refused.
     pub hashdb_allow_reset: bool,
+    /// TLS of both gRPC ports, `None` for plaintext.
+    pub tls: Option<TlsFiles>,
+    /// Limits of each gRPC port.
+    pub limits: DoorLimits,
+    /// The mock aggregator client.
+    pub aggregator: AggregatorConfig,
     /// Executor actors, at least 1.
     pub executors: usize,
     /// Batches that may wait.
@@ -58,6 +67,15 @@ pub struct Config {
     pub log_json: bool,
     /// Least severe level that is logged.
     pub log_level: tracing::Level,
+}
+
+/// The mock aggregator client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregatorConfig {
+    /// Run it beside the server.
+    pub enabled: bool,
+    /// Where it dials and what it says.
+    pub options: AggregatorOptions,
 }
 
 /// Where state lasts, and what there is in front of it.

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Ip,
     /// Not empty.
     Text,
+    /// Empty for none.
+    File,
     OneOf(&'static [&'static str]),
 }
 
@@ -33,6 +35,7 @@ impl fmt::Display for Kind {
             Self::Bool => f.write_str("true or false"),
             Self::Ip => f.write_str("an IP address"),
             Self::Text => f.write_str("a text that is not empty"),
+            Self::File => f.write_str("the name of a file, or empty"),
             Self::OneOf(values) => write!(f, "one of {}", values.join(", ")),
         }
     }
@@ -45,6 +48,7 @@ pub(super) struct Setting {
 }
 
 const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as i64 };
+const SECONDS: Kind = Kind::Float { min: 0.01, max: 86_400.0 };
 const MEBIBYTES: Kind = Kind::Integer { min: 1, max: 1 << 24 };
 
 /// Every setting, in the order of `config/default.toml`.
@@ -56,6 +60,50 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "hashdb.port", environment: "HASHDB_SERVER_PORT", kind: PORT },
     Setting { key: "hashdb.threads", environment: "MAX_HASHDB_THREADS", kind: Kind::Integer { min: 1, max: 256 } },
     Setting { key: "hashdb.allow_reset", environment: "ZKEVM_HASHDB_ALLOW_RESET", kind: Kind::Bool },
+    Setting { key: "tls.cert", environment: "ZKEVM_TLS_CERT", kind: Kind::File },
+    Setting { key: "tls.key", environment: "ZKEVM_TLS_KEY", kind: Kind::File },
+    Setting { key: "tls.client_ca", environment: "ZKEVM_TLS_CLIENT_CA", kind: Kind::File },
+    Setting {
+        key: "limits.connections",
+        environment: "ZKEVM_LIMITS_CONNECTIONS",
+        kind: Kind::Integer { min: 1, max: 1 << 20 },
+    },
+    Setting {
+        key: "limits.streams_per_connection",
+        environment: "ZKEVM_LIMITS_STREAMS",
+        kind: Kind::Integer { min: 1, max: 65_536 },
+    },
+    Setting {
+        key: "limits.header_kib",
+        environment: "ZKEVM_LIMITS_HEADER_KIB",
+        kind: Kind::Integer { min: 1, max: 1024 },
+    },
+    Setting {
+        key: "limits.message_mib",
+        environment: "ZKEVM_LIMITS_MESSAGE_MIB",
+        kind: Kind::Integer { min: 1, max: 2047 },
+    },
+    Setting { key: "limits.handshake_seconds", environment: "ZKEVM_LIMITS_HANDSHAKE_SECONDS", kind: SECONDS },
+    Setting { key: "limits.keepalive_seconds", environment: "ZKEVM_LIMITS_KEEPALIVE_SECONDS", kind: SECONDS },
+    Setting {
+        key: "limits.keepalive_timeout_seconds",
+        environment: "ZKEVM_LIMITS_KEEPALIVE_TIMEOUT_SECONDS",
+        kind: SECONDS,
+    },
+    Setting { key: "aggregator.enabled", environment: "RUN_AGGREGATOR_CLIENT_MOCK", kind: Kind::Bool },
+    Setting { key: "aggregator.host", environment: "AGGREGATOR_CLIENT_HOST", kind: Kind::Text },
+    Setting { key: "aggregator.port", environment: "AGGREGATOR_CLIENT_PORT", kind: PORT },
+    Setting {
+        key: "aggregator.proof_time_us",
+        environment: "AGGREGATOR_CLIENT_MOCK_TIMEOUT",
+        kind: Kind::Integer { min: 0, max: i64::MAX },
+    },
+    Setting {
+        key: "aggregator.fork_id",
+        environment: "ZKEVM_AGGREGATOR_FORK_ID",
+        kind: Kind::Integer { min: 1, max: u32::MAX as i64 },
+    },
+    Setting { key: "aggregator.prover_name", environment: "PROVER_NAME", kind: Kind::Text },
     Setting {
         key: "store.kind",
         environment: "ZKEVM_STORE_KIND",
@@ -135,6 +183,7 @@ pub(super) fn accepted(value: Value, kind: Kind) -> Option<Value> {
         (Value::Boolean(_), Kind::Bool) => true,
         (Value::String(text), Kind::Ip) => text.parse::<IpAddr>().is_ok(),
         (Value::String(text), Kind::Text) => !text.is_empty(),
+        (Value::String(_), Kind::File) => true,
         (Value::String(text), Kind::OneOf(values)) => values.contains(&text.as_str()),
         _ => false,
     };

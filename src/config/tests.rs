@@ -86,6 +86,20 @@ fn wrong_values_are_refused_with_name_origin_and_range() {
 }
 
 #[test]
+fn tls_needs_certificate_and_key() {
+    let files = |text: &'static str| built(move |b| b.toml(text, "my.toml"));
+    let config = files("[tls]\ncert = \"a\"\nkey = \"b\"").unwrap_or_else(|error| panic!("{error}"));
+    let want = TlsFiles { cert: "a".into(), key: "b".into(), client_ca: None };
+    assert_eq!(config.tls, Some(want));
+    assert_eq!(
+        refusal(|b| b.toml("[tls]\ncert = \"a\"", "my.toml")),
+        "tls.key = nothing (from the embedded defaults) is refused: it must be the name of a file, as tls.cert is set"
+    );
+    assert!(refusal(|b| b.toml("[tls]\nkey = \"a\"", "my.toml")).starts_with("tls.cert = nothing"));
+    assert!(refusal(|b| b.toml("[tls]\nclient_ca = \"a\"", "my.toml")).contains("as tls.client_ca is set"));
+}
+
+#[test]
 fn unknown_settings_and_broken_files_are_refused() {
     assert!(refusal(|b| b.toml("[grpc]\nprot = 1", "my.toml")).starts_with("unknown setting grpc.prot in my.toml"));
     assert!(refusal(|b| b.toml("port = 1", "my.toml")).starts_with("unknown setting port in my.toml"));

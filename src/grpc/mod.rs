@@ -6,8 +6,10 @@ pub mod hashdb;
 pub mod respond;
 pub mod server;
 pub mod stats;
+pub mod tls;
 pub mod validate;
 
+mod listener;
 mod status;
 
 /// The protobuf contracts, compiled from `proto/`.

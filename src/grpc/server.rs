@@ -2,27 +2,25 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tonic::transport;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::deadline::DeadlineLayer;
 use super::executor::ExecutorApi;
 use super::hashdb::HashDbApi;
+use super::listener::Gate;
 use super::proto::FILE_DESCRIPTOR_SET;
 use super::proto::executor::v1::executor_service_server::{ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE};
 use super::proto::hashdb::v1::hash_db_service_server::{HashDbServiceServer, SERVICE_NAME as HASHDB_SERVICE};
 use super::proto::stats::v1::stats_service_server::{SERVICE_NAME as STATS_SERVICE, StatsServiceServer};
 use super::stats::StatsApi;
+use super::tls::{TlsError, TlsFiles};
 use crate::actors::{Lifecycle, Phase};
 
-/// Largest message both ways: cdk-erigon's limit (executor-service §1, §13.9).
-pub const MESSAGE_BYTES_MAX: usize = 256 << 20;
-/// Calls one connection may have open. Go clients multiplex all their calls over one.
-const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
 /// Flow-control windows: large requests must not wait for a round trip every 64 KiB.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
@@ -31,12 +29,45 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const EXECUTOR_NAMES: [&str; 3] = ["", EXECUTOR_SERVICE, STATS_SERVICE];
 const HASHDB_NAMES: [&str; 2] = ["", HASHDB_SERVICE];
 
+/// What one gRPC port admits. Each is a setting of `config/default.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoorLimits {
+    /// Connections open at the same time.
+    pub connections: usize,
+    /// Calls one connection may have open. Go clients multiplex all their calls over one.
+    pub streams_per_connection: u32,
+    /// Bytes of headers of one call.
+    pub header_bytes: u32,
+    /// Bytes of one message, both ways. cdk-erigon's limit is 256 MiB (executor-service §1, §13.9).
+    pub message_bytes: usize,
+    /// Time for TLS and the first bytes of HTTP/2.
+    pub handshake: Duration,
+    /// Silence of a peer after which it is pinged.
+    pub keepalive: Duration,
+    /// Time it has to answer before the connection is closed.
+    pub keepalive_timeout: Duration,
+}
+
+/// One gRPC port: where it listens and what it admits.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Address to listen on.
+    pub address: SocketAddr,
+    /// TLS, `None` for plaintext.
+    pub tls: Option<TlsFiles>,
+    /// Limits.
+    pub limits: DoorLimits,
+}
+
 /// Why the gRPC door could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum GrpcStartError {
     /// The embedded descriptors do not decode.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// A file of TLS is wrong.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -50,50 +81,59 @@ pub enum GrpcStartError {
 /// Listens for the executor and statistics services and returns the bound address with the server's future, which runs
 /// until the lifecycle says stopping and the open calls have ended.
 pub async fn open(
-    address: SocketAddr,
+    door: Door,
     executor: ExecutorApi,
     stats: StatsApi,
     lifecycle: Lifecycle,
 ) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
     let executor = ExecutorServiceServer::new(executor)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let router = builder().add_service(DeadlineLayer::new(executor)).add_service(StatsServiceServer::new(stats));
-    serve(address, router, &EXECUTOR_NAMES, lifecycle).await
+        .max_decoding_message_size(door.limits.message_bytes)
+        .max_encoding_message_size(door.limits.message_bytes);
+    let router =
+        builder(&door.limits).add_service(DeadlineLayer::new(executor)).add_service(StatsServiceServer::new(stats));
+    serve(door, router, &EXECUTOR_NAMES, lifecycle).await
 }
 
 /// The same for the HashDB service.
 pub async fn open_hashdb(
-    address: SocketAddr,
+    door: Door,
     hashdb: HashDbApi,
     lifecycle: Lifecycle,
 ) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
     let hashdb = HashDbServiceServer::new(hashdb)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let router = builder().add_service(DeadlineLayer::new(hashdb));
-    serve(address, router, &HASHDB_NAMES, lifecycle).await
+        .max_decoding_message_size(door.limits.message_bytes)
+        .max_encoding_message_size(door.limits.message_bytes);
+    let router = builder(&door.limits).add_service(DeadlineLayer::new(hashdb));
+    serve(door, router, &HASHDB_NAMES, lifecycle).await
 }
 
-fn builder() -> transport::Server {
+fn builder(limits: &DoorLimits) -> transport::Server {
     transport::Server::builder()
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .max_concurrent_streams(limits.streams_per_connection)
+        .http2_max_header_list_size(limits.header_bytes)
+        .http2_keepalive_interval(Some(limits.keepalive))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
 }
 
 /// Adds health of the services called `names` and reflection, and serves.
 async fn serve(
-    address: SocketAddr,
+    door: Door,
     router: transport::server::Router,
     names: &'static [&'static str],
     lifecycle: Lifecycle,
 ) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
+    let Door { address, tls, limits } = door;
+    let gate = Gate {
+        connections_max: limits.connections,
+        handshake_limit: limits.handshake,
+        tls: tls.map(|files| files.acceptor()).transpose()?,
+    };
     let listen_error = |source| GrpcStartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
-    // With a listener of one's own tonic does not set TCP_NODELAY: calls would take 40 ms.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = gate.open(listener, lifecycle.clone());
     let (health_reporter, health) = tonic_health::server::health_reporter();
     report_health(&health_reporter, names, ServingStatus::Serving).await;
     let stopping = lifecycle.clone();

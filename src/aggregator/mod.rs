@@ -1,0 +1,129 @@
+//! The mock aggregator client (executor-service §15.3): dials an aggregator like a prover and answers its questions with
+//! proofs that only a test verifier accepts.
+//!
+//! What is answered is decided in [`mock`], without a network; here is the stream, opened again whenever it breaks.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
+
+mod mock;
+
+pub use mock::{MockProver, ProverIdentity};
+
+/// The contract, compiled from `proto/aggregator.proto`. Not part of server reflection: we are its client.
+pub mod proto {
+    #[allow(missing_docs, clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("aggregator.v1");
+    }
+}
+
+use proto::v1::aggregator_service_client::AggregatorServiceClient;
+
+/// Largest message of an aggregator: a batch with all state it needs.
+const MESSAGE_BYTES_MAX: usize = 256 << 20;
+/// Answers that may wait for the network. The aggregator asks one question at a time.
+const ANSWERS_MAX: usize = 8;
+/// Time to reach the aggregator.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The system notices a peer that vanished. Not HTTP/2 pings: gRPC servers of Go forbid frequent ones.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How the mock client behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregatorOptions {
+    /// Name or address of the aggregator.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Time a proof takes.
+    pub proof_time: Duration,
+    /// The fork the prover claims to be made for; the aggregator closes the stream if it is not the chain's.
+    pub fork_id: u64,
+    /// The name the prover tells.
+    pub prover_name: String,
+}
+
+/// Waits between attempts to open the stream: doubling, until something worked.
+#[derive(Clone, Copy, Debug)]
+pub struct Backoff {
+    /// The first wait.
+    pub first: Duration,
+    /// The longest wait.
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    /// The original always waits the longest of these.
+    fn default() -> Self {
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(5) }
+    }
+}
+
+impl Backoff {
+    /// Returns the wait after `failures` attempts in a row that answered nothing, at least one.
+    fn wait(self, failures: u32) -> Duration {
+        let factor = 1 << failures.saturating_sub(1).min(16);
+        self.first.saturating_mul(factor).min(self.longest)
+    }
+}
+
+/// Answers the aggregator for ever: opens the stream, and again after each failure. Drop the future to end it.
+pub async fn run(options: AggregatorOptions, prover_id: String, backoff: Backoff) {
+    let target = format!("http://{}:{}", options.host, options.port);
+    let identity = ProverIdentity { name: options.prover_name, id: prover_id, fork_id: options.fork_id };
+    let mut prover = MockProver::new(identity, options.proof_time);
+    let mut failures = 0;
+    loop {
+        let mut answered = 0;
+        let ended = answer_stream(&target, &mut prover, &mut answered).await;
+        failures = if answered > 0 { 1 } else { failures + 1 };
+        let wait = backoff.wait(failures);
+        let reason = match ended {
+            Ok(()) => "closed by the aggregator".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(target, answered, reason, retry_ms = wait.as_millis(), "the stream to the aggregator ended");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Opens the stream and answers until it ends.
+async fn answer_stream(
+    target: &str,
+    prover: &mut MockProver,
+    answered: &mut u64,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let endpoint = Endpoint::from_shared(target.to_owned())?
+        .connect_timeout(CONNECT_LIMIT)
+        .tcp_keepalive(Some(TCP_KEEPALIVE))
+        .tcp_nodelay(true);
+    let mut client =
+        AggregatorServiceClient::new(endpoint.connect().await?).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
+    let mut questions = client.channel(ReceiverStream::new(outgoing)).await?.into_inner();
+    tracing::info!(target, "connected to the aggregator");
+    while let Some(question) = questions.message().await? {
+        let id = question.id.clone();
+        let answer = prover.answer(question, Instant::now());
+        tracing::debug!(id, ?answer, "aggregator question answered");
+        answers.send(answer).await?;
+        *answered += 1;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(5) };
+        let waits: Vec<_> = [1, 2, 3, 4, 5, 1000].map(|failures| backoff.wait(failures).as_millis()).into();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 5000, 5000]);
+    }
+}

@@ -1,0 +1,71 @@
+//! `zkevm-executor aggregator`: the mock aggregator client alone, until SIGTERM or ctrl-c.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::logging;
+use super::serve::{key_value, shutdown_signal};
+use crate::aggregator::{self, Backoff};
+use crate::config::ConfigBuilder;
+
+/// Flags of `aggregator`.
+#[derive(Debug, Args)]
+pub struct AggregatorArgs {
+    /// TOML file with settings that differ from the defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Name or address of the aggregator.
+    #[arg(long)]
+    host: Option<String>,
+    /// Port of the aggregator.
+    #[arg(long)]
+    port: Option<String>,
+    /// Fork id the prover claims; it must be the chain's.
+    #[arg(long)]
+    fork_id: Option<String>,
+    /// Microseconds a proof takes.
+    #[arg(long)]
+    proof_time_us: Option<String>,
+    /// Name the prover tells.
+    #[arg(long)]
+    prover_name: Option<String>,
+    /// Any setting of config/default.toml; repeatable.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+/// Runs the client and blocks until a signal comes.
+pub fn run(args: &AggregatorArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let mut builder = ConfigBuilder::new()?;
+    if let Some(path) = &args.config {
+        builder.file(path)?;
+    }
+    builder.environment(|name| std::env::var(name).ok())?;
+    for (key, value) in &args.set {
+        builder.flag(key, value, "--set")?;
+    }
+    let flags = [
+        ("aggregator.host", &args.host, "--host"),
+        ("aggregator.port", &args.port, "--port"),
+        ("aggregator.fork_id", &args.fork_id, "--fork-id"),
+        ("aggregator.proof_time_us", &args.proof_time_us, "--proof-time-us"),
+        ("aggregator.prover_name", &args.prover_name, "--prover-name"),
+    ];
+    for (key, value, flag) in flags {
+        if let Some(value) = value {
+            builder.flag(key, value, flag)?;
+        }
+    }
+    let config = builder.build()?;
+    let _log = logging::start(config.log_json, config.log_level)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let prover_id = uuid::Uuid::new_v4().to_string();
+        tokio::select! {
+            () = aggregator::run(config.aggregator.options, prover_id, Backoff::default()) => {}
+            signal = shutdown_signal() => tracing::info!(signal = signal?, "stopped"),
+        }
+        Ok(())
+    })
+}

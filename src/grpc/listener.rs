@@ -1,0 +1,256 @@
+//! Connections of a gRPC port before HTTP/2 sees them: their number, TLS, and the first bytes.
+//!
+//! A connection counts from its acceptance on, and must have shown HTTP/2's first bytes (RFC 9113 §3.4), through TLS if that
+//! is on, within a time limit. What speaks something else is told so and closed, and never reaches a handler. Later silence
+//! is the matter of HTTP/2 pings.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::actors::{Lifecycle, Phase};
+
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HTTP1_ANSWER: &[u8] =
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nContent-Length: 37\r\n\
+    Connection: close\r\n\r\nthis port speaks gRPC (HTTP/2) only.\n";
+/// First byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 22;
+/// Ready connections that may wait for tonic to take them.
+const READY_MAX: usize = 64;
+/// Wait after a failed accept: out of file descriptors, for example.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// At most one line per this about connections that were refused.
+const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What every port asks of its connections.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) connections_max: usize,
+    pub(super) handshake_limit: Duration,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+impl Gate {
+    /// Accepts connections until the server stops, and yields those that speak HTTP/2.
+    pub(super) fn open(self, listener: TcpListener, lifecycle: Lifecycle) -> ReceiverStream<io::Result<Connection>> {
+        let (ready, incoming) = mpsc::channel(READY_MAX);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = self.accept(listener, &ready) => {}
+                () = lifecycle.reached(Phase::Stopping) => {}
+                () = ready.closed() => {}
+            }
+        });
+        ReceiverStream::new(incoming)
+    }
+
+    async fn accept(&self, listener: TcpListener, ready: &mpsc::Sender<io::Result<Connection>>) {
+        let places = Arc::new(Semaphore::new(self.connections_max));
+        let mut refused = Refused::default();
+        loop {
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                refused.note(self.connections_max, Instant::now());
+                continue;
+            };
+            let (gate, ready) = (self.clone(), ready.clone());
+            tokio::spawn(async move {
+                match tokio::time::timeout(gate.handshake_limit, gate.shake_hands(stream, peer, place)).await {
+                    Ok(Ok(connection)) => drop(ready.send(Ok(connection)).await),
+                    Ok(Err(reason)) => tracing::debug!(%peer, reason, "connection refused"),
+                    Err(_) => tracing::debug!(%peer, "connection closed: no handshake in time"),
+                }
+            });
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Connection, String> {
+        // Without it small answers take 40 ms.
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let info = stream.connect_info();
+        let mut io = match &self.tls {
+            None => Io::Plain(stream),
+            Some(acceptor) => {
+                let accepted = acceptor.accept(stream).await;
+                Io::Tls(Box::new(accepted.map_err(|error| format!("TLS handshake with {peer}: {error}"))?))
+            }
+        };
+        read_preface(&mut io).await?;
+        Ok(Connection { io, preface_given: 0, info, _place: place })
+    }
+}
+
+/// Counts refused connections and logs them now and then.
+#[derive(Default)]
+struct Refused {
+    count: u64,
+    logged_at: Option<Instant>,
+}
+
+impl Refused {
+    fn note(&mut self, connections_max: usize, now: Instant) {
+        self.count += 1;
+        if self.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= REFUSED_LOG_INTERVAL) {
+            tracing::warn!(refused = self.count, connections_max, "connections refused: too many are open");
+            self.logged_at = Some(now);
+        }
+    }
+}
+
+/// Reads the first bytes; answers what is not HTTP/2 in its own language where it has one.
+async fn read_preface(io: &mut Io) -> Result<(), String> {
+    let mut read = [0; PREFACE.len()];
+    let mut length = 0;
+    while length < read.len() {
+        let more = io.read(&mut read[length..]).await.map_err(|error| error.to_string())?;
+        if more == 0 {
+            return Err("left before the first bytes".to_owned());
+        }
+        length += more;
+        if read[..length] == PREFACE[..length] {
+            continue;
+        }
+        if read[0] == TLS_HANDSHAKE {
+            return Err("TLS to a port without TLS".to_owned());
+        }
+        if read[..length].is_ascii() {
+            // Best effort: the peer may not wait for it.
+            let _ = io.write_all(HTTP1_ANSWER).await;
+            let _ = io.shutdown().await;
+            return Err("not HTTP/2".to_owned());
+        }
+        return Err("not a protocol of this port".to_owned());
+    }
+    Ok(())
+}
+
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection that has shown its preface. Frees its place when dropped.
+pub(super) struct Connection {
+    io: Io,
+    /// How much of the preface, which was read already, has been handed on.
+    preface_given: usize,
+    info: TcpConnectInfo,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.info.clone()
+    }
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! delegate {
+    ($io:expr, $method:ident($($argument:expr),*)) => {
+        match $io {
+            Io::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Io::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        delegate!(self.get_mut(), poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        delegate!(self.get_mut(), poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self.get_mut(), poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self.get_mut(), poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self.get_mut(), poll_shutdown(cx))
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let waiting = &PREFACE[this.preface_given..];
+        if waiting.is_empty() {
+            return Pin::new(&mut this.io).poll_read(cx, buf);
+        }
+        let length = waiting.len().min(buf.remaining());
+        buf.put_slice(&waiting[..length]);
+        this.preface_given += length;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}

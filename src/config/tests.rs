@@ -86,6 +86,16 @@ fn wrong_values_are_refused_with_name_origin_and_range() {
 }
 
 #[test]
+fn the_files_of_config_are_accepted() {
+    let text = include_str!("../../config/compose/executor.toml");
+    let config = built(|builder| builder.toml(text, "config/compose/executor.toml"));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.store.kind, StoreKind::Postgres);
+    assert!(config.aggregator.enabled);
+    assert_eq!(config.aggregator.options.proof_time, Duration::from_micros(1));
+}
+
+#[test]
 fn tls_needs_certificate_and_key() {
     let files = |text: &'static str| built(move |b| b.toml(text, "my.toml"));
     let config = files("[tls]\ncert = \"a\"\nkey = \"b\"").unwrap_or_else(|error| panic!("{error}"));

@@ -1,4 +1,6 @@
-//! Arrival time and deadline of a call.
+//! Content type, arrival time and deadline of a call.
+//!
+//! tonic takes any content type; gRPC asks for 415 (Unsupported Media Type) unless it begins with `application/grpc`.
 //!
 //! tonic honours `grpc-timeout` by itself but answers CANCELLED. This layer notes when the headers arrived and answers
 //! DEADLINE_EXCEEDED a little earlier, so that the sentence still reaches the client in time.
@@ -15,6 +17,8 @@ use tonic::server::NamedService;
 
 use crate::actors::BatchFailure;
 
+/// What every content type of gRPC begins with.
+const CONTENT_TYPE_PREFIX: &[u8] = b"application/grpc";
 const TIMEOUT_HEADER: &str = "grpc-timeout";
 /// Digits the header may have besides its unit.
 const TIMEOUT_DIGITS_MAX: usize = 8;
@@ -62,6 +66,17 @@ fn parse_timeout(text: &str) -> Option<Duration> {
     }
 }
 
+fn is_grpc(headers: &http::HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(CONTENT_TYPE_PREFIX))
+}
+
+fn unsupported_media_type() -> http::Response<Body> {
+    let mut response = http::Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
+}
+
 /// Wraps a gRPC service with [`CallTiming`] and its deadline.
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer<S> {
@@ -93,6 +108,9 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if !is_grpc(request.headers()) {
+            return Box::pin(std::future::ready(Ok(unsupported_media_type())));
+        }
         let timing = CallTiming::of(request.headers());
         request.extensions_mut().insert(timing);
         let answer = self.inner.call(request);
@@ -135,7 +153,10 @@ mod tests {
     async fn a_passed_deadline_is_answered_ahead_of_the_client() -> Result<(), Box<dyn std::error::Error>> {
         let silent = Silent::default();
         let asked_at = Instant::now();
-        let request = http::Request::builder().header(TIMEOUT_HEADER, "80m").body(Body::empty())?;
+        let request = http::Request::builder()
+            .header(http::header::CONTENT_TYPE, "application/grpc")
+            .header(TIMEOUT_HEADER, "80m")
+            .body(Body::empty())?;
         let Ok(response) = DeadlineLayer::new(silent.clone()).call(request).await;
         assert_eq!(response.headers().get("grpc-status").map(|code| code.as_bytes()), Some(&b"4"[..]));
         let timing = *silent.timing.lock();

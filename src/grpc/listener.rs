@@ -25,6 +25,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HTTP1_ANSWER: &[u8] =
     b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Type: text/plain\r\nContent-Length: 37\r\n\
     Connection: close\r\n\r\nthis port speaks gRPC (HTTP/2) only.\n";
+/// Reads of at most 4 KiB that an HTTP/1.1 client is heard out for.
+const HTTP1_READS_MAX: usize = 16;
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 22;
 /// Ready connections that may wait for tonic to take them.
@@ -138,14 +140,27 @@ async fn read_preface(io: &mut Io) -> Result<(), String> {
             return Err("TLS to a port without TLS".to_owned());
         }
         if read[..length].is_ascii() {
-            // Best effort: the peer may not wait for it.
-            let _ = io.write_all(HTTP1_ANSWER).await;
-            let _ = io.shutdown().await;
+            answer_http1(io).await;
             return Err("not HTTP/2".to_owned());
         }
         return Err("not a protocol of this port".to_owned());
     }
     Ok(())
+}
+
+/// Answers and hears the peer out: closing with something unread would be a reset, which can overtake the answer. Best effort;
+/// the limit of the handshake ends it, and so does a peer that says too much.
+async fn answer_http1(io: &mut Io) {
+    if io.write_all(HTTP1_ANSWER).await.is_err() || io.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = [0; 4096];
+    for _ in 0..HTTP1_READS_MAX {
+        match io.read(&mut rest).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
 }
 
 enum Io {

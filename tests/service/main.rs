@@ -1,5 +1,7 @@
 //! The service through its public doors: gRPC, HTTP, with a test double in the place of the engine, and with the engine.
 
+mod aggregator;
+mod connections;
 mod doors;
 mod endurance;
 mod engine;
@@ -8,4 +10,5 @@ mod lanes;
 mod responses;
 mod statistics;
 mod support;
+mod tls;
 mod validation;

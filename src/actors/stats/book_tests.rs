@@ -40,6 +40,24 @@ fn windows_close_by_the_clock_even_when_idle() {
     assert!(closed.iter().all(|w| w.sums == Sums::default() && w.latency == Latency::default()));
 }
 
+/// Windows go by the monotonic clock. The calendar is asked once, so a step of it moves no window and loses no batch.
+#[test]
+fn a_step_of_the_wall_clock_changes_no_window() {
+    let start = Instant::now();
+    let calendars = [UNIX_EPOCH - Duration::from_secs(3600), UNIX_EPOCH, SystemTime::now() + 1000 * WINDOW];
+    for wall in calendars {
+        let mut book = StatsBook::new(WINDOW, start, wall);
+        let at = start + Duration::from_secs(1);
+        book.record(&batch(at, Duration::from_millis(5)), at);
+        let closed = book.close_windows(start + 2 * WINDOW);
+        assert_eq!(closed.iter().map(|window| window.sums.batches).collect::<Vec<_>>(), [1, 0]);
+        let lengths: Vec<_> = closed.iter().map(|window| window.end_unix_ms - window.start_unix_ms).collect();
+        assert_eq!(lengths, [10_000, 10_000]);
+        // An event that is older than the window it meets is counted there.
+        assert!(book.close_windows(start).is_empty());
+    }
+}
+
 #[test]
 fn a_window_holds_sums_rates_and_latencies_of_its_batches_only() {
     let (mut book, start) = book();

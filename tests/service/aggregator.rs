@@ -1,0 +1,213 @@
+//! The mock aggregator client against scripted aggregators.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use zkevm_executor::aggregator::proto::v1 as wire;
+use zkevm_executor::aggregator::proto::v1::aggregator_message::Request as Question;
+use zkevm_executor::aggregator::proto::v1::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
+use zkevm_executor::aggregator::proto::v1::get_proof_response::{Proof, Result as ProofResult};
+use zkevm_executor::aggregator::proto::v1::get_status_response::Status as ProverStatus;
+use zkevm_executor::aggregator::proto::v1::prover_message::Response as Answer;
+use zkevm_executor::aggregator::{self, AggregatorOptions, Backoff};
+
+use crate::support::{TestServer, config};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// One stream of a prover, seen from the aggregator.
+struct ProverStream {
+    questions: mpsc::Sender<Result<wire::AggregatorMessage, Status>>,
+    answers: Streaming<wire::ProverMessage>,
+    asked: u64,
+}
+
+impl ProverStream {
+    async fn ask(&mut self, question: Question) -> Answer {
+        self.asked += 1;
+        let id = format!("question-{}", self.asked);
+        let message = wire::AggregatorMessage { id: id.clone(), request: Some(question) };
+        self.questions.send(Ok(message)).await.unwrap();
+        let answer = tokio::time::timeout(LIMIT, self.answers.message()).await.unwrap().unwrap().unwrap();
+        assert_eq!(answer.id, id);
+        answer.response.unwrap()
+    }
+
+    async fn status(&mut self) -> wire::GetStatusResponse {
+        match self.ask(Question::GetStatusRequest(wire::GetStatusRequest {})).await {
+            Answer::GetStatusResponse(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Polls until the proof is there, as an aggregator does.
+    async fn proof(&mut self, id: &str) -> Proof {
+        loop {
+            let request = wire::GetProofRequest { id: id.to_owned(), timeout: 0 };
+            let Answer::GetProofResponse(polled) = self.ask(Question::GetProofRequest(request)).await else {
+                panic!("not a proof")
+            };
+            assert_eq!(polled.id, id);
+            match polled.result() {
+                ProofResult::Pending => tokio::time::sleep(Duration::from_millis(5)).await,
+                ProofResult::CompletedOk => return polled.proof.unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// Hands every stream that opens to the test.
+struct Script {
+    streams: mpsc::Sender<ProverStream>,
+}
+
+#[tonic::async_trait]
+impl AggregatorService for Script {
+    type ChannelStream = ReceiverStream<Result<wire::AggregatorMessage, Status>>;
+
+    async fn channel(
+        &self,
+        request: Request<Streaming<wire::ProverMessage>>,
+    ) -> Result<Response<Self::ChannelStream>, Status> {
+        let (questions, outgoing) = mpsc::channel(1);
+        let stream = ProverStream { questions, answers: request.into_inner(), asked: 0 };
+        self.streams.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+}
+
+/// A running aggregator; dropping `stop` kills it.
+struct Aggregator {
+    address: SocketAddr,
+    streams: mpsc::Receiver<ProverStream>,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Aggregator {
+    async fn start(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (streams, receiver) = mpsc::channel(4);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let server = tonic::transport::Server::builder()
+                .add_service(AggregatorServiceServer::new(Script { streams }))
+                .serve_with_incoming(TcpListenerStream::new(listener));
+            tokio::select! {
+                ended = server => ended.unwrap(),
+                _ = stopped => {}
+            }
+        });
+        Self { address, streams: receiver, stop, task }
+    }
+
+    async fn next_stream(&mut self) -> ProverStream {
+        tokio::time::timeout(LIMIT, self.streams.recv()).await.expect("no prover came").unwrap()
+    }
+}
+
+fn options(address: SocketAddr, proof_time: Duration) -> AggregatorOptions {
+    AggregatorOptions {
+        host: address.ip().to_string(),
+        port: address.port(),
+        proof_time,
+        fork_id: 9,
+        prover_name: "test-prover".to_owned(),
+    }
+}
+
+fn quick() -> Backoff {
+    Backoff { first: Duration::from_millis(10), longest: Duration::from_millis(50) }
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Status, a batch proof, an aggregated one, a final one.
+async fn prove_all(prover: &mut ProverStream) {
+    let status = prover.status().await;
+    assert_eq!((status.status(), status.fork_id), (ProverStatus::Idle, 9));
+
+    let question = Question::GenBatchProofRequest(wire::GenBatchProofRequest::default());
+    let Answer::GenBatchProofResponse(started) = prover.ask(question).await else { panic!("not a batch proof") };
+    assert_eq!(started.result(), wire::Result::Ok);
+    let Proof::RecursiveProof(batch) = prover.proof(&started.id).await else { panic!("not recursive") };
+
+    let question = Question::GenAggregatedProofRequest(wire::GenAggregatedProofRequest {
+        recursive_proof_1: batch.clone(),
+        recursive_proof_2: batch.clone(),
+    });
+    let Answer::GenAggregatedProofResponse(started) = prover.ask(question).await else { panic!("not aggregated") };
+    let Proof::RecursiveProof(aggregated) = prover.proof(&started.id).await else { panic!("not recursive") };
+    assert_ne!(batch, aggregated);
+
+    let question = Question::GenFinalProofRequest(wire::GenFinalProofRequest {
+        recursive_proof: aggregated,
+        aggregator_addr: "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266".to_owned(),
+    });
+    let Answer::GenFinalProofResponse(started) = prover.ask(question).await else { panic!("not final") };
+    let Proof::FinalProof(last) = prover.proof(&started.id).await else { panic!("not final") };
+    let root = last.public.unwrap().new_state_root;
+    assert_eq!(&root[..], b"0x090bcaf734c4f06c93954a827b45a6e8c67b8e0fd1e0a35a1c5982d6961828f9");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_final_proof_is_completed_again_after_the_aggregator_restarts() {
+    let mut first = Aggregator::start(any_port()).await;
+    let options = options(first.address, Duration::from_millis(30));
+    let client = tokio::spawn(aggregator::run(options, "id".to_owned(), quick()));
+    let mut prover = first.next_stream().await;
+    prove_all(&mut prover).await;
+    assert_eq!(prover.status().await.prover_name, "test-prover");
+
+    // The aggregator ends one stream: the prover opens another.
+    drop(prover);
+    let prover = first.next_stream().await;
+
+    // The aggregator dies in the middle of a stream and comes back on the same port.
+    let address = first.address;
+    drop(first.stop);
+    drop((prover, first.streams));
+    first.task.await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!client.is_finished(), "the client must go on trying");
+    let mut second = Aggregator::start(address).await;
+    prove_all(&mut second.next_stream().await).await;
+    client.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_can_be_cancelled() {
+    let mut aggregator = Aggregator::start(any_port()).await;
+    let options = options(aggregator.address, Duration::from_secs(3600));
+    let client = tokio::spawn(aggregator::run(options, "id".to_owned(), quick()));
+    let mut prover = aggregator.next_stream().await;
+    let question = Question::GenBatchProofRequest(wire::GenBatchProofRequest::default());
+    let Answer::GenBatchProofResponse(started) = prover.ask(question).await else { panic!("not a batch proof") };
+    assert_eq!(prover.status().await.status(), ProverStatus::Computing);
+    let question = Question::CancelRequest(wire::CancelRequest { id: started.id });
+    let Answer::CancelResponse(cancelled) = prover.ask(question).await else { panic!("not cancelled") };
+    assert_eq!(cancelled.result(), wire::Result::Ok);
+    assert_eq!(prover.status().await.status(), ProverStatus::Idle);
+    client.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_runs_the_client_beside_itself_with_its_own_id() {
+    let mut aggregator = Aggregator::start(any_port()).await;
+    let mut config = config();
+    config.aggregator.enabled = true;
+    config.aggregator.options = options(aggregator.address, Duration::ZERO);
+    let server = TestServer::start_with(config).await;
+    let mut prover = aggregator.next_stream().await;
+    assert_eq!(prover.status().await.prover_id, server.running.prover_id());
+    server.assert_healthy().await;
+    server.running.shutdown().await;
+}

@@ -64,6 +64,8 @@ fn execute(
             return Ok(Ok(()));
         }
     };
+    let mut versions = Vec::new();
+    let mut end = Ok(());
     for item in items {
         interrupt.check()?;
         let PreparedItem::Transaction(prepared) = item else { continue };
@@ -71,11 +73,19 @@ fn execute(
             Ok(mut output) => {
                 output.tx_index = transactions.len() as u32;
                 transactions.push(output);
+                versions.push(run.world().version());
             }
-            Err(abort) => return Ok(Err(abort)),
+            Err(abort) => {
+                end = Err(abort);
+                break;
+            }
         }
     }
-    Ok(Ok(()))
+    run.world().hash_versions(&versions);
+    for (output, version) in transactions.iter_mut().zip(versions) {
+        output.state_root = run.world().root_of(version);
+    }
+    Ok(end)
 }
 
 /// Imports the global exit root and reads the transaction count (batch §5, steps 1 and 2).
@@ -94,20 +104,24 @@ fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> R
     Ok((tx_count, batch_root))
 }
 
+/// Runs a transaction and enters its state root into the system contract. The root of its response is left open.
 fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut U256) -> Result<TxOutput, Abort> {
     run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
-    let (mut output, end) = run.transaction(prepared)?;
+    let before = run.world().version();
+    let (output, end) = run.transaction(prepared)?;
     run.count_implicit_block(&end);
     if let TxEnd::Included { .. } = end {
         *tx_count = tx_count.wrapping_add(U256::from(1));
         run.set_system(TX_COUNT_SLOT, *tx_count)?;
+        // The state after the transaction before is hashed only now, together with this one, so that lanes are fuller.
+        let version = run.world().version();
+        run.world().hash_versions(&[before, version]);
         let root = run.world().root();
         run.count_mapping_key();
         run.set_system(keccak_slot(*tx_count, 1), root.into())?;
         let version = run.world().version();
         run.kept_versions.push(version);
     }
-    output.state_root = run.world().root();
     Ok(output)
 }
 

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod config;
 pub mod conformance;
 pub mod demo;
 pub mod genesis;
@@ -27,6 +28,8 @@ pub struct Cli {
 enum Command {
     /// Serves the executor protocol over gRPC (the default).
     Serve(serve::ServeArgs),
+    /// Shows what the configuration comes to.
+    Config(config::ConfigArgs),
     /// Executes executor-input files and prints what came out.
     Process(process::ProcessArgs),
     /// Replays public vectors or recorded answers and says what differs.
@@ -43,6 +46,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
         Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Config(args)) => config::run(&args),
         Some(Command::Process(args)) => process::run(&args),
         Some(Command::Conformance(args)) => conformance::run(&args),
         Some(Command::Genesis(args)) => genesis::run(&args),

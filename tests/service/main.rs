@@ -1,5 +1,6 @@
 //! The service through its public doors: gRPC, HTTP, with a test double in the place of the engine, and with the engine.
 
+mod configuration;
 mod doors;
 mod endurance;
 mod engine;

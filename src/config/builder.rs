@@ -7,31 +7,50 @@ use std::time::Duration;
 
 use toml::Value;
 
+use super::prover::{self, IgnoredKeys};
 use super::settings::{Kind, SETTINGS, Setting, accepted, find, refused, unknown};
 use super::{AggregatorConfig, Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML, StoreConfig, StoreKind};
 use crate::aggregator::AggregatorOptions;
+use crate::dump::FileOptions;
+use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 /// Collects the layers. Later calls win.
 pub struct ConfigBuilder {
-    values: BTreeMap<&'static str, (Value, String)>,
+    pub(super) values: BTreeMap<&'static str, (Value, String)>,
+    ignored: Vec<IgnoredKeys>,
 }
 
 impl ConfigBuilder {
     /// Starts with the embedded defaults.
     pub fn new() -> Result<Self, ConfigError> {
-        let mut builder = Self { values: BTreeMap::new() };
+        let mut builder = Self { values: BTreeMap::new(), ignored: Vec::new() };
         builder.toml(DEFAULT_TOML, DEFAULT_ORIGIN)?;
         Ok(builder)
     }
 
-    /// Adds a TOML file.
+    /// Adds a file: TOML, or zkevm-prover's JSON, told apart by the brace JSON begins with.
     pub fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(read_error)?;
-        self.toml(&text, &path.display().to_string())
+        let origin = path.display().to_string();
+        if prover::is_json(&text) { self.prover_json(&text, &origin) } else { self.toml(&text, &origin) }
+    }
+
+    /// Adds the text of zkevm-prover's configuration; `origin` names it in errors (executor-service §11.3).
+    pub fn prover_json(&mut self, text: &str, origin: &str) -> Result<(), ConfigError> {
+        let ignored = prover::put(self, text, origin)?;
+        if !ignored.is_empty() {
+            self.ignored.push(ignored);
+        }
+        Ok(())
+    }
+
+    /// Returns the keys of files that took no effect, by file.
+    pub fn ignored(&self) -> &[IgnoredKeys] {
+        &self.ignored
     }
 
     /// Adds TOML text; `origin` names it in errors.
@@ -74,7 +93,7 @@ impl ConfigBuilder {
         Ok(())
     }
 
-    fn put_text(&mut self, setting: &Setting, text: &str, origin: &str) -> Result<(), ConfigError> {
+    pub(super) fn put_text(&mut self, setting: &Setting, text: &str, origin: &str) -> Result<(), ConfigError> {
         let text = text.trim();
         let value = match setting.kind {
             Kind::Integer { .. } => text.parse().ok().map(Value::Integer),
@@ -145,6 +164,25 @@ impl ConfigBuilder {
                 },
             },
             stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
+            slow_batch_limit: match self.get("executor.slow_batch_seconds", Value::as_float)? {
+                0.0 => None,
+                seconds => Some(Duration::from_secs_f64(seconds)),
+            },
+            files: FileOptions {
+                output_path: self.get("files.output_path", |value| Some(value.as_str()?.into()))?,
+                subfolders: self.get("files.subfolders", Value::as_bool)?,
+                requests: self.get("files.save_request", Value::as_bool)?,
+                inputs: self.get("files.save_input", Value::as_bool)?,
+                db_reads: self.get("files.save_db_reads", Value::as_bool)?,
+                db_reads_on_change: self.get("files.save_db_reads_on_change", Value::as_bool)?,
+                responses: self.get("files.save_response", Value::as_bool)?,
+            },
+            request_log: RequestLog {
+                input: self.get("log.server_input", Value::as_bool)?,
+                input_json: self.get("log.server_input_json", Value::as_bool)?,
+                input_gas_threshold: self.get("log.server_input_gas_threshold", Value::as_float)?,
+                responses: self.get("log.server_responses", Value::as_bool)?,
+            },
             log_json: self.get("log.json", Value::as_bool)?,
             log_level: self.get("log.level", |value| value.as_str()?.parse().ok())?,
         })
@@ -152,7 +190,7 @@ impl ConfigBuilder {
 
     /// Returns the kind of store. Whoever names a database and no kind means PostgreSQL, as with zkevm-prover, whose
     /// `local` is no database.
-    fn store_kind(&self) -> Result<StoreKind, ConfigError> {
+    pub(super) fn store_kind(&self) -> Result<StoreKind, ConfigError> {
         let is_set = |key| self.values.get(key).is_some_and(|(_, origin)| origin != DEFAULT_ORIGIN);
         if is_set("store.url") && !is_set("store.kind") && self.text("store.url")? != "local" {
             return Ok(StoreKind::Postgres);

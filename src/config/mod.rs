@@ -1,6 +1,6 @@
 //! The configuration: one typed [`Config`] out of four layers, each setting checked by name.
 //!
-//! Layers, later ones win: the embedded `config/default.toml`, a TOML file, the environment (zkevm-prover's names where it
+//! Layers, later ones win: the embedded `config/default.toml`, a file (TOML, or zkevm-prover's JSON), the environment (zkevm-prover's names where it
 //! has one, executor-service §11.3), the command line. A wrong value is refused with its name, its origin and what is allowed.
 
 use std::net::SocketAddr;
@@ -8,17 +8,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::aggregator::AggregatorOptions;
+use crate::dump::FileOptions;
+use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 mod builder;
+mod effective;
+mod prover;
 mod settings;
 
 #[cfg(test)]
 mod tests;
 
 pub use builder::ConfigBuilder;
+pub use effective::Effective;
+pub use prover::IgnoredKeys;
 
 /// The defaults as they are documented.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -63,6 +69,12 @@ pub struct Config {
     pub store: StoreConfig,
     /// Length of a statistics window.
     pub stats_window: Duration,
+    /// A batch that runs longer is reported; `None` for never.
+    pub slow_batch_limit: Option<Duration>,
+    /// Files of requests.
+    pub files: FileOptions,
+    /// Log lines of requests.
+    pub request_log: RequestLog,
     /// Log lines are JSON objects.
     pub log_json: bool,
     /// Least severe level that is logged.
@@ -135,6 +147,22 @@ pub enum ConfigError {
         origin: String,
         /// What the parser says.
         message: String,
+    },
+    /// A file that begins like JSON is none.
+    #[error("{origin} is not a valid JSON object: {message}")]
+    Json {
+        /// The file.
+        origin: String,
+        /// What the parser says.
+        message: String,
+    },
+    /// The file asks for the state of another process.
+    #[error(
+        "hashDBURL (from {origin}) is refused: it must be local; to share state, give all executors the same databaseURL"
+    )]
+    RemoteHashDb {
+        /// The file.
+        origin: String,
     },
     /// No such setting.
     #[error("unknown setting {key} in {origin}; known are {}", settings::known_keys())]

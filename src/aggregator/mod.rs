@@ -21,6 +21,7 @@ pub mod proto {
     }
 }
 
+use crate::grpc::error_chain;
 use proto::v1::aggregator_service_client::AggregatorServiceClient;
 
 /// Largest message of an aggregator: a batch with all state it needs.
@@ -84,7 +85,7 @@ pub async fn run(options: AggregatorOptions, prover_id: String, backoff: Backoff
         let wait = backoff.wait(failures);
         let reason = match ended {
             Ok(()) => "closed by the aggregator".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => error_chain(error.as_ref()),
         };
         tracing::warn!(target, answered, reason, retry_ms = wait.as_millis(), "the stream to the aggregator ended");
         tokio::time::sleep(wait).await;

@@ -9,6 +9,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::grpc::error_chain;
+
 /// Flags of `health`.
 #[derive(Debug, Args)]
 pub struct HealthArgs {
@@ -54,10 +56,13 @@ async fn ask(args: &HealthArgs) -> Result<ServingStatus, Box<dyn std::error::Err
     if let Some(tls) = tls(args)? {
         endpoint = endpoint.tls_config(tls)?;
     }
-    let unreachable = |error: tonic::transport::Error| format!("cannot reach {}: {}", args.address, causes(&error));
+    let unreachable =
+        |error: tonic::transport::Error| format!("cannot reach {}: {}", args.address, error_chain(&error));
     let channel = endpoint.connect().await.map_err(unreachable)?;
     let request = HealthCheckRequest { service: args.service.clone() };
-    Ok(HealthClient::new(channel).check(request).await?.into_inner().status())
+    let answer = HealthClient::new(channel).check(request).await;
+    let answer = answer.map_err(|status| format!("{} refused: {}", args.address, error_chain(&status)))?;
+    Ok(answer.into_inner().status())
 }
 
 fn tls(args: &HealthArgs) -> Result<Option<ClientTlsConfig>, Box<dyn std::error::Error>> {
@@ -74,15 +79,4 @@ fn tls(args: &HealthArgs) -> Result<Option<ClientTlsConfig>, Box<dyn std::error:
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-/// Joins an error and its causes: tonic's own text is only `transport error`.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -14,6 +14,17 @@ pub mod validate;
 mod listener;
 mod status;
 
+/// Joins an error and its causes: the transport's own text is only `transport error`.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
 /// The protobuf contracts, compiled from `proto/`.
 pub mod proto {
     /// Descriptors of every contract, for server reflection.

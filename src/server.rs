@@ -139,8 +139,9 @@ pub fn open_database(config: &Config, patience: Duration) -> Result<Option<Arc<d
         StoreKind::Remote => {
             let PostgresOptions { retries, retry_after, timeout, .. } = config.store.postgres;
             let (url, cache_bytes_max) = (config.store.hashdb_url.clone(), cache_share(config));
-            let database = RemoteDatabase::open(RemoteOptions { url, retries, retry_after, timeout, cache_bytes_max })?;
-            Ok(Some(Arc::new(database)))
+            let message_bytes = config.limits.message_bytes;
+            let options = RemoteOptions { url, retries, retry_after, timeout, message_bytes, cache_bytes_max };
+            Ok(Some(Arc::new(RemoteDatabase::open(options)?)))
         }
     }
 }

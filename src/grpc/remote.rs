@@ -22,7 +22,6 @@ use tonic::{Code, Status};
 use super::hashdb::convert::{digest, fea};
 use super::proto::hashdb::v1 as wire;
 use super::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
-use super::server::MESSAGE_BYTES_MAX;
 use crate::store::encoding::{hash_bytes, node_bytes, node_from_bytes};
 use crate::store::{Database, ReadCache, StateReader, StoreError, WriteSet};
 use crate::tree::{Digest, NodeData};
@@ -51,6 +50,8 @@ pub struct RemoteOptions {
     pub retry_after: Duration,
     /// Longest time of one call, of all tries of one read, and of storing one group.
     pub timeout: Duration,
+    /// Bytes of one message, both ways.
+    pub message_bytes: usize,
     /// Budget of nodes that reads brought along.
     pub cache_bytes_max: usize,
 }
@@ -92,8 +93,8 @@ impl RemoteDatabase {
             endpoint.connect_lazy()
         };
         let client = HashDbServiceClient::new(channel)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+            .max_decoding_message_size(options.message_bytes)
+            .max_encoding_message_size(options.message_bytes);
         let ahead = ReadCache::new(options.cache_bytes_max);
         Ok(Self { runtime: Some(runtime), client, options, ahead })
     }

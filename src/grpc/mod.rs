@@ -4,6 +4,7 @@ pub mod deadline;
 pub mod executor;
 pub mod hashdb;
 pub mod record;
+pub mod remote;
 pub mod respond;
 pub mod server;
 pub mod stats;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use revm::bytecode::Bytecode;
 use revm::database_interface::{DBErrorMarker, Database};
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, U256};
@@ -76,9 +77,9 @@ pub struct World<'a> {
     tree: StateTree<'a>,
     version: TreeRef,
     keys: KeyCache,
-    accounts: HashMap<Address, CachedAccount>,
-    code_lengths: HashMap<Address, U256>,
-    storage: HashMap<(Address, U256), U256>,
+    accounts: HashMap<Address, CachedAccount, RandomState>,
+    code_lengths: HashMap<Address, U256, RandomState>,
+    storage: HashMap<(Address, U256), U256, RandomState>,
     programs: HashMap<B256, Bytecode>,
     new_programs: HashMap<B256, Bytes>,
     /// Replaced accounts: in front of the tree, which never sees what is written to them.
@@ -104,9 +105,9 @@ impl<'a> World<'a> {
             tree,
             version,
             keys: KEYS.take().unwrap_or_else(|| KeyCache::new(KEY_CACHE_CAPACITY)),
-            accounts: HashMap::new(),
-            code_lengths: HashMap::new(),
-            storage: HashMap::new(),
+            accounts: HashMap::default(),
+            code_lengths: HashMap::default(),
+            storage: HashMap::default(),
             programs: HashMap::new(),
             new_programs: HashMap::new(),
             overrides,

@@ -19,8 +19,8 @@ use crate::evm::touch::{AccountLeaves, TouchLog};
 use crate::store::{StateReader, StoreError};
 use crate::tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeRef, linear_hash};
 
-/// Keys of each kind that a thread remembers from batch to batch; at most about 15 MiB. A batch touches far fewer.
-const KEY_CACHE_CAPACITY: usize = 1 << 15;
+/// Keys of each kind that a thread remembers from batch to batch; at most about 7 MiB. A full batch touches fewer.
+const KEY_CACHE_CAPACITY: usize = 14_000;
 
 thread_local! {
     /// Keys known to this thread while no batch runs on it. What a key is never changes.

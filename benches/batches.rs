@@ -1,101 +1,223 @@
-//! Whole batches through the engine on one core, with the split into decode, recover, EVM and tree.
+//! Whole batches through the engine on one core, against the parts nobody can leave out.
 //!
-//! `cargo bench --bench batches`; one argument filters by name. For scale: zkevm-prover needs about 1.6 to 1.9 s of one core
-//! for batches of this size.
+//! `cargo bench --bench batches`; one argument filters by name. All times are CPU time of the thread, the least of many runs.
+//! The floor of a batch is: recovering its senders, running its transactions on an unmodified revm in memory, and the Poseidon
+//! permutations its roots need at the speed of the kernel; each is measured here, in turn with the batch itself. The
+//! permutations are those of a run without counters and with keys known from before: the nodes of every reported version, the
+//! block info tree, the L2 hashes. A second table has the time by the clock, with helpers for the recovery.
+//!
+//! For scale: zkevm-prover needs about 1.6 to 1.9 s of one core for batches of this size.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zkevm_executor::batch::forget_signers;
+use revm::context::TxEnv;
+use revm::database::InMemoryDB;
+use revm::primitives::hardfork::SpecId;
+use revm::primitives::{Address, TxKind};
+use revm::state::{AccountInfo, Bytecode};
+use revm::{Context, ExecuteCommitEvm, MainBuilder, MainContext};
+use rustix::time::{ClockId, clock_gettime};
+
+use zkevm_executor::batch::{BatchItem, Transaction, decode, forget_signers, helpers, recover_signer};
 use zkevm_executor::cli::table::Table;
-use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::evm::fork::{ApiVersion, ForkId};
 use zkevm_executor::processor::input::BatchInput;
-use zkevm_executor::processor::output::PhaseTimes;
 use zkevm_executor::processor::{self, BatchOutput, Interrupt};
-use zkevm_executor::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
+use zkevm_executor::sample::workload::{MINTS_PER_BATCH, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::store::MemoryStore;
+use zkevm_executor::tree::Digest;
+use zkevm_executor::tree::poseidon::{hash_many, permutations};
 
 /// Accounts of the state: enough for a tree of a realistic depth.
 const CLIENTS: u64 = 512;
-const FORKS: [u64; 2] = [6, 9];
-const WARM_UP: Duration = Duration::from_millis(500);
-const MEASURE: Duration = Duration::from_secs(3);
-const RUNS_MIN: usize = 10;
+const FORKS: [u64; 2] = [9, 6];
+const KINDS: [(&str, Kind, usize); 3] = [
+    ("transfers", Kind::Transfers, TRANSFERS_PER_BATCH),
+    ("token transfers", Kind::TokenTransfers, TOKEN_TRANSFERS_PER_BATCH),
+    ("mints", Kind::Mints, MINTS_PER_BATCH),
+];
+const ROUNDS: usize = 30;
+/// States the kernel's speed is measured with: many full packs, little memory.
+const STATES: usize = 1024;
 
-struct Run {
-    total: Duration,
-    phases: PhaseTimes,
+/// A batch, its state and what is compared with it.
+struct Case {
+    input: BatchInput,
+    silent: BatchInput,
+    state: MemoryStore,
+    transactions: Vec<(Transaction, Address)>,
+    accounts: InMemoryDB,
 }
 
 fn main() {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let mut table = Table::new(&[
-        "batch", "bytes", "Mgas", "median", "fastest", "decode", "recover", "EVM", "tree", "rest", "txs/s",
+        "batch",
+        "Mgas",
+        "total",
+        "known",
+        "uncounted",
+        "recover",
+        "revm",
+        "hashes",
+        "ns each",
+        "floor",
+        "ratio",
+        "known ratio",
     ]);
+    let mut split = Table::new(&["batch, known senders", "decode", "EVM", "tree", "rest", "clock, 1 helper"]);
     for fork in FORKS {
-        let kinds = [
-            ("transfers", Kind::Transfers, TRANSFERS_PER_BATCH),
-            ("token transfers", Kind::TokenTransfers, TOKEN_TRANSFERS_PER_BATCH),
-        ];
-        for (what, kind, count) in kinds {
+        for (what, kind, count) in KINDS {
             let name = format!("{count} {what}, fork {fork}");
             if filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
-                let (input, state) = prepare(fork, kind, count);
-                table.row(measure(format!("{name}, new senders"), &input, &state, count, true));
-                table.row(measure(format!("{name}, known senders"), &input, &state, count, false));
+                let case = prepare(fork, kind, count);
+                table.row(measure(&name, &case));
+                split.row(measure_split(name, &case));
             }
         }
     }
-    println!("{table}");
+    println!("{table}\n{split}");
 }
 
-/// Measures one batch; with `new_senders` every run recovers every signature.
-fn measure(name: String, input: &BatchInput, state: &MemoryStore, count: usize, new_senders: bool) -> Vec<String> {
-    let execute = |input, state| {
-        if new_senders {
-            forget_signers();
-        }
-        execute(input, state)
-    };
-    let output = execute(input, state).1;
+/// Measures the batch and its floor, taking turns.
+fn measure(name: &str, case: &Case) -> Vec<String> {
+    let output = execute(&case.input, &case.state);
     assert!(output.roots.is_some(), "{name}: {}", output.error_log);
-    let warm_up = Instant::now();
-    while warm_up.elapsed() < WARM_UP {
-        black_box(execute(input, state));
+    execute(&case.silent, &case.state);
+    let before = permutations();
+    execute(&case.silent, &case.state);
+    let hashes = permutations() - before;
+    let states = vec![[7; 12]; STATES];
+    let mut digests = vec![Digest::ZERO; STATES];
+    let [mut total, mut known, mut uncounted, mut recover, mut plain, mut kernel] = [Duration::MAX; 6];
+    for _ in 0..ROUNDS {
+        forget_signers();
+        least(&mut total, || execute(&case.input, &case.state));
+        least(&mut known, || execute(&case.input, &case.state));
+        least(&mut uncounted, || execute(&case.silent, &case.state));
+        least(&mut recover, || recover_all(case));
+        let accounts = case.accounts.clone();
+        least(&mut plain, || run_plain(case, accounts));
+        least(&mut kernel, || hash_many(black_box(&states), black_box(&mut digests)));
     }
-    let start = Instant::now();
-    let mut runs = Vec::new();
-    while start.elapsed() < MEASURE || runs.len() < RUNS_MIN {
-        let (total, output) = execute(input, state);
-        runs.push(Run { total, phases: output.phases });
-    }
-    runs.sort_by_key(|run| run.total);
-    let fastest = runs[0].total;
-    let median = &runs[runs.len() / 2];
-    let PhaseTimes { decode, recover, evm, tree, info_tree: _ } = median.phases;
-    let rest = median.total.saturating_sub(decode + recover + evm + tree);
-    let mut row = vec![name, input.batch_l2_data.len().to_string(), format!("{:.2}", output.gas_used as f64 / 1e6)];
-    row.extend([median.total, fastest, decode, recover, evm, tree, rest].map(in_ms));
-    row.push(format!("{:.0}", count as f64 / median.total.as_secs_f64()));
+    let per_hash = kernel.as_secs_f64() / STATES as f64;
+    let hashing = per_hash * hashes as f64;
+    let floor = recover.as_secs_f64() + plain.as_secs_f64() + hashing;
+    let mut row = vec![name.to_owned(), format!("{:.2}", output.gas_used as f64 / 1e6)];
+    row.extend([total, known, uncounted, recover, plain].map(in_ms));
+    row.extend([hashes.to_string(), format!("{:.0}", per_hash * 1e9), format!("{:.2} ms", floor * 1e3)]);
+    row.push(format!("{:.2}", total.as_secs_f64() / floor));
+    row.push(format!("{:.2}", known.as_secs_f64() / total.as_secs_f64()));
     row
 }
 
-fn prepare(fork: u64, kind: Kind, count: usize) -> (BatchInput, MemoryStore) {
+/// Splits the fastest run with known senders, and times new senders by the clock with one helper.
+fn measure_split(name: String, case: &Case) -> Vec<String> {
+    let mut runs: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            let output = execute(&case.input, &case.state);
+            (start.elapsed(), output.phases)
+        })
+        .collect();
+    runs.sort_by_key(|(total, _)| *total);
+    let (total, phases) = runs[0];
+    let rest = total.saturating_sub(phases.decode + phases.recover + phases.evm + phases.tree);
+    helpers::allow(1);
+    let clock = (0..ROUNDS).map(|_| {
+        forget_signers();
+        let start = Instant::now();
+        execute(&case.input, &case.state);
+        start.elapsed()
+    });
+    let clock = clock.min().unwrap_or_default();
+    helpers::allow(0);
+    let mut row = vec![name];
+    row.extend([phases.decode, phases.evm, phases.tree, rest, clock].map(in_ms));
+    row
+}
+
+fn prepare(fork: u64, kind: Kind, count: usize) -> Case {
     let fork_id = ForkId::new(fork).expect("the fork is in the table");
-    let workload = Arc::new(Workload::new(fork_id, CLIENTS).expect("the token assembles"));
+    let workload = Arc::new(Workload::new(fork_id, CLIENTS).expect("the contracts assemble"));
     let genesis = workload.genesis().build().expect("the state is built in memory");
     let input = workload.chain(0, genesis.root.to_b256()).next_batch(kind, count);
     let state = MemoryStore::new(0);
     genesis.write_to(&state).expect("the state is kept in memory");
-    (input, state)
+    let mut accounts = InMemoryDB::default();
+    for account in &workload.genesis().accounts {
+        let code = Bytecode::new_raw(account.code.clone());
+        let info = AccountInfo { balance: account.balance, nonce: account.nonce, ..AccountInfo::from_bytecode(code) };
+        accounts.insert_account_info(account.address, info);
+        for (slot, value) in &account.storage {
+            accounts.insert_account_storage(account.address, *slot, *value).expect("memory cannot fail");
+        }
+    }
+    let implicit_block = fork_id.rules().api == ApiVersion::V1;
+    let items = decode(&input.batch_l2_data, fork_id.rules(), false, implicit_block).expect("the batch is well formed");
+    let transactions = items.into_iter().filter_map(|item| match item {
+        BatchItem::Transaction(tx) => signer(&tx).map(|caller| (*tx, caller)),
+        BatchItem::ChangeL2Block { .. } => None,
+    });
+    let transactions: Vec<_> = transactions.collect();
+    assert_eq!(transactions.len(), count);
+    let silent = BatchInput { no_counters: true, ..input.clone() };
+    Case { input, silent, state, transactions, accounts }
 }
 
-fn execute(input: &BatchInput, state: &MemoryStore) -> (Duration, BatchOutput) {
-    let start = Instant::now();
-    let output = processor::process(input, state, &Interrupt::default()).expect("nobody interrupts");
-    (start.elapsed(), output)
+fn execute(input: &BatchInput, state: &MemoryStore) -> BatchOutput {
+    processor::process(input, state, &Interrupt::default()).expect("nobody interrupts")
+}
+
+fn signer(tx: &Transaction) -> Option<Address> {
+    recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, false)
+}
+
+fn recover_all(case: &Case) -> usize {
+    case.transactions.iter().filter(|(tx, _)| black_box(signer(tx)).is_some()).count()
+}
+
+/// Runs the transactions one after the other on an unmodified EVM over accounts in memory.
+fn run_plain(case: &Case, accounts: InMemoryDB) {
+    let mut evm = Context::mainnet()
+        .with_db(accounts)
+        .modify_cfg_chained(|cfg| {
+            cfg.set_spec_and_mainnet_gas_params(SpecId::BERLIN);
+            cfg.chain_id = case.input.chain_id;
+        })
+        .build_mainnet();
+    evm.ctx.block.beneficiary = case.input.coinbase;
+    for (tx, caller) in &case.transactions {
+        let call = TxEnv {
+            caller: *caller,
+            gas_limit: tx.gas_limit,
+            gas_price: tx.gas_price.saturating_to(),
+            kind: tx.to.map_or(TxKind::Create, TxKind::Call),
+            value: tx.value,
+            data: tx.data.clone(),
+            nonce: tx.nonce,
+            chain_id: tx.chain_id,
+            ..TxEnv::default()
+        };
+        let result = evm.transact_commit(call).expect("the transaction is valid");
+        assert!(black_box(result).is_success());
+    }
+}
+
+/// Runs once more and keeps the least CPU time.
+fn least<T>(time: &mut Duration, run: impl FnOnce() -> T) {
+    let start = cpu_time();
+    let result = black_box(run());
+    *time = cpu_time().saturating_sub(start).min(*time);
+    drop(result);
+}
+
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 fn in_ms(time: Duration) -> String {

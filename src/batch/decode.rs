@@ -31,6 +31,16 @@ pub enum BatchItem {
     Transaction(Box<Transaction>),
 }
 
+impl BatchItem {
+    /// Returns the transaction, if it is one.
+    pub fn transaction(&self) -> Option<&Transaction> {
+        match self {
+            Self::Transaction(tx) => Some(tx),
+            Self::ChangeL2Block { .. } => None,
+        }
+    }
+}
+
 /// Parses the whole batch; one bad item discards all of them (batch §3.2).
 ///
 /// `implicit_block` says that transactions may come without a ChangeL2Block before them: the batch is forced, or the first

@@ -7,6 +7,9 @@ use revm::primitives::{Address, B256, U256, address, keccak256, uint};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
 
+use super::helpers;
+use super::ladder::Ladder;
+
 /// n/2, the largest legal s.
 const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0_U256);
 
@@ -18,26 +21,60 @@ pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e5
 const REMEMBERED_SIGNATURES: usize = 1 << 17;
 
 /// Senders by signature, shared by all batches of the process. What a signature recovers to never changes.
-static SENDERS: LazyLock<Cache<SignatureKey, Option<Address>>> = LazyLock::new(|| Cache::new(REMEMBERED_SIGNATURES));
+static SENDERS: LazyLock<Cache<SignatureKey, Recovered>> = LazyLock::new(|| Cache::new(REMEMBERED_SIGNATURES));
+
+/// A signature and what it signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Signature {
+    /// Signed hash.
+    pub hash: B256,
+    /// r, not range-checked.
+    pub r: B256,
+    /// s, not range-checked.
+    pub s: B256,
+    /// v as sent; 27 or 28 when valid.
+    pub v: u8,
+}
+
+/// What a signature recovers to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The signer, `None` if the signature is invalid.
+    pub signer: Option<Address>,
+    /// What the zk counters of the recovery depend on; there when there is a signer.
+    pub ladder: Option<Ladder>,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct SignatureKey {
-    hash: B256,
-    r: B256,
-    s: B256,
-    v: u8,
+    signature: Signature,
     infinity_bug: bool,
 }
 
-/// Recovers the signer of `hash` as [`recover_signer`] does, remembering it for the next time.
-pub fn known_signer(hash: B256, r: B256, s: B256, v: u8, infinity_bug: bool) -> Option<Address> {
-    let key = SignatureKey { hash, r, s, v, infinity_bug };
-    if let Some(known) = SENDERS.get(&key) {
-        return known;
+/// Recovers the signers as [`recover_signer`] does, remembering them for the next time. What is not known is shared with
+/// the threads of [`super::helpers`] that are idle.
+pub fn known_signers(signatures: &[Signature], infinity_bug: bool) -> Vec<Recovered> {
+    let key = |signature: &Signature| SignatureKey { signature: *signature, infinity_bug };
+    let mut recovered = Vec::with_capacity(signatures.len());
+    let mut unknown = Vec::new();
+    for signature in signatures {
+        let known = SENDERS.get(&key(signature));
+        if known.is_none() {
+            unknown.push(recovered.len());
+        }
+        recovered.push(known.unwrap_or_default());
     }
-    let signer = recover_signer(hash, r, s, v, infinity_bug);
-    SENDERS.insert(key, signer);
-    signer
+    if unknown.is_empty() {
+        return recovered;
+    }
+    let missing: Vec<Signature> = unknown.iter().map(|&place| signatures[place]).collect();
+    let ladders = Ladder::of_many(&missing);
+    let signers = helpers::recover_all(missing, infinity_bug);
+    for ((place, signer), ladder) in unknown.into_iter().zip(signers).zip(ladders) {
+        recovered[place] = Recovered { signer, ladder: ladder.filter(|_| signer.is_some()) };
+        SENDERS.insert(key(&signatures[place]), recovered[place]);
+    }
+    recovered
 }
 
 /// Forgets all senders, so that a bench can measure recovery.
@@ -102,10 +139,12 @@ mod tests {
 
     #[test]
     fn a_remembered_signer_is_the_recovered_one() {
-        for v in [27, 28, 29] {
-            for _ in 0..2 {
-                assert_eq!(known_signer(HASH, R, S, v, false), recover_signer(HASH, R, S, v, false));
-            }
+        let signatures = [27, 28, 29, 27].map(|v| Signature { hash: HASH, r: R, s: S, v });
+        let expected = signatures.map(|Signature { hash, r, s, v }| recover_signer(hash, r, s, v, false));
+        for _ in 0..2 {
+            let recovered = known_signers(&signatures, false);
+            assert_eq!(recovered.iter().map(|recovered| recovered.signer).collect::<Vec<_>>(), expected);
+            assert!(recovered.iter().all(|recovered| recovered.signer.is_some() == recovered.ladder.is_some()));
         }
     }
 

@@ -3,6 +3,7 @@
 use alloy_rlp::{Encodable, Header};
 use revm::primitives::{Address, B256, Bytes, U256, keccak256};
 
+use super::signer::Signature;
 use crate::tree::{Digest, linear_hash};
 
 /// One legacy transaction of a batch, not validated beyond its encoding (batch §3.1).
@@ -40,6 +41,11 @@ impl Transaction {
         keccak256(&self.signed_rlp)
     }
 
+    /// Returns the signature with the hash it signs.
+    pub fn signature(&self) -> Signature {
+        Signature { hash: self.signing_hash(), r: self.r, s: self.s, v: self.v }
+    }
+
     /// Returns the canonical signed RLP, of which the Ethereum hash is made.
     ///
     /// Integers are minimal, also where the batch encoded them otherwise.
@@ -73,6 +79,11 @@ impl Transaction {
     ///
     /// `from` is zero when the signature does not recover.
     pub fn l2_hash(&self, from: Address) -> Digest {
+        linear_hash(&self.l2_preimage(from))
+    }
+
+    /// Returns what [`Self::l2_hash`] digests, for those who digest many at once.
+    pub fn l2_preimage(&self, from: Address) -> Vec<u8> {
         let mut preimage = Vec::with_capacity(self.l2_hash_bytes() as usize);
         preimage.push(u8::from(self.chain_id.is_some()));
         preimage.extend_from_slice(&self.nonce.to_be_bytes());
@@ -87,7 +98,7 @@ impl Transaction {
             preimage.extend_from_slice(&chain_id.to_be_bytes());
         }
         preimage.extend_from_slice(from.as_slice());
-        linear_hash(&preimage)
+        preimage
     }
 
     /// Returns the bytes that the L2 hash digests (batch §4).

@@ -146,6 +146,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Integer { min: 0, max: 1 << 20 },
     },
     Setting {
+        key: "executor.recovery_helpers",
+        environment: "ZKEVM_RECOVERY_HELPERS",
+        kind: Kind::Integer { min: 0, max: 16 },
+    },
+    Setting {
         key: "executor.drain_seconds",
         environment: "ZKEVM_DRAIN_SECONDS",
         kind: Kind::Integer { min: 0, max: 3600 },

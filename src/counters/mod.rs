@@ -34,6 +34,7 @@ pub mod lengths;
 pub mod model;
 pub mod paths;
 pub mod replay;
+mod shape;
 pub mod tally;
 
 pub use access::{Access, AccessLog};

@@ -2,10 +2,10 @@
 //! (exact-counters §3.1). Constants are rows of the ROM, none of these paths touches memory.
 
 use revm::bytecode::opcode as op;
-use revm::primitives::{B256, U256};
+use revm::primitives::U256;
 
 use super::Counters;
-use super::model::SECP256K1_ORDER;
+use crate::batch::Ladder;
 
 /// Bytes below which the division that sizes the batch digest takes its short path.
 const SHORT_DIVISION_BYTES: u64 = 136;
@@ -63,21 +63,13 @@ pub fn decoded(fields: &Fields) -> Counters {
 
 /// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r. Doublings count as
 /// arithmetics unless the fork's prover leaves them out.
-pub fn recovery(hash: B256, r: U256, s: U256, v: u8, counts_doublings: bool) -> Option<Counters> {
-    let order = SECP256K1_ORDER;
-    let hash = U256::from_be_bytes(hash.0).reduce_mod(order);
-    let inverse = r.inv_mod(order)?;
-    let k1 = (order - hash).reduce_mod(order).mul_mod(inverse, order);
-    let k2 = s.mul_mod(inverse, order);
-    let pairs = |a: U256, b: U256| (a & b).count_ones() as u64;
-    let both = pairs(k1, k2);
-    let one = (k1 ^ k2).count_ones() as u64;
-    let leading = (k1 | k2).leading_zeros() as u64;
+pub fn recovery(ladder: Ladder, v: u8, counts_doublings: bool) -> Counters {
+    let [both, one, leading] = [ladder.both, ladder.one, ladder.leading].map(u64::from);
     let none = 256 - leading - both - one;
     let odd = u64::from(v.saturating_sub(27));
     let steps = 140 + 8 * leading + 12 * none + 19 * one + 20 * both + 2 * odd;
     let doublings = if counts_doublings { (none + one + both).saturating_sub(1) } else { 0 };
-    Some(rows(steps, 14 + doublings + one + both, 525 + odd))
+    rows(steps, 14 + doublings + one + both, 525 + odd)
 }
 
 /// A transaction to an account without code that is no precompile.

@@ -4,9 +4,8 @@
 //! transaction, and the block info tree, which starts empty with every block. Versions are cheap, so the changes of a
 //! frame that failed are taken back by going to the version before it; what they cost stays.
 
-use std::collections::HashMap;
-
 use super::access::Access;
+use super::shape::{Mark, Shape};
 use crate::tree::{BlockInfoKind, Digest, KeyCache, LeafKind, StateTree, TreeError, TreeRef, block_info_key};
 
 /// Poseidon hashes that the key of an access takes, beside those of its proof.
@@ -21,43 +20,38 @@ pub struct StateAccess<'a, 'store> {
 }
 
 /// Shapes of the three trees, between accesses.
+#[derive(Debug)]
 pub struct Replay {
     /// Touched accounts and slots of the running transaction.
-    touched: StateTree<'static>,
+    touched: Shape,
     /// Block info leaves of the open block.
-    info: StateTree<'static>,
-    info_keys: HashMap<(BlockInfoKind, u64, u64), Digest>,
-    at: Versions,
+    info: Shape,
+    state: TreeRef,
+    log_index: u64,
     /// Index of the open transaction in its block.
     tx_index: u64,
-    frames: Vec<Versions>,
+    frames: Vec<Frame>,
 }
 
 /// What a failed frame goes back to.
-#[derive(Clone, Copy)]
-struct Versions {
+#[derive(Clone, Copy, Debug)]
+struct Frame {
     state: TreeRef,
-    touched: TreeRef,
-    info: TreeRef,
+    touched: Mark,
+    info: Mark,
     log_index: u64,
 }
 
 impl Default for Replay {
     fn default() -> Self {
         Self {
-            touched: StateTree::in_memory(),
-            info: StateTree::in_memory(),
-            info_keys: HashMap::new(),
-            at: Versions { state: TreeRef::EMPTY, touched: TreeRef::EMPTY, info: TreeRef::EMPTY, log_index: 0 },
+            touched: Shape::default(),
+            info: Shape::default(),
+            state: TreeRef::EMPTY,
+            log_index: 0,
             tx_index: 0,
             frames: Vec::new(),
         }
-    }
-}
-
-impl std::fmt::Debug for Replay {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replay").field("tx_index", &self.tx_index).finish_non_exhaustive()
     }
 }
 
@@ -71,9 +65,8 @@ impl Replay {
         start: TreeRef,
         state: &mut StateAccess<'_, '_>,
     ) -> Result<u64, TreeError> {
-        self.touched = StateTree::in_memory();
-        self.at.touched = TreeRef::EMPTY;
-        self.at.state = start;
+        self.touched.clear();
+        self.state = start;
         self.frames.clear();
         let mut hashes = 0;
         for access in accesses {
@@ -86,11 +79,11 @@ impl Replay {
         match *access {
             Access::Read(address, kind) => {
                 let key = state.keys.account_key(address, kind);
-                read(state.tree, self.at.state, &key)
+                read(state.tree, self.state, &key)
             }
             Access::ReadSlot(address, slot) => {
                 let key = state.keys.storage_key(address, slot);
-                read(state.tree, self.at.state, &key)
+                read(state.tree, self.state, &key)
             }
             Access::ReadOriginalSlot(address, slot) => {
                 let key = state.keys.storage_key(address, slot);
@@ -98,32 +91,40 @@ impl Replay {
             }
             Access::Write(address, kind, present) => {
                 let key = state.keys.account_key(address, kind);
-                write(state.tree, &mut self.at.state, &key, present)
+                write(state.tree, &mut self.state, &key, present)
             }
             Access::WriteSlot(address, slot, present) => {
                 let key = state.keys.storage_key(address, slot);
-                write(state.tree, &mut self.at.state, &key, present)
+                write(state.tree, &mut self.state, &key, present)
             }
             Access::TouchAccount(address) => {
                 let key = state.keys.account_key(address, LeafKind::TouchedAccount);
-                touch(&mut self.touched, &mut self.at.touched, &key)
+                Ok(touch(&mut self.touched, &key))
             }
             Access::TouchSlot(address, slot) => {
                 let key = state.keys.touched_slot_key(address, slot);
-                touch(&mut self.touched, &mut self.at.touched, &key)
+                Ok(touch(&mut self.touched, &key))
             }
             Access::Log => {
-                let index = self.at.log_index;
-                self.at.log_index += 1;
-                self.write_info(BlockInfoKind::Log, self.tx_index, index, true)
+                let index = self.log_index;
+                self.log_index += 1;
+                Ok(self.write_info(BlockInfoKind::Log, self.tx_index, index, true))
             }
             Access::Enter => {
-                self.frames.push(self.at);
+                self.frames.push(Frame {
+                    state: self.state,
+                    touched: self.touched.mark(),
+                    info: self.info.mark(),
+                    log_index: self.log_index,
+                });
                 Ok(0)
             }
             Access::Leave(keeps) => {
                 if let Some(before) = self.frames.pop().filter(|_| !keeps) {
-                    self.at = before;
+                    self.state = before.state;
+                    self.touched.go_back(before.touched);
+                    self.info.go_back(before.info);
+                    self.log_index = before.log_index;
                 }
                 Ok(0)
             }
@@ -132,20 +133,19 @@ impl Replay {
 
     /// Opens a block: an empty block info tree with its header leaves, if it has a header. `present` says which of the
     /// seven values are not zero.
-    pub fn open_block(&mut self, header: Option<[bool; 7]>) -> Result<u64, TreeError> {
-        self.info = StateTree::in_memory();
-        self.at.info = TreeRef::EMPTY;
-        self.at.log_index = 0;
+    pub fn open_block(&mut self, header: Option<[bool; 7]>) -> u64 {
+        self.info.clear();
+        self.log_index = 0;
         self.tx_index = 0;
         let mut hashes = 0;
         for (field, present) in header.into_iter().flatten().enumerate() {
-            hashes += self.write_info(BlockInfoKind::Header, field as u64, 0, present)?;
+            hashes += self.write_info(BlockInfoKind::Header, field as u64, 0, present);
         }
-        Ok(hashes)
+        hashes
     }
 
     /// Writes the receipt of the transaction just priced, and goes on to the next one of the block.
-    pub fn receipt(&mut self, status: bool, gas_is_used: bool, has_percentage: bool) -> Result<u64, TreeError> {
+    pub fn receipt(&mut self, status: bool, gas_is_used: bool, has_percentage: bool) -> u64 {
         let leaves = [
             (BlockInfoKind::TxHash, true),
             (BlockInfoKind::Status, status),
@@ -154,22 +154,22 @@ impl Replay {
         ];
         let mut hashes = 0;
         for (kind, present) in leaves {
-            hashes += self.write_info(kind, self.tx_index, 0, present)?;
+            hashes += self.write_info(kind, self.tx_index, 0, present);
         }
         self.tx_index += 1;
-        Ok(hashes)
+        hashes
     }
 
     /// Writes the gas used by the block.
-    pub fn close_block(&mut self, gas_is_used: bool) -> Result<u64, TreeError> {
+    pub fn close_block(&mut self, gas_is_used: bool) -> u64 {
         const GAS_USED: u64 = 7;
         self.write_info(BlockInfoKind::Header, GAS_USED, 0, gas_is_used)
     }
 
-    fn write_info(&mut self, kind: BlockInfoKind, index: u64, log_index: u64, present: bool) -> Result<u64, TreeError> {
-        let entry = self.info_keys.entry((kind, index, log_index));
-        let key = *entry.or_insert_with(|| block_info_key(kind, index, log_index));
-        write(&mut self.info, &mut self.at.info, &key, present)
+    /// Writes a leaf of the block info tree. No leaf is written twice, so a zero never takes one away.
+    fn write_info(&mut self, kind: BlockInfoKind, index: u64, log_index: u64, present: bool) -> u64 {
+        let key = block_info_key(kind, index, log_index);
+        KEY_HASHES + if present { self.info.write(&key) } else { self.info.write_nothing(&key) }
     }
 }
 
@@ -186,12 +186,10 @@ pub fn write(tree: &mut StateTree<'_>, at: &mut TreeRef, key: &Digest, present: 
 }
 
 /// Reads, and marks what was not marked.
-fn touch(tree: &mut StateTree<'_>, at: &mut TreeRef, key: &Digest) -> Result<u64, TreeError> {
-    let hashes = read(tree, *at, key)?;
-    if tree.get(*at, key)?.is_zero() {
-        return Ok(hashes + write(tree, at, key, true)?);
-    }
-    Ok(hashes)
+fn touch(shape: &mut Shape, key: &Digest) -> u64 {
+    let (hashes, is_marked) = shape.read(key);
+    let marking = if is_marked { 0 } else { shape.write(key) + KEY_HASHES };
+    hashes + KEY_HASHES + marking
 }
 
 #[cfg(test)]
@@ -202,10 +200,8 @@ mod tests {
 
     #[test]
     fn a_second_touch_only_reads() {
-        let mut tree = StateTree::in_memory();
         let mut state = StateTree::in_memory();
         let mut keys = KeyCache::new(16);
-        let _ = &mut tree;
         let mut access = StateAccess { tree: &mut state, keys: &mut keys };
         let mut replay = Replay::default();
         let touch = Access::TouchAccount(Address::ZERO);

@@ -7,7 +7,7 @@ use revm::primitives::{Address, U256};
 use super::RomError;
 use super::block_info::BlockHeader;
 use super::run::{BatchRun, TxEnd};
-use crate::batch::{BatchItem, Transaction, recover_signer};
+use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
 use crate::counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
 use crate::counters::paths::{self, Fields, Rejection};
 use crate::counters::replay;
@@ -66,12 +66,13 @@ impl BatchRun<'_> {
     }
 
     /// Counts what decoding a transaction digests: the signed list, the public key, the L2 hash.
-    pub(super) fn count_decoded(&mut self, tx: &Transaction, recovered: bool) {
+    pub(super) fn count_decoded(&mut self, tx: &Transaction, recovered: Recovered) {
         if !self.counts() {
             return;
         }
-        let price = self.decode_price(tx, recovered);
         let real = self.decode_path(tx, recovered);
+        let recovered = recovered.signer.is_some();
+        let price = self.decode_price(tx, recovered);
         let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
         let tally = &mut self.evm.context().chain.counters;
         match real {
@@ -92,16 +93,13 @@ impl BatchRun<'_> {
 
     /// Cost of decoding a transaction whose key is recovered, where the path is known: real without data in a short list,
     /// else the dearest.
-    fn decode_path(&mut self, tx: &Transaction, recovered: bool) -> Option<Counters> {
+    fn decode_path(&mut self, tx: &Transaction, recovered: Recovered) -> Option<Counters> {
         const LONGEST_SHORT_LIST: u8 = 0xf7;
         let is_short = tx.signed_rlp.first().is_some_and(|&first| first <= LONGEST_SHORT_LIST);
-        if self.rules.api != ApiVersion::V2 || !recovered {
-            return None;
-        }
+        let ladder = recovered.ladder.filter(|_| self.rules.api == ApiVersion::V2)?;
         let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
         let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
-        let [r, s] = [tx.r, tx.s].map(|word| U256::from_be_bytes(word.0));
-        let recovery = paths::recovery(tx.signing_hash(), r, s, tx.v, self.rules.counts_doublings)?;
+        let recovery = paths::recovery(ladder, tx.v, self.rules.counts_doublings);
         let decoded = paths::decoded(&Fields { numbers, has_recipient: tx.to.is_some() });
         // The one long batch of transfers on record takes a row more for each of its transactions.
         let long_batch = self.input.batch_l2_data.len() > CHECKED_BATCH_BYTES;
@@ -194,8 +192,8 @@ impl BatchRun<'_> {
                         tx.signed_rlp.len() + SIGNATURE_BYTES + usize::from(self.rules.effective_percentage);
                     // Before blocks, keys are recovered when a transaction runs.
                     let recovers = self.rules.api == ApiVersion::V2;
-                    let signer = || recover_signer(tx.signing_hash(), tx.r, tx.s, tx.v, false);
-                    self.count_decoded(&tx, recovers && signer().is_some());
+                    let recovered = recovers.then(|| known_signers(&[tx.signature()], false).pop()).flatten();
+                    self.count_decoded(&tx, recovered.unwrap_or_default());
                 }
             }
         }
@@ -282,7 +280,7 @@ impl BatchRun<'_> {
                 !block.block_hash_l1.is_zero(),
             ];
             let hashes = self.replay.open_block(Some(present));
-            self.add_poseidons(hashes);
+            self.add_poseidons(Ok(hashes));
         }
     }
 
@@ -290,7 +288,7 @@ impl BatchRun<'_> {
     pub(super) fn count_receipt(&mut self, status: bool, cumulative_gas_used: u64, percentage: u8) {
         if self.counts() {
             let hashes = self.replay.receipt(status, cumulative_gas_used != 0, percentage != 0);
-            self.add_poseidons(hashes);
+            self.add_poseidons(Ok(hashes));
         }
     }
 
@@ -299,7 +297,7 @@ impl BatchRun<'_> {
         if self.counts() {
             self.evm.context().chain.counters.charge_beyond_model(paths::block_closed());
             let hashes = self.replay.close_block(gas_used != 0);
-            self.add_poseidons(hashes);
+            self.add_poseidons(Ok(hashes));
         }
     }
 

@@ -22,6 +22,7 @@ pub use errors::{ExecutorError, RomError};
 pub use input::{BatchContext, BatchInput};
 pub use output::BatchOutput;
 
+use crate::batch::helpers::RunningBatch;
 use crate::counters::model::Prices;
 use crate::store::StateReader;
 
@@ -86,6 +87,7 @@ pub fn process_priced(
     prices: Prices,
 ) -> Result<BatchOutput, Interrupted> {
     interrupt.check()?;
+    let _running = RunningBatch::start();
     match &input.context {
         BatchContext::V1 { global_exit_root, eth_timestamp } => {
             v1::process(input, *global_exit_root, *eth_timestamp, state, interrupt, prices)

@@ -11,7 +11,7 @@ use super::output::{
     BatchOutput, BatchRoots, FullTrace, LogOutput, PhaseTimes, TouchedAccount, TraceContext, TxOutput,
 };
 use super::world::{World, WorldError};
-use crate::batch::{BatchItem, Transaction, known_signer};
+use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
 use crate::counters::model::Prices;
 use crate::counters::replay::Replay;
 use crate::counters::{Access, Counters, Tally};
@@ -22,6 +22,7 @@ use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::{AccountLeaves, TouchLog};
 use crate::evm::trace::TraceOptions;
 use crate::store::StateReader;
+use crate::tree::poseidon::linear_hash_many;
 use crate::tree::{BlockInfoKind, Digest, LeafKind, TreeRef, block_info_key};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
@@ -191,30 +192,50 @@ impl<'a> BatchRun<'a> {
             self.count_undecodable(items, ends_model);
             return Err(error);
         }
-        Ok(items.into_iter().map(|item| self.prepare_item(item)).collect())
+        Ok(self.prepare_items(items))
     }
 
-    fn prepare_item(&mut self, item: BatchItem) -> PreparedItem {
-        let tx = match item {
-            BatchItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
-                self.count_block_decoded();
-                return PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index };
-            }
-            BatchItem::Transaction(tx) => *tx,
-        };
+    /// Recovers all senders, then makes all hashes: what is alike is done together.
+    fn prepare_items(&mut self, items: Vec<BatchItem>) -> Vec<PreparedItem> {
         let start = Instant::now();
-        let recovered = known_signer(tx.signing_hash(), tx.r, tx.s, tx.v, self.rules.ecrecover_infinity_bug);
+        let transactions = || items.iter().filter_map(BatchItem::transaction);
+        let signatures: Vec<_> = transactions().map(Transaction::signature).collect();
+        let recovered = known_signers(&signatures, self.rules.ecrecover_infinity_bug);
         let recovered_at = Instant::now();
         self.phases.recover += recovered_at - start;
-        let signer = self.effective_signer(recovered);
-        self.count_decoded(&tx, recovered.is_some());
+        let senders = recovered.iter().map(|recovered| self.input.from.or(recovered.signer));
+        self.evm
+            .db()
+            .learn_accounts(transactions().zip(senders.clone()).flat_map(|(tx, from)| [tx.to, from]).flatten());
+        let l2_hashes = match self.rules.api {
+            ApiVersion::V1 => vec![Digest::ZERO; recovered.len()],
+            ApiVersion::V2 => {
+                let preimages: Vec<Vec<u8>> =
+                    transactions().zip(senders).map(|(tx, from)| tx.l2_preimage(from.unwrap_or_default())).collect();
+                linear_hash_many(&preimages.iter().map(Vec::as_slice).collect::<Vec<_>>())
+            }
+        };
+        let mut parts = recovered.into_iter().zip(l2_hashes);
+        let prepared = items.into_iter().map(|item| match item {
+            BatchItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
+                self.count_block_decoded();
+                PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index }
+            }
+            BatchItem::Transaction(tx) => {
+                let (recovered, l2_hash) = parts.next().unwrap_or_default();
+                self.prepare_transaction(*tx, recovered, l2_hash)
+            }
+        });
+        let prepared = prepared.collect();
+        self.phases.decode += recovered_at.elapsed();
+        prepared
+    }
+
+    fn prepare_transaction(&mut self, tx: Transaction, recovered: Recovered, l2_hash: Digest) -> PreparedItem {
+        let signer = self.effective_signer(recovered.signer);
+        self.count_decoded(&tx, recovered);
         let rlp = tx.rlp();
         let hash = keccak256(&rlp);
-        let l2_hash = match self.rules.api {
-            ApiVersion::V1 => Digest::ZERO,
-            ApiVersion::V2 => tx.l2_hash(self.input.from.or(recovered).unwrap_or_default()),
-        };
-        self.phases.decode += recovered_at.elapsed();
         PreparedItem::Transaction(Box::new(PreparedTx { tx, rlp, hash, l2_hash, signer }))
     }
 

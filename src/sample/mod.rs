@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod batch;
+pub mod collectible;
 pub mod easm;
 pub mod genesis;
 pub mod token;

@@ -1,4 +1,4 @@
-//! Batches of plain transfers and token transfers, alone or in chains.
+//! Batches of plain transfers, token transfers and mints, alone or in chains.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use revm::primitives::{Address, B256, Bytes, U256, keccak256};
 
 use super::easm::AssemblyError;
 use super::genesis::GenesisAccount;
-use super::{Account, BatchBuilder, Genesis, Transfer, token};
+use super::{Account, BatchBuilder, Genesis, Transfer, collectible, token};
 use crate::evm::fork::{ApiVersion, ForkId};
 use crate::processor::input::{BatchContext, BatchInput, V2Context};
 
@@ -15,6 +15,8 @@ use crate::processor::input::{BatchContext, BatchInput, V2Context};
 pub const TRANSFERS_PER_BATCH: usize = 730;
 /// Token transfers of the same kind of batch.
 pub const TOKEN_TRANSFERS_PER_BATCH: usize = 197;
+/// Mints of the same kind of batch.
+pub const MINTS_PER_BATCH: usize = 133;
 
 const CHAIN_ID: u64 = 1001;
 const SENDERS_PER_CLIENT: u64 = 8;
@@ -22,6 +24,7 @@ const RECIPIENTS: u64 = 1024;
 const GAS_PRICE_WEI: u64 = 1_000_000_000;
 const TRANSFER_GAS: u64 = 21_000;
 const TOKEN_TRANSFER_GAS_LIMIT: u64 = 100_000;
+const MINT_GAS_LIMIT: u64 = 200_000;
 const SECONDS_PER_BATCH: u32 = 1;
 /// Far after every timestamp of a chain.
 const TIMESTAMP_LIMIT: u64 = u32::MAX as u64;
@@ -33,6 +36,8 @@ pub enum Kind {
     Transfers,
     /// Call `transfer` of the token.
     TokenTransfers,
+    /// Call `mint` of the collectible.
+    Mints,
 }
 
 /// A genesis and the accounts that send from it.
@@ -59,7 +64,7 @@ pub struct Chain {
 }
 
 impl Workload {
-    /// Prepares the accounts of `clients` clients and the token they all hold.
+    /// Prepares the accounts of `clients` clients, the token they all hold and the collectible they mint.
     pub fn new(fork_id: ForkId, clients: u64) -> Result<Self, AssemblyError> {
         let senders: Vec<Account> = (0..clients * SENDERS_PER_CLIENT).map(Account::numbered).collect();
         let ether = U256::from(10).pow(U256::from(18));
@@ -77,6 +82,12 @@ impl Workload {
             code: token::code()?,
             nonce: 1,
             storage,
+            ..GenesisAccount::default()
+        });
+        accounts.push(GenesisAccount {
+            address: collectible_address(),
+            code: collectible::code()?,
+            nonce: 1,
             ..GenesisAccount::default()
         });
         Ok(Self { fork_id, clients, genesis: Genesis { accounts } })
@@ -175,6 +186,14 @@ impl Chain {
                 value: U256::ZERO,
                 data: token::transfer_data(to, amount),
             },
+            Kind::Mints => Transfer {
+                nonce,
+                gas_price,
+                gas_limit: MINT_GAS_LIMIT,
+                to: Some(collectible_address()),
+                value: U256::ZERO,
+                data: collectible::mint_data(to),
+            },
         }
     }
 }
@@ -182,6 +201,11 @@ impl Chain {
 /// Returns the address of the token.
 pub fn token_address() -> Address {
     named_address("token")
+}
+
+/// Returns the address of the collectible.
+pub fn collectible_address() -> Address {
+    named_address("collectible")
 }
 
 fn coinbase() -> Address {

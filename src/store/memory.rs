@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use revm::primitives::Bytes;
 use serde::Serialize;
@@ -67,7 +68,7 @@ struct Shard {
 
 #[derive(Default)]
 struct Entries {
-    nodes: HashMap<Digest, Entry<NodeData>>,
+    nodes: HashMap<Digest, Entry<NodeData>, RandomState>,
     programs: HashMap<Digest, Entry<Bytes>>,
     /// Volatile entries by age. An item whose write is not the entry's latest is stale.
     queue: VecDeque<(Item, u64)>,

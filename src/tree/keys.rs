@@ -1,7 +1,9 @@
 //! Keys of the state tree and the block info tree (state-tree §5), and the encoding of values (§4).
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
+
+use foldhash::fast::RandomState;
 
 use revm::primitives::{Address, U256};
 
@@ -102,34 +104,76 @@ pub fn storage_key(address: Address, slot: U256) -> Digest {
     storage_key_with_capacity(address, &slot_capacity(slot))
 }
 
+/// Block info keys of one kind for a run of indices.
+type KeyRun = [Digest; KEYS_PER_RUN];
+
+/// Indices whose keys are made together: two full packs of the widest kernel.
+const KEYS_PER_RUN: usize = 16;
+/// Runs of one kind; a batch has room for fewer transactions.
+const KEY_RUNS: usize = 128;
+/// Kinds from header to effective percentage.
+const BLOCK_INFO_KINDS: usize = 6;
+
+/// Keys of the block info tree, the same in every block: made on first use, 384 KiB at most. Those of logs have two
+/// indices and are not here.
+static BLOCK_INFO_KEYS: [[OnceLock<Box<KeyRun>>; KEY_RUNS]; BLOCK_INFO_KINDS] =
+    [const { [const { OnceLock::new() }; KEY_RUNS] }; BLOCK_INFO_KINDS];
+
 /// Returns a key of the block info tree. `log_index` counts for `Log` only.
 pub fn block_info_key(kind: BlockInfoKind, index: u64, log_index: u64) -> Digest {
-    let input = key_input(U256::from(index), kind as u64);
-    match kind {
-        BlockInfoKind::Log => hash(&input, &slot_capacity(U256::from(log_index)).0),
-        _ => hash(&input, &ZERO_CAPACITY.0),
-    }
+    known_block_info_key(kind, index).unwrap_or_else(|| {
+        let capacity = if kind == BlockInfoKind::Log { slot_capacity(U256::from(log_index)) } else { *ZERO_CAPACITY };
+        hash(&key_input(U256::from(index), kind as u64), &capacity.0)
+    })
 }
 
-/// Returns the keys of many entries of the block info tree, hashed together.
-pub fn block_info_keys(entries: &[(BlockInfoKind, u64, u64)]) -> Vec<Digest> {
-    // Only logs need a capacity of their own; consecutive log indices make those cheap to hash in one go as well.
-    let mut states: Vec<[u64; 12]> = entries
-        .iter()
-        .filter(|(kind, ..)| *kind == BlockInfoKind::Log)
-        .map(|&(_, _, log_index)| state_of(&value_limbs(U256::from(log_index)), &Digest::ZERO))
-        .collect();
-    let mut capacities = vec![Digest::ZERO; states.len()];
-    hash_many(&states, &mut capacities);
-    let mut capacities = capacities.into_iter();
+/// Returns the key of an entry that is no log and within the table.
+fn known_block_info_key(kind: BlockInfoKind, index: u64) -> Option<Digest> {
+    if kind == BlockInfoKind::Log {
+        return None;
+    }
+    let index = usize::try_from(index).ok()?;
+    let runs = BLOCK_INFO_KEYS.get(kind as usize - BlockInfoKind::Header as usize)?;
+    let (run, place) = (index / KEYS_PER_RUN, index % KEYS_PER_RUN);
+    let keys = runs.get(run)?.get_or_init(|| {
+        let state = |place| {
+            let index = U256::from(run * KEYS_PER_RUN + place);
+            state_of(&key_input(index, kind as u64), &ZERO_CAPACITY)
+        };
+        let states: [[u64; 12]; KEYS_PER_RUN] = std::array::from_fn(state);
+        let mut keys = Box::new([Digest::ZERO; KEYS_PER_RUN]);
+        hash_many(&states, keys.as_mut_slice());
+        keys
+    });
+    Some(keys[place])
+}
 
-    states.clear();
-    states.extend(entries.iter().map(|&(kind, index, _)| {
-        let own = if kind == BlockInfoKind::Log { capacities.next() } else { None };
-        state_of(&key_input(U256::from(index), kind as u64), &own.unwrap_or(*ZERO_CAPACITY))
-    }));
-    let mut keys = vec![Digest::ZERO; states.len()];
-    hash_many(&states, &mut keys);
+/// Returns the keys of many entries of the block info tree; what is not known from before is hashed together.
+pub fn block_info_keys(entries: &[(BlockInfoKind, u64, u64)]) -> Vec<Digest> {
+    let mut keys: Vec<Digest> = Vec::with_capacity(entries.len());
+    let mut unknown = Vec::new();
+    for &(kind, index, log_index) in entries {
+        let known = known_block_info_key(kind, index);
+        if known.is_none() {
+            unknown.push((keys.len(), kind, index, log_index));
+        }
+        keys.push(known.unwrap_or_default());
+    }
+    // Consecutive log indices make their capacities cheap to hash in one go.
+    let mut states: Vec<[u64; 12]> = unknown
+        .iter()
+        .map(|&(_, _, _, log_index)| state_of(&value_limbs(U256::from(log_index)), &Digest::ZERO))
+        .collect();
+    let mut hashes = vec![Digest::ZERO; states.len()];
+    hash_many(&states, &mut hashes);
+    for ((state, capacity), &(_, kind, index, _)) in states.iter_mut().zip(&hashes).zip(&unknown) {
+        let capacity = if kind == BlockInfoKind::Log { capacity } else { &*ZERO_CAPACITY };
+        *state = state_of(&key_input(U256::from(index), kind as u64), capacity);
+    }
+    hash_many(&states, &mut hashes);
+    for (&(place, ..), hash) in unknown.iter().zip(hashes) {
+        keys[place] = hash;
+    }
     keys
 }
 
@@ -167,32 +211,72 @@ fn state_of(input: &[u64; 8], capacity: &Digest) -> [u64; 12] {
 
 /// Remembers keys, so that each is hashed once. For one owner: a batch, or the thread that runs batches.
 ///
-/// Holds at most `capacity` keys; when full it forgets all and starts again.
+/// Holds at most `capacity` keys of each kind; when full it forgets all of that kind and starts again.
 #[derive(Debug)]
 pub struct KeyCache {
-    accounts: HashMap<(Address, LeafKind), Digest>,
-    slots: HashMap<(Address, U256), Digest>,
-    touched_slots: HashMap<(Address, U256), Digest>,
-    slot_capacities: HashMap<U256, Digest>,
+    accounts: HashMap<Address, AccountKeys, RandomState>,
+    slots: HashMap<(Address, U256), Digest, RandomState>,
+    touched_slots: HashMap<(Address, U256), Digest, RandomState>,
+    slot_capacities: HashMap<U256, Digest, RandomState>,
     capacity: usize,
 }
+
+/// The keys of one account, by [`LeafKind`]; the place of `Storage` is not used.
+type AccountKeys = [Digest; 6];
+
+/// Kinds of the keys of an account. One pack of lanes makes them all.
+const ACCOUNT_KINDS: [LeafKind; 5] =
+    [LeafKind::Balance, LeafKind::Nonce, LeafKind::CodeHash, LeafKind::CodeLength, LeafKind::TouchedAccount];
 
 impl KeyCache {
     /// Creates a cache of at most `capacity` keys of each kind.
     pub fn new(capacity: usize) -> Self {
         Self {
-            accounts: HashMap::new(),
-            slots: HashMap::new(),
-            touched_slots: HashMap::new(),
-            slot_capacities: HashMap::new(),
+            accounts: HashMap::default(),
+            slots: HashMap::default(),
+            touched_slots: HashMap::default(),
+            slot_capacities: HashMap::default(),
             capacity,
         }
     }
 
     /// Returns [`account_key`].
     pub fn account_key(&mut self, address: Address, kind: LeafKind) -> Digest {
-        make_room(&mut self.accounts, self.capacity);
-        *self.accounts.entry((address, kind)).or_insert_with(|| account_key(address, kind))
+        if !self.accounts.contains_key(&address) {
+            self.learn_accounts([address]);
+        }
+        match self.accounts.get(&address) {
+            Some(keys) if ACCOUNT_KINDS.contains(&kind) => keys[kind as usize],
+            _ => account_key(address, kind),
+        }
+    }
+
+    /// Makes the keys of these accounts together, as far as they are not known.
+    pub fn learn_accounts(&mut self, addresses: impl IntoIterator<Item = Address>) {
+        let mut unknown: Vec<Address> =
+            addresses.into_iter().filter(|address| !self.accounts.contains_key(address)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown.truncate(self.capacity);
+        if self.accounts.len() + unknown.len() > self.capacity {
+            self.accounts.clear();
+        }
+        let states: Vec<[u64; 12]> = unknown
+            .iter()
+            .flat_map(|&address| {
+                let number = address_number(address);
+                ACCOUNT_KINDS.map(|kind| state_of(&key_input(number, kind as u64), &ZERO_CAPACITY))
+            })
+            .collect();
+        let mut hashes = vec![Digest::ZERO; states.len()];
+        hash_many(&states, &mut hashes);
+        for (address, hashes) in unknown.into_iter().zip(hashes.chunks_exact(ACCOUNT_KINDS.len())) {
+            let mut keys = AccountKeys::default();
+            for (kind, hash) in ACCOUNT_KINDS.into_iter().zip(hashes) {
+                keys[kind as usize] = *hash;
+            }
+            self.accounts.insert(address, keys);
+        }
     }
 
     /// Returns [`storage_key`].
@@ -217,7 +301,7 @@ impl KeyCache {
     }
 }
 
-fn make_room<K, V>(map: &mut HashMap<K, V>, capacity: usize) {
+fn make_room<K, V, S>(map: &mut HashMap<K, V, S>, capacity: usize) {
     if map.len() >= capacity {
         map.clear();
     }
@@ -296,6 +380,21 @@ mod tests {
     }
 
     #[test]
+    fn keys_learned_together_are_those_made_alone() {
+        let addresses: Vec<Address> = (0..20).map(Address::repeat_byte).collect();
+        for capacity in [0, 1, 7, 100] {
+            let mut cache = KeyCache::new(capacity);
+            cache.learn_accounts(addresses.iter().chain(&addresses).copied());
+            for &address in &addresses {
+                for kind in ACCOUNT_KINDS.into_iter().chain([LeafKind::Storage, LeafKind::TouchedSlot]) {
+                    assert_eq!(cache.account_key(address, kind), account_key(address, kind), "{address} {kind:?}");
+                }
+            }
+            assert!(cache.accounts.len() <= capacity);
+        }
+    }
+
+    #[test]
     fn storage_keys_are_the_known_ones() {
         let one = U256::from(1);
         let cases = [
@@ -333,6 +432,14 @@ mod tests {
         let entries = [(Header, 3, 0), (Log, 2, 5), (TxHash, 7, 1), (Log, 2, 0), (EffectivePercentage, 9, 9)];
         let alone: Vec<Digest> = entries.map(|(kind, index, log)| block_info_key(kind, index, log)).into();
         assert_eq!(block_info_keys(&entries), alone);
+        // The last key of the table and the first behind it.
+        let last = (KEYS_PER_RUN * KEY_RUNS) as u64 - 1;
+        for index in [last, last + 1, u64::from(u32::MAX)] {
+            let input = key_input(U256::from(index), Status as u64);
+            let expected = hash(&input, &ZERO_CAPACITY.0);
+            assert_eq!(block_info_key(Status, index, 0), expected, "{index}");
+            assert_eq!(block_info_keys(&[(Status, index, 0)]), [expected], "{index}");
+        }
     }
 
     proptest! {

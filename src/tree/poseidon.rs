@@ -8,22 +8,38 @@ mod simd;
 #[cfg(test)]
 mod textbook;
 
+use std::cell::Cell;
+
 use super::NodeData;
 use super::digest::Digest;
 
 /// Bytes hashed per permutation by [`linear_hash`]: 8 elements of 7 bytes.
 const CHUNK_BYTES: usize = 56;
 
+thread_local! {
+    static PERMUTATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Returns how many permutations this thread has computed so far: what a bench compares with the time they took.
+pub fn permutations() -> u64 {
+    PERMUTATIONS.get()
+}
+
+fn count_permutations(count: usize) {
+    PERMUTATIONS.set(PERMUTATIONS.get().wrapping_add(count as u64));
+}
+
 /// Returns H(input, capacity): the first four elements after one permutation. Elements ≥ p count modulo p.
 pub fn hash(input: &[u64; 8], capacity: &[u64; 4]) -> Digest {
     let mut state = [0; 12];
     state[..8].copy_from_slice(input);
     state[8..].copy_from_slice(capacity);
-    scalar::hash(&state)
+    hash_node(&state)
 }
 
 /// Returns the identity of a stored node: H of its content and capacity (state-tree §7).
 pub fn hash_node(node: &NodeData) -> Digest {
+    count_permutations(1);
     scalar::hash(node)
 }
 
@@ -34,7 +50,7 @@ pub enum Kernel {
     Scalar,
     /// Four at a time, on x86-64 with AVX2.
     Avx2,
-    /// Eight at a time, on x86-64 with AVX-512F.
+    /// Sixteen or eight at a time, on x86-64 with AVX-512F.
     Avx512,
 }
 
@@ -76,6 +92,7 @@ impl Kernel {
 ///
 /// If the lengths differ.
 pub fn hash_many(states: &[[u64; 12]], out: &mut [Digest]) {
+    count_permutations(states.len());
     for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
         if kernel.hash_many(states, out) {
             return;

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use super::{NodeKind, StateTree, TreeRef};
 use crate::tree::NodeData;
 use crate::tree::digest::Digest;
@@ -11,6 +13,8 @@ use crate::tree::poseidon::hash_many;
 
 /// Element 8 of a leaf.
 const LEAF_CAPACITY: [u64; 4] = [1, 0, 0, 0];
+/// Nodes hashed at a time: full packs of every kernel, and a buffer that stays in the cache.
+const NODES_TOGETHER: usize = 32;
 /// Capacity of branches and value nodes.
 const PLAIN_CAPACITY: [u64; 4] = [0; 4];
 
@@ -38,7 +42,7 @@ impl StateTree<'_> {
     /// once. Versions not hashed yet add nothing: call [`Self::hash_versions`] first.
     pub fn new_nodes(&self, versions: &[TreeRef]) -> Vec<(Digest, NodeData)> {
         let mut found: Vec<(Digest, NodeData)> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<Digest, RandomState> = HashSet::default();
         let mut stack: Vec<TreeRef> = versions.to_vec();
         while let Some(at) = stack.pop() {
             let node = &self.nodes[at.index()];
@@ -110,14 +114,20 @@ impl StateTree<'_> {
 
     /// Hashes branches or leaves whose children are hashed.
     fn hash_nodes(&mut self, nodes: &[TreeRef]) {
-        let states: Vec<NodeData> = nodes.iter().map(|at| self.node_data(*at)).collect();
-        let mut hashes = vec![Digest::ZERO; states.len()];
-        hash_many(&states, &mut hashes);
-        for (at, hash) in nodes.iter().zip(hashes) {
-            let node = &mut self.nodes[at.index()];
-            node.hash = hash;
-            node.hashed = true;
-            node.visited = false;
+        let mut states = [[0; 12]; NODES_TOGETHER];
+        let mut hashes = [Digest::ZERO; NODES_TOGETHER];
+        for nodes in nodes.chunks(NODES_TOGETHER) {
+            let (states, hashes) = (&mut states[..nodes.len()], &mut hashes[..nodes.len()]);
+            for (state, at) in states.iter_mut().zip(nodes) {
+                *state = self.node_data(*at);
+            }
+            hash_many(states, hashes);
+            for (at, hash) in nodes.iter().zip(hashes) {
+                let node = &mut self.nodes[at.index()];
+                node.hash = *hash;
+                node.hashed = true;
+                node.visited = false;
+            }
         }
     }
 

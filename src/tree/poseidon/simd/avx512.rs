@@ -1,4 +1,4 @@
-//! AVX-512: 8 lanes in a register, carries in mask registers.
+//! AVX-512: 8 lanes in a register, carries in mask registers; 16 lanes as two registers whose latencies overlap.
 
 use std::arch::x86_64::*;
 
@@ -14,6 +14,86 @@ struct Vector(__m512i);
 #[target_feature(enable = "avx512f")]
 pub(super) fn hash_8(states: &[[u64; 12]; 8], out: &mut [Digest; 8]) {
     hash_pack::<8, Vector>(states, out);
+}
+
+/// Hashes sixteen states.
+#[target_feature(enable = "avx512f")]
+pub(super) fn hash_16(states: &[[u64; 12]; 16], out: &mut [Digest; 16]) {
+    hash_pack::<16, Pair>(states, out);
+}
+
+/// Sixteen elements.
+#[derive(Clone, Copy)]
+struct Pair(Vector, Vector);
+
+impl Pack<16> for Pair {
+    #[inline(always)]
+    fn from_lanes(elements: &[u64; 16]) -> Self {
+        let (halves, _) = elements.as_chunks::<8>();
+        Self(Vector::from_lanes(&halves[0]), Vector::from_lanes(&halves[1]))
+    }
+
+    #[inline(always)]
+    fn to_lanes(self) -> [u64; 16] {
+        let mut elements = [0; 16];
+        elements[..8].copy_from_slice(&self.0.to_lanes());
+        elements[8..].copy_from_slice(&self.1.to_lanes());
+        elements
+    }
+}
+
+impl Lane for Pair {
+    #[inline(always)]
+    fn splat(x: u64) -> Self {
+        Self(Vector::splat(x), Vector::splat(x))
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        Self(self.0.plus(other.0), self.1.plus(other.1))
+    }
+
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        Self(self.0.minus(other.0), self.1.minus(other.1))
+    }
+
+    #[inline(always)]
+    fn shl<const BITS: u32>(self) -> Self {
+        Self(self.0.shl::<BITS>(), self.1.shl::<BITS>())
+    }
+
+    #[inline(always)]
+    fn split(self) -> (Self, Self) {
+        let (low, high) = (self.0.split(), self.1.split());
+        (Self(low.0, high.0), Self(low.1, high.1))
+    }
+
+    #[inline(always)]
+    fn join(low: Self, high: Self) -> Self {
+        Self(Vector::join(low.0, high.0), Vector::join(low.1, high.1))
+    }
+
+    #[inline(always)]
+    fn add_canonical(self, constant: u64) -> Self {
+        Self(self.0.add_canonical(constant), self.1.add_canonical(constant))
+    }
+
+    #[inline(always)]
+    fn power_7<const N: usize>(x: [Self; N]) -> [Self; N] {
+        let mut power = x;
+        // One S-box alone would wait for each of its own steps; both halves together do not.
+        if let [only] = &mut power[..] {
+            let [first, second] = Vector::power_7([only.0, only.1]);
+            *only = Self(first, second);
+            return power;
+        }
+        let (first, second) = (Vector::power_7(x.map(|x| x.0)), Vector::power_7(x.map(|x| x.1)));
+        for (power, (first, second)) in power.iter_mut().zip(first.into_iter().zip(second)) {
+            *power = Self(first, second);
+        }
+        power
+    }
 }
 
 impl Pack<8> for Vector {

@@ -5,6 +5,7 @@ mod chains;
 mod kill;
 mod lasting;
 mod postgres;
+mod postgres_rows;
 mod postgres_server;
 mod remote;
 mod service;

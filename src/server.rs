@@ -166,7 +166,7 @@ async fn open_doors(
     let front = actors.front().clone();
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
-    let rules = ValidationRules { db_read_only: config.db_read_only };
+    let rules = ValidationRules { db_read_only: config.db_read_only, counters_policy: config.counters_policy };
     let executor_api =
         ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(store), Arc::clone(&prover_id));
     let door = |address| Door { address, tls: config.tls.clone(), limits: config.limits };

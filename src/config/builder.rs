@@ -12,6 +12,7 @@ use super::{AggregatorConfig, Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML,
 use crate::aggregator::AggregatorOptions;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
+use crate::processor::input::CountersPolicy;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 /// Collects the layers. Later calls win.
@@ -144,6 +145,7 @@ impl ConfigBuilder {
                     program_table: self.text("store.program_table")?,
                 },
             },
+            counters_policy: self.get("counters.policy", |value| CountersPolicy::parse(value.as_str()?))?,
             stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
             log_json: self.get("log.json", Value::as_bool)?,
             log_level: self.get("log.level", |value| value.as_str()?.parse().ok())?,

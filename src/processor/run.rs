@@ -191,7 +191,8 @@ impl<'a> BatchRun<'a> {
             self.count_undecodable(items, ends_model);
             return Err(error);
         }
-        Ok(items.into_iter().map(|item| self.prepare_item(item)).collect())
+        let prepared = items.into_iter().map(|item| self.prepare_item(item)).collect();
+        self.out_of_counters(true).map_or(Ok(prepared), Err)
     }
 
     fn prepare_item(&mut self, item: BatchItem) -> PreparedItem {

@@ -18,7 +18,7 @@ use zkevm_executor::actors::BatchState;
 use zkevm_executor::cli::table::Table;
 use zkevm_executor::config::ConfigBuilder;
 use zkevm_executor::evm::fork::ForkId;
-use zkevm_executor::processor::input::{BatchContext, BatchInput, V2Context};
+use zkevm_executor::processor::input::{BatchContext, BatchInput, CountersPolicy, V2Context};
 use zkevm_executor::processor::{self, Interrupt};
 use zkevm_executor::sample::{Account, BatchBuilder, Transfer};
 use zkevm_executor::store::{
@@ -204,6 +204,7 @@ fn batch(number: u64, root: B256, accounts: u64) -> BatchInput {
         from: None,
         update_merkle_tree: false,
         no_counters: false,
+        counters_policy: CountersPolicy::Report,
         get_keys: false,
         context: BatchContext::V2(V2Context { timestamp_limit: u64::from(u32::MAX), ..V2Context::default() }),
         db: HashMap::new(),

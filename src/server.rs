@@ -186,7 +186,7 @@ async fn open_doors(
     let front = actors.front().clone();
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
-    let rules = ValidationRules { db_read_only: config.db_read_only };
+    let rules = ValidationRules { db_read_only: config.db_read_only, counters_policy: config.counters_policy };
     let running = Arc::clone(actors.running());
     let diagnosis = Diagnosis {
         front: front.clone(),

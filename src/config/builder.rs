@@ -15,6 +15,7 @@ use crate::dump::FileOptions;
 use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
+use crate::processor::input::CountersPolicy;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 /// Collects the layers. Later calls win.
@@ -165,6 +166,7 @@ impl ConfigBuilder {
                 },
                 hashdb_url: self.text("hashdb.url")?,
             },
+            counters_policy: self.get("counters.policy", |value| CountersPolicy::parse(value.as_str()?))?,
             stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
             slow_batch_limit: match self.get("executor.slow_batch_seconds", Value::as_float)? {
                 0.0 => None,

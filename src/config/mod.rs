@@ -12,6 +12,7 @@ use crate::dump::FileOptions;
 use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
+use crate::processor::input::CountersPolicy;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 mod builder;
@@ -65,6 +66,8 @@ pub struct Config {
     pub drain_limit: Duration,
     /// Requests with update_merkle_tree are refused.
     pub db_read_only: bool,
+    /// What happens when the zk counters of a batch pass the limits.
+    pub counters_policy: CountersPolicy,
     /// How much state is kept in memory.
     pub state: MemoryLimits,
     /// Where state lasts.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use toml::Value;
 
 use super::ConfigError;
+use crate::processor::input::CountersPolicy;
 
 /// What a setting accepts.
 #[derive(Clone, Copy)]
@@ -163,6 +164,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "database.read_only", environment: "DB_READ_ONLY", kind: Kind::Bool },
     Setting { key: "state.permanent_mib", environment: "ZKEVM_STATE_PERMANENT_MIB", kind: MEBIBYTES },
     Setting { key: "state.volatile_mib", environment: "ZKEVM_STATE_VOLATILE_MIB", kind: MEBIBYTES },
+    Setting { key: "counters.policy", environment: "ZKEVM_COUNTERS_POLICY", kind: Kind::OneOf(CountersPolicy::NAMES) },
     Setting {
         key: "stats.window_seconds",
         environment: "ZKEVM_STATS_WINDOW_SECONDS",

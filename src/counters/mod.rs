@@ -24,6 +24,7 @@
 //! | [`replay`] | the shape of the three trees at each of those accesses: Poseidon hashes |
 //! | [`model`] | the virtual price list, revision by revision |
 //! | [`paths`] | real costs of known paths |
+//! | [`limits`] | the ROM's limits, and what policy `enforce` makes of them |
 //! | [`tally`] | what one batch has accumulated |
 //!
 //! Nothing here reads state by itself or influences a root. Reverts never take anything back. `docs/counters.md` says how
@@ -31,6 +32,7 @@
 
 pub mod access;
 pub mod lengths;
+pub mod limits;
 pub mod model;
 pub mod paths;
 pub mod replay;

@@ -10,7 +10,8 @@ use super::proto::executor::v1 as wire;
 use crate::evm::fork::{ApiVersion, ForkId};
 use crate::processor::ExecutorError;
 use crate::processor::input::{
-    AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, L1InfoLeaf, TraceConfig, V2Context,
+    AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig,
+    V2Context,
 };
 use crate::tree::Digest;
 
@@ -24,6 +25,8 @@ const ADDRESS_HEX_DIGITS: usize = 40;
 pub struct ValidationRules {
     /// The database is read-only: `update_merkle_tree` is refused (executor-service §4.1 row 12).
     pub db_read_only: bool,
+    /// What happens when the zk counters of a batch pass the limits.
+    pub counters_policy: CountersPolicy,
 }
 
 impl ValidationRules {
@@ -62,6 +65,7 @@ pub fn process_batch(request: wire::ProcessBatchRequest, rules: ValidationRules)
         from,
         update_merkle_tree,
         no_counters: request.no_counters != 0,
+        counters_policy: rules.counters_policy,
         get_keys: false,
         context: BatchContext::V1 { global_exit_root, eth_timestamp: request.eth_timestamp },
         db,
@@ -105,6 +109,7 @@ pub fn process_batch_v2(
         from,
         update_merkle_tree,
         no_counters: request.no_counters != 0,
+        counters_policy: rules.counters_policy,
         get_keys: request.get_keys != 0,
         context: BatchContext::V2(V2Context {
             l1_info_root,

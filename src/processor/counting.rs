@@ -6,8 +6,10 @@ use revm::primitives::{Address, U256};
 
 use super::RomError;
 use super::block_info::BlockHeader;
+use super::input::CountersPolicy;
 use super::run::{BatchRun, TxEnd};
 use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
+use crate::counters::limits::{self, Counter};
 use crate::counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
 use crate::counters::paths::{self, Fields, Rejection};
 use crate::counters::replay;
@@ -337,6 +339,25 @@ impl BatchRun<'_> {
 
     fn add_poseidons(&mut self, hashes: Result<u64, TreeError>) {
         self.evm.context().chain.counters.real.poseidons += hashes.unwrap_or(0);
+    }
+
+    /// Returns the error of a batch that ran out of counters, under policy `enforce`. `decoding` says that nothing ran yet.
+    pub(super) fn out_of_counters(&mut self, decoding: bool) -> Option<RomError> {
+        if self.input.counters_policy != CountersPolicy::Enforce || self.input.no_counters || !self.counts() {
+            return None;
+        }
+        let counters = self.counters();
+        let exceeded = if decoding { limits::exceeded_by_decoding(counters) } else { limits::exceeded(counters) };
+        exceeded.map(|counter| match counter {
+            Counter::Steps => RomError::OutOfCountersStep,
+            Counter::Arithmetics => RomError::OutOfCountersArith,
+            Counter::Binaries => RomError::OutOfCountersBinary,
+            Counter::MemAligns => RomError::OutOfCountersMem,
+            Counter::Keccaks => RomError::OutOfCountersKeccak,
+            Counter::PoseidonPaddings => RomError::OutOfCountersPadding,
+            Counter::Poseidons => RomError::OutOfCountersPoseidon,
+            Counter::Sha256s => RomError::OutOfCountersSha,
+        })
     }
 
     /// Returns the counters as reported: keccak, Poseidon and SHA-256 as the ROM counts them, the others as a bound.

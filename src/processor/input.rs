@@ -33,6 +33,8 @@ pub struct BatchInput {
     pub update_merkle_tree: bool,
     /// Do not account zk counters.
     pub no_counters: bool,
+    /// What happens when they pass the limits; the operator's choice, not the client's.
+    pub counters_policy: CountersPolicy,
     /// Report the tree keys and code hashes that were touched.
     pub get_keys: bool,
     /// The fields that differ between the two versions of the API.
@@ -45,6 +47,30 @@ pub struct BatchInput {
     pub state_override: HashMap<Address, AccountOverride>,
     /// Which transaction to trace, and how much of it.
     pub trace: Option<TraceConfig>,
+}
+
+/// What a batch whose zk counters pass the limits is answered (counters §16.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CountersPolicy {
+    /// Its regular answer; the client sees the numbers.
+    #[default]
+    Report,
+    /// That it ran out of counters, and nothing of it stays.
+    Enforce,
+}
+
+impl CountersPolicy {
+    /// Names in the configuration and on the command line.
+    pub const NAMES: &'static [&'static str] = &["report", "enforce"];
+
+    /// Returns the policy of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "report" => Some(Self::Report),
+            "enforce" => Some(Self::Enforce),
+            _ => None,
+        }
+    }
 }
 
 /// Fields that only one version of the API carries.

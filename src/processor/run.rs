@@ -192,7 +192,8 @@ impl<'a> BatchRun<'a> {
             self.count_undecodable(items, ends_model);
             return Err(error);
         }
-        Ok(self.prepare_items(items))
+        let prepared = self.prepare_items(items);
+        self.out_of_counters(true).map_or(Ok(prepared), Err)
     }
 
     /// Recovers all senders, then makes all hashes: what is alike is done together.

@@ -72,8 +72,15 @@ fn execute(
         match one_transaction(run, &prepared, &mut tx_count) {
             Ok(mut output) => {
                 output.tx_index = transactions.len() as u32;
+                let out_of_counters = run.out_of_counters(false);
+                if let Some(error) = out_of_counters {
+                    undo_all(run, batch_root, &mut output, error);
+                }
                 transactions.push(output);
                 versions.push(run.world().version());
+                if out_of_counters.is_some() {
+                    break;
+                }
             }
             Err(abort) => {
                 end = Err(abort);
@@ -123,6 +130,14 @@ fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut
         run.kept_versions.push(version);
     }
     Ok(output)
+}
+
+/// Turns the last transaction into the one that ran out of counters: the whole batch is undone, the entries of the
+/// transactions before it stay (counters §15.1).
+fn undo_all(run: &mut BatchRun<'_>, batch_root: TreeRef, output: &mut TxOutput, error: RomError) {
+    run.kept_versions.clear();
+    run.world().restore(batch_root);
+    output.error = error;
 }
 
 /// The one entry of a batch that does not decode (batch §3.3, §11).

@@ -146,8 +146,15 @@ impl V2Batch<'_> {
                 }
                 PreparedItem::Transaction(prepared) => self.transaction(&prepared)?,
             }
+            self.check_counters()?;
         }
-        self.close_block()
+        self.close_block()?;
+        self.check_counters()
+    }
+
+    /// Ends a batch that ran out of counters: the block in progress is dropped, the closed ones stay listed (counters §15.1).
+    fn check_counters(&mut self) -> Result<(), Stop> {
+        self.run.out_of_counters(false).map_or(Ok(()), |error| Err(Stop::Invalid(error)))
     }
 
     /// Opens a block for a ChangeL2Block (`delta`, `index`) or for a forced batch (batch §7).

@@ -9,7 +9,7 @@ use super::easm::AssemblyError;
 use super::genesis::GenesisAccount;
 use super::{Account, BatchBuilder, Genesis, Transfer, collectible, token};
 use crate::evm::fork::{ApiVersion, ForkId};
-use crate::processor::input::{BatchContext, BatchInput, V2Context};
+use crate::processor::input::{BatchContext, BatchInput, CountersPolicy, V2Context};
 
 /// Transfers that fill a batch of the size zkevm-prover is measured with.
 pub const TRANSFERS_PER_BATCH: usize = 730;
@@ -161,6 +161,7 @@ impl Chain {
             from: None,
             update_merkle_tree: true,
             no_counters: false,
+            counters_policy: CountersPolicy::Report,
             get_keys: false,
             context,
             db: HashMap::new(),

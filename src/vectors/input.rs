@@ -9,7 +9,9 @@ use serde::Deserialize;
 use super::json::{HexData, HexWord, Number, strip_prefix};
 use super::{VectorError, read};
 use crate::evm::fork::{ApiVersion, ForkId};
-use crate::processor::input::{AccountOverride, BatchContext, BatchInput, L1InfoLeaf, TraceConfig, V2Context};
+use crate::processor::input::{
+    AccountOverride, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context,
+};
 use crate::processor::{self, BatchOutput, Interrupt, Interrupted};
 use crate::store::{MemoryStore, RequestOverlay};
 use crate::tree::{Digest, NodeData};
@@ -190,6 +192,7 @@ impl InputFile {
             from: sender(self.from.as_deref())?,
             update_merkle_tree: self.update_merkle_tree,
             no_counters: self.no_counters,
+            counters_policy: CountersPolicy::Report,
             get_keys: self.get_keys,
             context,
             db: nodes(&self.db)?,

@@ -8,6 +8,7 @@ mod creates;
 mod examples;
 mod forced;
 mod opcodes;
+mod out_of_counters;
 mod overrides;
 mod precompiles;
 mod skips;

@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 
 use revm::primitives::{Address, B256, Bytes, U256, address, keccak256};
 use zkevm_executor::evm::fork::{ApiVersion, ForkId};
-use zkevm_executor::processor::input::{BatchContext, BatchInput, L1InfoLeaf, TraceConfig, V2Context};
+use zkevm_executor::processor::input::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context};
 use zkevm_executor::processor::output::TxOutput;
 use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, RomError};
 use zkevm_executor::sample::genesis::GenesisAccount;
@@ -107,6 +107,7 @@ pub fn request(fork_id: u64, old_state_root: B256, batch_l2_data: Bytes) -> Batc
         from: None,
         update_merkle_tree: true,
         no_counters: false,
+        counters_policy: CountersPolicy::Report,
         get_keys: false,
         context,
         db: HashMap::new(),

@@ -162,7 +162,7 @@ fn assert_in_order<R>(rows: Vec<Row<R>>, mut request: R, validate: impl Fn(&R) -
 
 #[test]
 fn the_first_bad_field_decides() {
-    let rules = ValidationRules { db_read_only: true };
+    let rules = ValidationRules { db_read_only: true, ..ValidationRules::default() };
     assert_in_order(rows_v1(), request_v1(b""), |r| validate::process_batch(r.clone(), rules));
     assert_in_order(rows_v2(), request_v2(b""), |r| validate::process_batch_v2(r.clone(), rules));
 }

@@ -10,6 +10,7 @@ use crate::grpc::proto::executor::v1 as wire;
 use crate::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use crate::grpc::respond::{self, ResponseContext};
 use crate::grpc::validate::{self, ValidationRules};
+use crate::processor::input::CountersPolicy;
 use crate::processor::{self, BatchInput, BatchOutput, Interrupt};
 use crate::store::{Durability, MemoryStore, RequestOverlay, StateWriter};
 use crate::vectors::golden::Rpc;
@@ -18,8 +19,13 @@ use crate::vectors::golden::Rpc;
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// Returns the serialised answer of the engine, or why there is none. `kept` is the state earlier steps left.
-pub fn from_engine(rpc: Rpc, request: &[u8], kept: &MemoryStore) -> Result<Vec<u8>, String> {
-    let rules = ValidationRules::default();
+pub fn from_engine(
+    rpc: Rpc,
+    request: &[u8],
+    kept: &MemoryStore,
+    counters_policy: CountersPolicy,
+) -> Result<Vec<u8>, String> {
+    let rules = ValidationRules { counters_policy, ..ValidationRules::default() };
     let undecodable = |error: prost::DecodeError| format!("the request does not decode: {error}");
     match rpc {
         Rpc::ProcessBatch => {

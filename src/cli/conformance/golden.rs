@@ -27,7 +27,7 @@ pub fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
     }
     let outcomes = match &args.server {
         Some(address) => replay_on_server(address, &groups, args.in_flight.into(), &schema)?,
-        None => replay_in_process(&groups, args.thread_count(), &schema),
+        None => replay_in_process(&groups, args, &schema),
     };
     let tally = Tally::new(outcomes);
     tally.print(args);
@@ -56,18 +56,19 @@ fn name(group: &Group) -> &str {
     group.first().map_or("", |case| case.name.as_str())
 }
 
-fn replay_in_process(groups: &[Group], threads: usize, schema: &Schema) -> Vec<Outcome> {
+fn replay_in_process(groups: &[Group], args: &ConformanceArgs, schema: &Schema) -> Vec<Outcome> {
+    let policy = args.counters.policy();
     let replay_group = |group: &Group| {
         let kept = MemoryStore::new(0);
         let replay = |case: &GoldenCase| {
             let ours = case.request().map_err(|error| error.to_string()).and_then(|request| {
-                parallel::catch(|| answer::from_engine(case.rpc, &request, &kept)).and_then(|answer| answer)
+                parallel::catch(|| answer::from_engine(case.rpc, &request, &kept, policy)).and_then(|answer| answer)
             });
             judge(case, ours, schema)
         };
         group.iter().map(replay).collect::<Vec<_>>()
     };
-    let results = parallel::run_all(groups, threads, name, replay_group);
+    let results = parallel::run_all(groups, args.thread_count(), name, replay_group);
     let failed =
         |group: &Group, why: String| group.iter().map(|case| judge(case, Err(why.clone()), schema)).collect::<Vec<_>>();
     results

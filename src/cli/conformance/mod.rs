@@ -13,6 +13,8 @@ mod tally;
 
 use std::path::PathBuf;
 
+use crate::processor::input::CountersPolicy;
+
 /// Arguments of `conformance`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConformanceArgs {
@@ -44,6 +46,9 @@ pub struct ConformanceArgs {
     /// Requests under way at once with `--server`.
     #[arg(long, value_name = "N", default_value_t = 16, requires = "server", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub in_flight: u16,
+    /// What is answered when the zk counters of a batch pass the limits; with `--server` the server decides.
+    #[arg(long, value_enum, default_value_t, requires = "golden", conflicts_with = "server")]
+    pub counters: Counters,
     /// Only every N-th of the selected cases: a quick look.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub every: u32,
@@ -59,6 +64,25 @@ pub struct ConformanceArgs {
     /// Write the whole result as JSON.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+}
+
+/// Policies of `--counters`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Counters {
+    /// The regular answer.
+    #[default]
+    Report,
+    /// Out of counters.
+    Enforce,
+}
+
+impl Counters {
+    fn policy(self) -> CountersPolicy {
+        match self {
+            Self::Report => CountersPolicy::Report,
+            Self::Enforce => CountersPolicy::Enforce,
+        }
+    }
 }
 
 impl ConformanceArgs {

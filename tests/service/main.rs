@@ -7,6 +7,7 @@ mod endurance;
 mod engine;
 mod faults;
 mod lanes;
+mod load;
 mod responses;
 mod statistics;
 mod support;

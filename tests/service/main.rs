@@ -8,6 +8,7 @@ mod engine;
 mod faults;
 mod lanes;
 mod load;
+mod monitoring;
 mod responses;
 mod statistics;
 mod support;

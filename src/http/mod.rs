@@ -1,4 +1,4 @@
-//! The HTTP door for operators: `/stats`, `/metrics`, `/healthz`, `/readyz`.
+//! The HTTP door for operators: the live page at `/`, `/events`, `/stats`, `/metrics`, `/healthz`, `/readyz`.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use crate::actors::stats::StatsHandle;
 use crate::actors::{Lifecycle, Phase};
 
 mod metrics;
+mod page;
 
 /// Closed windows `/stats` returns when the query does not say.
 const HISTORY_WINDOWS_DEFAULT: usize = 6;
@@ -22,6 +23,7 @@ const HISTORY_WINDOWS_DEFAULT: usize = 6;
 struct Doors {
     stats: StatsHandle,
     lifecycle: Lifecycle,
+    listeners: page::Listeners,
 }
 
 /// Why the HTTP door could not be opened.
@@ -42,11 +44,15 @@ pub async fn open(
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
     let router = Router::new()
+        .route("/", get(page::index))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/events", get(page::events))
         .route("/stats", get(stats_json))
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Doors { stats, lifecycle: lifecycle.clone() });
+        .with_state(Doors { stats, lifecycle: lifecycle.clone(), listeners: page::Listeners::default() });
     let stopping = async move { lifecycle.reached(Phase::Stopping).await };
     let run = async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await };
     Ok((bound, run))

@@ -8,7 +8,6 @@ mod engine;
 mod faults;
 mod lanes;
 mod load;
-mod monitoring;
 mod responses;
 mod statistics;
 mod support;

@@ -1,5 +1,8 @@
 //! GetStats, WatchStats, `/stats` and `/metrics` over a server that executed something.
 
+mod monitoring;
+mod page;
+
 use tokio_stream::StreamExt;
 use zkevm_executor::grpc::proto::stats::v1 as wire;
 use zkevm_executor::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::support::TestServer;
 
-const DASHBOARD: &str = include_str!("../../config/grafana/zkevm-executor.json");
-const ALERTS: &str = include_str!("../../config/prometheus/alerts.yml");
+const DASHBOARD: &str = include_str!("../../../config/grafana/zkevm-executor.json");
+const ALERTS: &str = include_str!("../../../config/prometheus/alerts.yml");
 
 /// Names of metrics in a text, without the endings of histograms.
 fn metrics(text: &str) -> BTreeSet<&str> {

@@ -1,11 +1,8 @@
 //! `demo`: a server in this process, many clients with chains of signed batches, and the statistics afterwards.
 
-mod client;
-mod ghz;
 mod report;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,11 +11,13 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
+use super::load::client;
 use crate::config::{ConfigBuilder, StoreKind};
 use crate::evm::fork::ForkId;
 use crate::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
 use crate::grpc::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
 use crate::sample::genesis::GenesisState;
+use crate::sample::workload::Chain;
 use crate::sample::{Kind, Workload};
 use crate::server::{RunningServer, Server};
 
@@ -47,9 +46,6 @@ pub struct DemoArgs {
     /// Executor threads of the server; default one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub executors: Option<u16>,
-    /// Write request files for the load generator ghz to this folder instead of running.
-    #[arg(long, value_name = "DIR")]
-    pub export_ghz: Option<PathBuf>,
 }
 
 /// What all clients add to and the progress line reads.
@@ -90,10 +86,6 @@ fn try_run(args: &DemoArgs) -> Result<bool, DemoError> {
     let fork_id = ForkId::new(args.fork).ok_or_else(|| format!("fork {} is not supported", args.fork))?;
     let workload = Arc::new(Workload::new(fork_id, args.clients)?);
     let genesis = workload.genesis().build()?;
-    if let Some(folder) = &args.export_ghz {
-        ghz::export(folder, &workload, &genesis)?;
-        return Ok(true);
-    }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve_and_send(args, workload, genesis))
 }
 
@@ -154,9 +146,27 @@ async fn start_clients(
         let chain = workload.chain(number, genesis.root.to_b256());
         let channel = endpoint.connect().await?;
         let batch_txs = usize::try_from(args.batch_txs)?;
-        clients.spawn(client::send_chain(channel, chain, kind, batch_txs, Arc::clone(progress)));
+        clients.spawn(send_chain(channel, chain, kind, batch_txs, Arc::clone(progress)));
     }
     Ok(clients)
+}
+
+/// Sends batch after batch until told to stop. After a wrong answer the chain ends: nothing could be built on it.
+async fn send_chain(channel: Channel, mut chain: Chain, kind: Kind, batch_txs: usize, progress: Arc<Progress>) {
+    let mut client = client::connect(channel);
+    while !progress.stop.load(Ordering::Relaxed) {
+        let input = chain.next_batch(kind, batch_txs);
+        match client::send_checked(&mut client, &input, batch_txs).await {
+            Ok(answer) => {
+                chain.state_root = answer.new_state_root;
+                chain.acc_input_hash = answer.new_acc_input_hash;
+                progress.batches.fetch_add(1, Ordering::Relaxed);
+                progress.txs.fetch_add(answer.transactions as u64, Ordering::Relaxed);
+                progress.gas.fetch_add(answer.gas_used, Ordering::Relaxed);
+            }
+            Err(error) => return progress.count_error(error.to_string()),
+        }
+    }
 }
 
 /// Prints a line per second until the time is over.

@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod demo;
 pub mod genesis;
 pub mod health;
+pub mod load;
 pub mod logging;
 pub mod process;
 pub mod request;
@@ -46,6 +47,8 @@ enum Command {
     Aggregator(aggregator::AggregatorArgs),
     /// Starts a server, sends it generated batches from many clients, and prints the statistics.
     Demo(demo::DemoArgs),
+    /// Puts load on a running server: chains of signed batches, checked, with latency from the intended time of sending.
+    Load(load::LoadArgs),
 }
 
 /// Runs what the command line asks for; the error goes to the user as is.
@@ -60,6 +63,7 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
         Some(Command::Health(args)) => health::run(&args),
         Some(Command::Aggregator(args)) => aggregator::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Load(args)) => load::run(&args),
         None => serve::run(cli.serve),
     }
 }

@@ -46,6 +46,9 @@ pub(super) fn render(report: &StatsReport, diagnosis: &Diagnosis) -> String {
     text.gauge("open_files", "Open file descriptors.", now.open_files);
     text.state(&now.state);
     debug::metrics(&mut text, diagnosis);
+    text.header("build_info", "1, with the version of the program.", "gauge");
+    text.line("build_info", concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1);
+    text.process(now.open_files, totals.start_unix_ms);
     text.text
 }
 
@@ -111,6 +114,21 @@ impl Exposition {
         self.line(&format!("{name}_count"), "", all);
     }
 
+    /// The metrics of a process under the names that Prometheus' own clients give them.
+    fn process(&mut self, open_files: u64, start_unix_ms: u64) {
+        let mut gauge = |name: &str, help: &str, value: f64| {
+            let _ = writeln!(
+                self.text,
+                "# HELP process_{name} {help}\n# TYPE process_{name} gauge\nprocess_{name} {value}"
+            );
+        };
+        gauge("open_fds", "Open file descriptors.", open_files as f64);
+        gauge("start_time_seconds", "Unix time of the start.", start_unix_ms as f64 / 1e3);
+        if let Some(bytes) = resident_bytes() {
+            gauge("resident_memory_bytes", "Memory of the process in RAM.", bytes as f64);
+        }
+    }
+
     fn header(&mut self, name: &str, help: &str, kind: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "# HELP zkevm_executor_{name} {help}\n# TYPE zkevm_executor_{name} {kind}");
@@ -118,5 +136,21 @@ impl Exposition {
 
     fn line(&mut self, name: &str, labels: &str, value: impl Display) {
         let _ = writeln!(self.text, "zkevm_executor_{name}{labels} {value}");
+    }
+}
+
+/// Memory in RAM by Linux' own account; `None` elsewhere.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_memory_of_this_process_is_known() {
+        assert!(super::resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
     }
 }

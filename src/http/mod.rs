@@ -1,4 +1,4 @@
-//! The HTTP door for operators: `/stats`, `/metrics`, `/healthz`, `/readyz`, `/debug/actors`.
+//! The HTTP door for operators: the live page at `/`, `/events`, `/stats`, `/metrics`, `/healthz`, `/readyz`, `/debug/actors`.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ use crate::actors::{Lifecycle, Phase};
 
 mod debug;
 mod metrics;
+mod page;
 
 pub use debug::Diagnosis;
 
@@ -26,6 +27,7 @@ struct Doors {
     stats: StatsHandle,
     lifecycle: Lifecycle,
     diagnosis: Diagnosis,
+    listeners: page::Listeners,
 }
 
 /// Why the HTTP door could not be opened.
@@ -47,11 +49,20 @@ pub async fn open(
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
     let router = Router::new()
+        .route("/", get(page::index))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/events", get(page::events))
         .route("/stats", get(stats_json))
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Doors { stats, lifecycle: lifecycle.clone(), diagnosis: diagnosis.clone() })
+        .with_state(Doors {
+            stats,
+            lifecycle: lifecycle.clone(),
+            diagnosis: diagnosis.clone(),
+            listeners: page::Listeners::default(),
+        })
         .merge(debug::router(diagnosis));
     let stopping = async move { lifecycle.reached(Phase::Stopping).await };
     let run = async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await };

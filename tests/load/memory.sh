@@ -11,7 +11,7 @@ call=executor.v1.ExecutorService.ProcessBatchV2
 ghz=$(command -v ghz || echo "$(go env GOPATH)/bin/ghz")
 
 [ -x "$binary" ] || cargo build --release
-"$binary" demo --export-ghz "$data" >/dev/null
+"$binary" load export-ghz "$data" >/dev/null
 
 state=$(mktemp -d)
 "$binary" serve --port "$port" --http-port 0 --hashdb-port 0 --data "$state" --set log.level=error &

@@ -8,6 +8,7 @@ mod endurance;
 mod engine;
 mod faults;
 mod lanes;
+mod load;
 mod records;
 mod responses;
 mod statistics;

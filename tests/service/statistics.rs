@@ -1,5 +1,8 @@
 //! GetStats, WatchStats, `/stats` and `/metrics` over a server that executed something.
 
+mod monitoring;
+mod page;
+
 use tokio_stream::StreamExt;
 use zkevm_executor::grpc::proto::stats::v1 as wire;
 use zkevm_executor::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
@@ -116,6 +119,7 @@ async fn metrics_are_prometheus_text() {
     }
     for line in body.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
-        assert!(name.starts_with("zkevm_executor_") && value.parse::<f64>().is_ok(), "{line}");
+        let ours = name.starts_with("zkevm_executor_") || name.starts_with("process_");
+        assert!(ours && value.parse::<f64>().is_ok(), "{line}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::DemoError;
+use super::LoadError;
 use crate::cli::request::Request;
 use crate::grpc::proto::executor::v1 as wire;
 use crate::sample::genesis::GenesisState;
@@ -17,7 +17,7 @@ use crate::sample::{Kind, Workload};
 const SMALL_BATCH_TXS: usize = 10;
 
 /// Writes the genesis request and files of independent batches, all of them on top of the genesis state.
-pub fn export(folder: &Path, workload: &Arc<Workload>, genesis: &GenesisState) -> Result<(), DemoError> {
+pub fn export(folder: &Path, workload: &Arc<Workload>, genesis: &GenesisState) -> Result<(), LoadError> {
     fs::create_dir_all(folder)?;
     let root = genesis.root.to_b256();
     let mut first = workload.chain(0, root).empty_batch();
@@ -26,7 +26,7 @@ pub fn export(folder: &Path, workload: &Arc<Workload>, genesis: &GenesisState) -
     write(folder, "genesis.json", &[request(Request::new(&first))?])?;
 
     let clients = workload.clients();
-    let batches = |kind: Kind, count: usize, clients: u64| -> Result<Vec<Value>, DemoError> {
+    let batches = |kind: Kind, count: usize, clients: u64| -> Result<Vec<Value>, LoadError> {
         let batch = |client| {
             let mut input = workload.chain(client, root).next_batch(kind, count);
             input.update_merkle_tree = false;
@@ -41,14 +41,14 @@ pub fn export(folder: &Path, workload: &Arc<Workload>, genesis: &GenesisState) -
     Ok(())
 }
 
-fn write(folder: &Path, name: &str, requests: &[Value]) -> Result<(), DemoError> {
+fn write(folder: &Path, name: &str, requests: &[Value]) -> Result<(), LoadError> {
     let path = folder.join(name);
     fs::write(&path, serde_json::to_vec(requests)?)?;
     println!("{}: {} requests", path.display(), requests.len());
     Ok(())
 }
 
-fn request(request: Request) -> Result<Value, DemoError> {
+fn request(request: Request) -> Result<Value, LoadError> {
     match request {
         Request::V1(_) => Err("ghz files are made for ProcessBatchV2: fork id 7 and up".into()),
         Request::V2(request) => Ok(to_json(&request)),

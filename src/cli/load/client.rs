@@ -1,33 +1,36 @@
-//! One client: a chain of batches, each on top of the answer before.
+//! One call: a batch sent with either API version, its answer checked.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use revm::primitives::B256;
 use tonic::transport::Channel;
 
-use super::{DemoError, Progress};
+use super::LoadError;
 use crate::cli::request::Request;
 use crate::grpc::proto::executor::v1 as wire;
 use crate::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use crate::processor::input::BatchInput;
 use crate::processor::{ExecutorError, RomError};
+use crate::sample::Workload;
 use crate::sample::genesis::GenesisState;
-use crate::sample::workload::Chain;
-use crate::sample::{Kind, Workload};
 
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// What a client needs of an answer, of either API version.
-struct Answer {
-    new_state_root: B256,
-    new_acc_input_hash: B256,
-    transactions: usize,
-    gas_used: u64,
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// State root after the batch.
+    pub new_state_root: B256,
+    /// Accumulated input hash after the batch.
+    pub new_acc_input_hash: B256,
+    /// Transactions answered.
+    pub transactions: usize,
+    /// L2 gas of the batch.
+    pub gas_used: u64,
 }
 
 /// Sends the genesis with an empty batch: its nodes and programs are known to the server afterwards.
-pub async fn send_genesis(channel: Channel, workload: &Arc<Workload>, genesis: &GenesisState) -> Result<(), DemoError> {
+pub async fn send_genesis(channel: Channel, workload: &Arc<Workload>, genesis: &GenesisState) -> Result<(), LoadError> {
     let mut client = connect(channel);
     let mut input = workload.chain(0, genesis.root.to_b256()).empty_batch();
     input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
@@ -37,35 +40,19 @@ pub async fn send_genesis(channel: Channel, workload: &Arc<Workload>, genesis: &
     Ok(())
 }
 
-/// Sends batch after batch until told to stop. After a wrong answer the chain ends: nothing could be built on it.
-pub async fn send_chain(channel: Channel, mut chain: Chain, kind: Kind, batch_txs: usize, progress: Arc<Progress>) {
-    let mut client = connect(channel);
-    while !progress.stop.load(Ordering::Relaxed) {
-        let input = chain.next_batch(kind, batch_txs);
-        match send_checked(&mut client, &input, batch_txs).await {
-            Ok(answer) => {
-                chain.state_root = answer.new_state_root;
-                chain.acc_input_hash = answer.new_acc_input_hash;
-                progress.batches.fetch_add(1, Ordering::Relaxed);
-                progress.txs.fetch_add(answer.transactions as u64, Ordering::Relaxed);
-                progress.gas.fetch_add(answer.gas_used, Ordering::Relaxed);
-            }
-            Err(error) => return progress.count_error(error.to_string()),
-        }
-    }
-}
-
-fn connect(channel: Channel) -> ExecutorServiceClient<Channel> {
+/// Makes a client of the executor service over a connection.
+pub fn connect(channel: Channel) -> ExecutorServiceClient<Channel> {
     ExecutorServiceClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-async fn send_checked(
+/// Sends one batch of transfers that must all succeed. An error that is no [`tonic::Status`] is a wrong answer.
+pub async fn send_checked(
     client: &mut ExecutorServiceClient<Channel>,
     input: &BatchInput,
     batch_txs: usize,
-) -> Result<Answer, DemoError> {
+) -> Result<Answer, LoadError> {
     let answer = send(client, input).await?;
     check("number of transactions", answer.transactions, batch_txs)?;
     if answer.new_state_root == input.old_state_root {
@@ -74,14 +61,14 @@ async fn send_checked(
     Ok(answer)
 }
 
-async fn send(client: &mut ExecutorServiceClient<Channel>, input: &BatchInput) -> Result<Answer, DemoError> {
+async fn send(client: &mut ExecutorServiceClient<Channel>, input: &BatchInput) -> Result<Answer, LoadError> {
     match Request::new(input) {
         Request::V1(request) => answer_v1(client.process_batch(*request).await?.into_inner()),
         Request::V2(request) => answer_v2(client.process_batch_v2(*request).await?.into_inner(), input),
     }
 }
 
-fn answer_v1(answer: wire::ProcessBatchResponse) -> Result<Answer, DemoError> {
+fn answer_v1(answer: wire::ProcessBatchResponse) -> Result<Answer, LoadError> {
     check_error(answer.error)?;
     for tx in &answer.responses {
         check("error of a transaction", tx.error, RomError::NoError.number())?;
@@ -94,7 +81,7 @@ fn answer_v1(answer: wire::ProcessBatchResponse) -> Result<Answer, DemoError> {
     })
 }
 
-fn answer_v2(answer: wire::ProcessBatchResponseV2, input: &BatchInput) -> Result<Answer, DemoError> {
+fn answer_v2(answer: wire::ProcessBatchResponseV2, input: &BatchInput) -> Result<Answer, LoadError> {
     check_error(answer.error)?;
     check("error_rom", answer.error_rom, RomError::NoError.number())?;
     check("old_state_root", word(&answer.old_state_root)?, input.old_state_root)?;
@@ -116,7 +103,7 @@ fn answer_v2(answer: wire::ProcessBatchResponseV2, input: &BatchInput) -> Result
     })
 }
 
-fn check_error(error: i32) -> Result<(), DemoError> {
+fn check_error(error: i32) -> Result<(), LoadError> {
     match ExecutorError::from_number(error) {
         Some(ExecutorError::NoError) => Ok(()),
         Some(error) => Err(error.name().into()),
@@ -124,10 +111,10 @@ fn check_error(error: i32) -> Result<(), DemoError> {
     }
 }
 
-fn word(bytes: &[u8]) -> Result<B256, DemoError> {
+fn word(bytes: &[u8]) -> Result<B256, LoadError> {
     B256::try_from(bytes).map_err(|_| format!("a root of {} bytes instead of 32", bytes.len()).into())
 }
 
-fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), DemoError> {
+fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), LoadError> {
     if found == expected { Ok(()) } else { Err(format!("{what}: got {found:?}, expected {expected:?}").into()) }
 }

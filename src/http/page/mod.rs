@@ -1,0 +1,97 @@
+//! The live page at `/` and its stream of numbers at `/events`: plain files in the binary, nothing from elsewhere.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Doors, unavailable};
+use crate::actors::Phase;
+
+/// Listeners at one time; further ones get 503.
+const LISTENERS_MAX: usize = 32;
+/// Messages a slow listener may be behind before it is dropped.
+const MESSAGES_BEHIND_MAX: usize = 4;
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Closed windows in the first message; later ones bring only the newest.
+const WINDOWS_FIRST: usize = 60;
+/// Windows may be as short as 50 ms: so many can close between two messages.
+const WINDOWS_NEXT: usize = 20;
+
+/// The page may load its own files and listen to its own server, nothing else.
+const SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
+                               base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Room for listeners.
+#[derive(Clone)]
+pub(super) struct Listeners(Arc<Semaphore>);
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LISTENERS_MAX)))
+    }
+}
+
+/// `GET /`: the page.
+pub(super) async fn index() -> Response {
+    file("text/html; charset=utf-8", include_str!("index.html"))
+}
+
+/// `GET /page.css`.
+pub(super) async fn style() -> Response {
+    file("text/css; charset=utf-8", include_str!("page.css"))
+}
+
+/// `GET /page.js`.
+pub(super) async fn script() -> Response {
+    file("text/javascript; charset=utf-8", include_str!("page.js"))
+}
+
+fn file(content_type: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
+}
+
+/// `GET /events`: the statistics as server-sent events, in the shape of `/stats`, once a second until the server stops.
+pub(super) async fn events(State(doors): State<Doors>) -> Response {
+    let Ok(place) = Arc::clone(&doors.listeners.0).try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many listeners\n").into_response();
+    };
+    if doors.lifecycle.phase() >= Phase::Stopping {
+        return unavailable();
+    }
+    let (messages, stream) = mpsc::channel::<Result<Event, Infallible>>(MESSAGES_BEHIND_MAX);
+    tokio::spawn(async move {
+        let _place = place;
+        let stopping = doors.lifecycle.reached(Phase::Stopping);
+        tokio::pin!(stopping);
+        let mut ticks = tokio::time::interval(INTERVAL);
+        let mut windows = WINDOWS_FIRST;
+        loop {
+            tokio::select! {
+                () = &mut stopping => return,
+                () = messages.closed() => return,
+                _ = ticks.tick() => {}
+            }
+            let Some(report) = doors.stats.report(windows).await else { return };
+            windows = WINDOWS_NEXT;
+            let Ok(event) = Event::default().json_data(&report) else { return };
+            // Full: the listener does not read. It may come again.
+            if messages.try_send(Ok(event)).is_err() {
+                return;
+            }
+        }
+    });
+    Sse::new(ReceiverStream::new(stream)).into_response()
+}

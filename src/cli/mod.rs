@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 pub mod aggregator;
+pub mod config;
 pub mod conformance;
 pub mod demo;
 pub mod genesis;
@@ -29,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Serves the executor protocol over gRPC (the default).
     Serve(serve::ServeArgs),
+    /// Shows what the configuration comes to.
+    Config(config::ConfigArgs),
     /// Executes executor-input files and prints what came out.
     Process(process::ProcessArgs),
     /// Replays public vectors or recorded answers and says what differs.
@@ -49,6 +52,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
         Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Config(args)) => config::run(&args),
         Some(Command::Process(args)) => process::run(&args),
         Some(Command::Conformance(args)) => conformance::run(&args),
         Some(Command::Genesis(args)) => genesis::run(&args),

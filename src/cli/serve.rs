@@ -17,7 +17,7 @@ const RPC_THREADS_MAX: usize = 16;
 /// Flags of `serve`.
 #[derive(Debug, Default, Args)]
 pub struct ServeArgs {
-    /// TOML file with settings that differ from the defaults.
+    /// File with settings that differ from the defaults: TOML, or zkevm-prover's config.json as it is.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Port of the gRPC services, 0 for any free one.
@@ -62,6 +62,11 @@ impl ServeArgs {
 
     /// Builds the configuration: defaults, file, environment, flags.
     pub fn config(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+        self.builder(environment)?.build()
+    }
+
+    /// Puts the layers together: defaults, file, environment, flags.
+    pub fn builder(&self, environment: impl Fn(&str) -> Option<String>) -> Result<ConfigBuilder, ConfigError> {
         let mut builder = ConfigBuilder::new()?;
         if let Some(path) = &self.config {
             builder.file(path)?;
@@ -86,14 +91,19 @@ impl ServeArgs {
         if self.init_db {
             builder.flag("store.init", "true", "--init-db")?;
         }
-        builder.build()
+        Ok(builder)
     }
 }
 
 /// Starts the server and blocks until it has shut down.
 pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
-    let config = args.config(|name| std::env::var(name).ok())?;
+    let builder = args.builder(|name| std::env::var(name).ok())?;
+    let ignored = builder.ignored().to_vec();
+    let config = builder.build()?;
     let _log = logging::start(config.log_json, config.log_level)?;
+    for keys in ignored {
+        tracing::warn!("{keys}");
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads((cores / CORES_PER_RPC_THREAD).clamp(RPC_THREADS_MIN, RPC_THREADS_MAX))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use toml::Value;
 
+use super::prover::{self, IgnoredKeys};
 use super::settings::{Kind, SETTINGS, Setting, accepted, find, refused, unknown};
 use super::{AggregatorConfig, Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML, StoreConfig, StoreKind};
 use crate::aggregator::AggregatorOptions;
@@ -16,22 +17,38 @@ use crate::store::{MemoryLimits, PostgresOptions};
 
 /// Collects the layers. Later calls win.
 pub struct ConfigBuilder {
-    values: BTreeMap<&'static str, (Value, String)>,
+    pub(super) values: BTreeMap<&'static str, (Value, String)>,
+    ignored: Vec<IgnoredKeys>,
 }
 
 impl ConfigBuilder {
     /// Starts with the embedded defaults.
     pub fn new() -> Result<Self, ConfigError> {
-        let mut builder = Self { values: BTreeMap::new() };
+        let mut builder = Self { values: BTreeMap::new(), ignored: Vec::new() };
         builder.toml(DEFAULT_TOML, DEFAULT_ORIGIN)?;
         Ok(builder)
     }
 
-    /// Adds a TOML file.
+    /// Adds a file: TOML, or zkevm-prover's JSON, told apart by the brace JSON begins with.
     pub fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(read_error)?;
-        self.toml(&text, &path.display().to_string())
+        let origin = path.display().to_string();
+        if prover::is_json(&text) { self.prover_json(&text, &origin) } else { self.toml(&text, &origin) }
+    }
+
+    /// Adds the text of zkevm-prover's configuration; `origin` names it in errors (executor-service §11.3).
+    pub fn prover_json(&mut self, text: &str, origin: &str) -> Result<(), ConfigError> {
+        let ignored = prover::put(self, text, origin)?;
+        if !ignored.is_empty() {
+            self.ignored.push(ignored);
+        }
+        Ok(())
+    }
+
+    /// Returns the keys of files that took no effect, by file.
+    pub fn ignored(&self) -> &[IgnoredKeys] {
+        &self.ignored
     }
 
     /// Adds TOML text; `origin` names it in errors.
@@ -74,7 +91,7 @@ impl ConfigBuilder {
         Ok(())
     }
 
-    fn put_text(&mut self, setting: &Setting, text: &str, origin: &str) -> Result<(), ConfigError> {
+    pub(super) fn put_text(&mut self, setting: &Setting, text: &str, origin: &str) -> Result<(), ConfigError> {
         let text = text.trim();
         let value = match setting.kind {
             Kind::Integer { .. } => text.parse().ok().map(Value::Integer),
@@ -152,7 +169,7 @@ impl ConfigBuilder {
 
     /// Returns the kind of store. Whoever names a database and no kind means PostgreSQL, as with zkevm-prover, whose
     /// `local` is no database.
-    fn store_kind(&self) -> Result<StoreKind, ConfigError> {
+    pub(super) fn store_kind(&self) -> Result<StoreKind, ConfigError> {
         let is_set = |key| self.values.get(key).is_some_and(|(_, origin)| origin != DEFAULT_ORIGIN);
         if is_set("store.url") && !is_set("store.kind") && self.text("store.url")? != "local" {
             return Ok(StoreKind::Postgres);

@@ -1,6 +1,6 @@
 //! The configuration: one typed [`Config`] out of four layers, each setting checked by name.
 //!
-//! Layers, later ones win: the embedded `config/default.toml`, a TOML file, the environment (zkevm-prover's names where it
+//! Layers, later ones win: the embedded `config/default.toml`, a file (TOML, or zkevm-prover's JSON), the environment (zkevm-prover's names where it
 //! has one, executor-service §11.3), the command line. A wrong value is refused with its name, its origin and what is allowed.
 
 use std::net::SocketAddr;
@@ -13,12 +13,16 @@ use crate::grpc::tls::TlsFiles;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 mod builder;
+mod effective;
+mod prover;
 mod settings;
 
 #[cfg(test)]
 mod tests;
 
 pub use builder::ConfigBuilder;
+pub use effective::Effective;
+pub use prover::IgnoredKeys;
 
 /// The defaults as they are documented.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -135,6 +139,22 @@ pub enum ConfigError {
         origin: String,
         /// What the parser says.
         message: String,
+    },
+    /// A file that begins like JSON is none.
+    #[error("{origin} is not a valid JSON object: {message}")]
+    Json {
+        /// The file.
+        origin: String,
+        /// What the parser says.
+        message: String,
+    },
+    /// The file asks for the state of another process.
+    #[error(
+        "hashDBURL (from {origin}) is refused: it must be local; to share state, give all executors the same databaseURL"
+    )]
+    RemoteHashDb {
+        /// The file.
+        origin: String,
     },
     /// No such setting.
     #[error("unknown setting {key} in {origin}; known are {}", settings::known_keys())]

@@ -118,3 +118,46 @@ fn unknown_settings_and_broken_files_are_refused() {
     let missing = refusal(|b| b.file(Path::new("/nonexistent/executor.toml")));
     assert!(missing.starts_with("cannot read configuration file /nonexistent/executor.toml: "), "{missing}");
 }
+
+#[test]
+fn a_prover_file_sets_what_it_names_and_the_rest_is_listed() {
+    let mut builder = ConfigBuilder::new().unwrap();
+    let file = r#"{"executorServerPort": 7, "maxExecutorThreads": "3", "dbReadOnly": true, "dbMTCacheSize": 64,
+        "databaseURL": "postgresql://me@db/x", "useMainExecC": true, "runHashDBServer": false, "hashDBURL": "local",
+        "zkevmCircuits": {"a": [1]}, "another": 1}"#;
+    builder.prover_json(file, "config.json").unwrap();
+    let [ignored] = builder.ignored() else { panic!("{:?}", builder.ignored()) };
+    assert_eq!(
+        ignored.to_string(),
+        "ignored keys of config.json: without effect in this program: hashDBURL, runHashDBServer, useMainExecC; \
+         unknown: another, zkevmCircuits; switched off there, running all the same: runHashDBServer"
+    );
+    // Environment and flags win over the file, as they do over ours.
+    builder.environment(variable("EXECUTOR_SERVER_PORT", "8")).unwrap();
+    let config = builder.build().unwrap();
+    assert_eq!((config.grpc.port(), config.executors, config.db_read_only), (8, 3, true));
+    assert_eq!((config.store.kind, config.store.cache_bytes_max), (StoreKind::Postgres, 64 << 20));
+}
+
+#[test]
+fn a_wrong_prover_file_is_refused_with_file_and_key() {
+    assert_eq!(
+        refusal(|b| b.prover_json(r#"{"executorServerPort": 70000}"#, "config.json")),
+        "grpc.port = 70000 (from config.json, executorServerPort) is refused: it must be a whole number from 0 to 65535"
+    );
+    let broken = refusal(|b| b.prover_json("{", "config.json"));
+    assert!(broken.starts_with("config.json is not a valid JSON object: "), "{broken}");
+    let remote = refusal(|b| b.prover_json(r#"{"hashDBURL": "10.0.0.1:50061"}"#, "config.json"));
+    assert!(remote.starts_with("hashDBURL (from config.json) is refused: it must be local"), "{remote}");
+}
+
+#[test]
+fn the_example_prover_file_is_accepted_as_it_is() {
+    let mut builder = ConfigBuilder::new().unwrap();
+    builder.file(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/prover-example.json"))).unwrap();
+    assert_eq!(builder.ignored()[0].unknown, ["inputFile"]);
+    let config = builder.build().unwrap();
+    assert_eq!((config.executors, config.hashdb_threads, config.store.kind), (20, 8, StoreKind::Postgres));
+    assert!(config.aggregator.enabled);
+    assert_eq!(config.aggregator.options.prover_name, "test-prover");
+}

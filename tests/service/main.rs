@@ -1,6 +1,7 @@
 //! The service through its public doors: gRPC, HTTP, with a test double in the place of the engine, and with the engine.
 
 mod aggregator;
+mod configuration;
 mod connections;
 mod doors;
 mod endurance;

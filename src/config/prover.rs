@@ -1,0 +1,164 @@
+//! zkevm-prover's own configuration file: flat JSON, its keys (executor-service §11.3) put into our settings.
+//!
+//! Its files carry many keys that mean nothing here (the prover's circuits, its generated code) and some that no version
+//! knows. None of them stops the start, as with the original; each is named once, so that nobody believes it took effect.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::settings::find;
+use super::{ConfigBuilder, ConfigError};
+
+/// Keys with a meaning here, and the setting that has it.
+const MAPPED: &[(&str, &str)] = &[
+    ("executorServerPort", "grpc.port"),
+    ("hashDBServerPort", "hashdb.port"),
+    ("maxExecutorThreads", "executor.threads"),
+    ("maxHashDBThreads", "hashdb.threads"),
+    ("databaseURL", "store.url"),
+    ("dbNodesTableName", "store.nodes_table"),
+    ("dbProgramTableName", "store.program_table"),
+    ("dbNumberOfPoolConnections", "store.connections"),
+    ("dbReadRetryCounter", "store.retries"),
+    ("dbReadRetryDelay", "store.retry_delay_us"),
+    ("dbMTCacheSize", "store.cache_mib"),
+    ("dbReadOnly", "database.read_only"),
+    ("runAggregatorClientMock", "aggregator.enabled"),
+    ("aggregatorClientHost", "aggregator.host"),
+    ("aggregatorClientPort", "aggregator.port"),
+    ("aggregatorClientMockTimeout", "aggregator.proof_time_us"),
+    ("proverName", "aggregator.prover_name"),
+    ("jsonLogs", "log.json"),
+];
+
+/// Keys of the original that change nothing here.
+const WITHOUT_EFFECT: &[&str] = &[
+    "aggregatorClientMaxStreams",
+    "aggregatorClientWatchdogTimeout",
+    "cleanerPollingPeriod",
+    "configPath",
+    "dbGetTree",
+    "dbMetrics",
+    "dbMultiWrite",
+    "dbMultiWriteSingleQuerySize",
+    "dbProgramCacheSize",
+    "executeInParallel",
+    "executorClientHost",
+    "executorClientPort",
+    "executorROMLineTraces",
+    "executorTimeStatistics",
+    "fullTracerTraceReserveSize",
+    "hashDBURL",
+    "keccakScriptFile",
+    "logExecutorServerInput",
+    "logExecutorServerInputGasThreshold",
+    "logExecutorServerInputJson",
+    "logExecutorServerResponses",
+    "logExecutorServerTxs",
+    "logRemoteDbReads",
+    "maxProverThreads",
+    "opcodeTracer",
+    "outputPath",
+    "requestsPersistence",
+    "runAggregatorClient",
+    "runAggregatorServer",
+    "runExecutorServer",
+    "runHashDBServer",
+    "saveDbReadsToFile",
+    "saveDbReadsToFileOnChange",
+    "saveFilesInSubfolders",
+    "saveInputToFile",
+    "saveOutputToFile",
+    "saveProofToFile",
+    "saveRequestToFile",
+    "saveResponseToFile",
+    "stateManager",
+    "stateManagerPurge",
+    "useAssociativeCache",
+    "useMainExecC",
+    "useMainExecGenerated",
+];
+
+/// Services of the original that always run here.
+const ALWAYS_RUNNING: [&str; 2] = ["runExecutorServer", "runHashDBServer"];
+
+/// Keys of one file that took no effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IgnoredKeys {
+    /// The file.
+    pub origin: String,
+    /// Known from the original, without effect here, in alphabetical order.
+    pub without_effect: Vec<String>,
+    /// Known to nobody, in alphabetical order.
+    pub unknown: Vec<String>,
+    /// Services the file switches off that run all the same.
+    pub running_anyway: Vec<String>,
+}
+
+impl IgnoredKeys {
+    /// True when every key took effect.
+    pub fn is_empty(&self) -> bool {
+        self.without_effect.is_empty() && self.unknown.is_empty()
+    }
+}
+
+impl fmt::Display for IgnoredKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ignored keys of {}:", self.origin)?;
+        let groups = [
+            ("without effect in this program", &self.without_effect),
+            ("unknown", &self.unknown),
+            ("switched off there, running all the same", &self.running_anyway),
+        ];
+        let mut separator = "";
+        for (name, keys) in groups.into_iter().filter(|(_, keys)| !keys.is_empty()) {
+            write!(f, "{separator} {name}: {}", keys.join(", "))?;
+            separator = ";";
+        }
+        Ok(())
+    }
+}
+
+/// True if the text is a JSON object and not TOML, which cannot begin with a brace.
+pub(super) fn is_json(text: &str) -> bool {
+    text.trim_start_matches('\u{feff}').trim_start().starts_with('{')
+}
+
+/// Puts the mapped keys into the builder and returns the others. A value of the wrong kind is refused by its own name.
+pub(super) fn put(builder: &mut ConfigBuilder, text: &str, origin: &str) -> Result<IgnoredKeys, ConfigError> {
+    let syntax_error =
+        |error: serde_json::Error| ConfigError::Json { origin: origin.to_owned(), message: error.to_string() };
+    let text = text.trim_start_matches('\u{feff}');
+    let keys: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(syntax_error)?;
+    let mut ignored = IgnoredKeys { origin: origin.to_owned(), ..IgnoredKeys::default() };
+    for (key, value) in keys {
+        if let Some((_, setting)) = MAPPED.iter().find(|(name, _)| *name == key) {
+            builder.put_text(find(setting, origin)?, &scalar(&value), &format!("{origin}, {key}"))?;
+            continue;
+        }
+        if key == "hashDBURL" && value != "local" {
+            return Err(ConfigError::RemoteHashDb { origin: origin.to_owned() });
+        }
+        if ALWAYS_RUNNING.contains(&key.as_str()) && value == false {
+            ignored.running_anyway.push(key.clone());
+        }
+        let group = match WITHOUT_EFFECT.contains(&key.as_str()) {
+            true => &mut ignored.without_effect,
+            false => &mut ignored.unknown,
+        };
+        group.push(key);
+    }
+    for group in [&mut ignored.without_effect, &mut ignored.unknown] {
+        group.sort_unstable();
+    }
+    Ok(ignored)
+}
+
+/// Returns the text of a value as the environment would give it.
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

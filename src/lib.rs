@@ -9,6 +9,7 @@ pub mod batch;
 pub mod cli;
 pub mod config;
 pub mod counters;
+pub mod dump;
 pub mod evm;
 pub mod grpc;
 pub mod hashdb;

@@ -23,15 +23,19 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::actors::front::FrontHandle;
+use crate::actors::running::Running;
 use crate::actors::stats::StatsHandle;
 use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase, QueueBounds};
 use crate::config::{Config, StoreKind};
+use crate::dump::Saver;
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
+use crate::grpc::record::Records;
 use crate::grpc::server::Door;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
 use crate::hashdb::{HashDb, SessionLimits};
+use crate::http::Diagnosis;
 use crate::store::{Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, QueueLimits, StateStore, StoreError};
 use crate::{aggregator, grpc, http};
 
@@ -95,10 +99,14 @@ impl Server {
                 small_bytes_max: config.small_batch_bytes_max,
             },
             stats_window: config.stats_window,
+            slow_after: config.slow_batch_limit,
+            // With every input in the log the slow ones need no line of their own.
+            input_gas_threshold: if config.request_log.input { 0.0 } else { config.request_log.input_gas_threshold },
         };
+        let saver = Saver::start(config.files.clone())?;
         let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
-        match open_doors(&config, &actors, &store, &lifecycle).await {
-            Ok(doors) => Ok(RunningServer { doors, actors, lifecycle, drain_limit: config.drain_limit }),
+        match open_doors(&config, &actors, &store, &lifecycle, &saver).await {
+            Ok(doors) => Ok(RunningServer { doors, actors, lifecycle, saver, drain_limit: config.drain_limit }),
             Err(error) => {
                 actors.stop(Duration::ZERO);
                 Err(error)
@@ -160,6 +168,7 @@ async fn open_doors(
     actors: &ActorSystem,
     store: &Arc<StateStore>,
     lifecycle: &Lifecycle,
+    saver: &Saver,
 ) -> Result<Doors, StartError> {
     // Clients take a new id for a restart (executor-service §6.1).
     let prover_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
@@ -167,15 +176,24 @@ async fn open_doors(
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
     let rules = ValidationRules { db_read_only: config.db_read_only };
+    let running = Arc::clone(actors.running());
+    let diagnosis = Diagnosis {
+        front: front.clone(),
+        running: Arc::clone(&running),
+        store: Arc::clone(store),
+        saver: saver.clone(),
+    };
+    let records = Records::new(saver.clone(), config.request_log);
     let executor_api =
-        ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(store), Arc::clone(&prover_id));
+        ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(store), Arc::clone(&prover_id), records);
     let door = |address| Door { address, tls: config.tls.clone(), limits: config.limits };
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
     let (grpc_addr, grpc) = grpc::server::open(door(config.grpc), executor_api, stats_api, lifecycle.clone()).await?;
     let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb_allow_reset));
     let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb_threads);
     let (hashdb_addr, hashdb) = grpc::server::open_hashdb(door(config.hashdb), hashdb_api, lifecycle.clone()).await?;
-    let (http_addr, http) = http::open(config.http, stats, lifecycle.clone()).await?;
+    let (http_addr, http) = http::open(config.http, stats, lifecycle.clone(), diagnosis).await?;
+    tokio::spawn(watch_slow_batches(running, lifecycle.clone()));
     let grpc = tokio::spawn(logged("gRPC", grpc));
     let hashdb = tokio::spawn(logged("HashDB", hashdb));
     let http = tokio::spawn(logged("HTTP", http));
@@ -189,6 +207,23 @@ async fn open_doors(
     Ok(Doors { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http, aggregator })
 }
 
+/// Looks for slow batches until the server stops. Not on an executor: that is where they are.
+async fn watch_slow_batches(running: Arc<Running>, lifecycle: Lifecycle) {
+    let Some(limit) = running.slow_after() else { return };
+    // Late by a quarter of the limit at most, and by a second.
+    let mut clock = tokio::time::interval((limit / 4).clamp(Duration::from_millis(10), Duration::from_secs(1)));
+    let watch = async {
+        loop {
+            clock.tick().await;
+            running.report_slow();
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = lifecycle.reached(Phase::Stopping) => {}
+    }
+}
+
 async fn logged<E: std::fmt::Display>(door: &'static str, server: impl Future<Output = Result<(), E>>) {
     if let Err(error) = server.await {
         tracing::error!(door, %error, "server ended badly");
@@ -200,6 +235,7 @@ pub struct RunningServer {
     doors: Doors,
     actors: ActorSystem,
     lifecycle: Lifecycle,
+    saver: Saver,
     drain_limit: Duration,
 }
 
@@ -245,7 +281,7 @@ impl RunningServer {
         if let Some(client) = &self.doors.aggregator {
             client.abort();
         }
-        let Self { doors, actors, lifecycle, drain_limit } = self;
+        let Self { doors, actors, lifecycle, saver, drain_limit } = self;
         if tokio::time::timeout(drain_limit, actors.front().idle()).await.is_err() {
             tracing::warn!(drain_seconds = drain_limit.as_secs(), "batches still running, giving them up");
         }
@@ -254,7 +290,11 @@ impl RunningServer {
         close(doors.hashdb).await;
         close(doors.http).await;
         // Waits for the database: not on a thread of the runtime.
-        if let Err(error) = tokio::task::spawn_blocking(move || actors.stop(STORE_LIMIT)).await {
+        let stop = move || {
+            actors.stop(STORE_LIMIT);
+            saver.close(CLOSE_LIMIT);
+        };
+        if let Err(error) = tokio::task::spawn_blocking(stop).await {
             tracing::error!(%error, "the actors ended badly");
         }
     }

@@ -13,10 +13,12 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Superv
 
 use super::messages::{BatchFailure, BatchJob, Executed};
 use super::queue::JobSource;
+use super::running::Running;
 use super::state::BatchState;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
-use crate::processor::{BatchOutput, ExecutorError};
+use crate::dump::input_json;
+use crate::processor::{BatchInput, BatchOutput, ExecutorError, Interrupted};
 use crate::store::{FlushIds, StoreError};
 
 /// Tells an executor to take the next job from the queue.
@@ -33,19 +35,24 @@ pub(super) struct ExecutorShared {
     pub(super) stats: StatsReporter,
     /// Executors with a batch at hand.
     pub(super) busy: Arc<AtomicUsize>,
+    /// What each executor runs.
+    pub(super) running: Arc<Running>,
+    /// Batches at fewer gas per second have their input logged; 0 for none.
+    pub(super) input_gas_threshold: f64,
     /// Calls counted for the log line (executor-service §10).
     pub(super) counter: AtomicU64,
 }
 
 /// Runs batches.
 pub(super) struct ExecutorActor {
+    number: usize,
     jobs: JobSource,
     shared: Arc<ExecutorShared>,
 }
 
 impl ExecutorActor {
-    pub(super) fn new(jobs: JobSource, shared: Arc<ExecutorShared>) -> Self {
-        Self { jobs, shared }
+    pub(super) fn new(number: usize, jobs: JobSource, shared: Arc<ExecutorShared>) -> Self {
+        Self { number, jobs, shared }
     }
 }
 
@@ -59,6 +66,7 @@ impl Actor for ExecutorActor {
 
 impl Supervised for ExecutorActor {
     fn restarting(&mut self, _: &mut Self::Context) {
+        self.shared.running.restarted(self.number);
         self.shared.stats.report(StatsEvent::ExecutorRestarted);
     }
 }
@@ -70,7 +78,7 @@ impl Handler<TakeJob> for ExecutorActor {
         // The queue is disconnected once the front is gone: the server is stopping, and so does the arbiter.
         let Some(job) = self.jobs.take() else { return };
         let context_id = job.context_id.clone();
-        match catch_unwind(AssertUnwindSafe(|| self.shared.run(job))) {
+        match catch_unwind(AssertUnwindSafe(|| self.shared.run(self.number, job))) {
             Ok(()) => ctx.notify(TakeJob),
             Err(panic) => {
                 tracing::error!(context_id, panic = panic_message(&*panic), "executor panicked, restarting it");
@@ -83,17 +91,15 @@ impl Handler<TakeJob> for ExecutorActor {
 
 impl ExecutorShared {
     /// Runs one job and answers it. On a panic the job is dropped unanswered, which fails the call.
-    fn run(&self, job: Box<BatchJob>) {
+    fn run(&self, executor: usize, job: Box<BatchJob>) {
         let started = Instant::now();
         if let Some(failure) = job.given_up() {
             self.stats.report(StatsEvent::unanswered(failure));
             return job.reply.fail(failure);
         }
         let _busy = Busy::enter(&self.busy);
-        let outcome = {
-            let reader = self.state.reader(&job.input);
-            self.engine.process(&job.input, &*reader, &job.interrupt)
-        };
+        let _running = self.running.begin(executor, &job);
+        let outcome = self.process(&job);
         match outcome {
             Ok(output) => self.answer(job, output, started),
             Err(interrupted) => {
@@ -102,6 +108,17 @@ impl ExecutorShared {
                 job.reply.fail(failure);
             }
         }
+    }
+
+    /// Runs the batch; if its reads are to be saved, through a reader that notes them.
+    fn process(&self, job: &BatchJob) -> Result<BatchOutput, Interrupted> {
+        let reader = self.state.reader(&job.input);
+        let Some(reads) = job.files.as_ref().and_then(|files| files.db_reads(&job.input)) else {
+            return self.engine.process(&job.input, &*reader, &job.interrupt);
+        };
+        let outcome = self.engine.process(&job.input, &reads.over(&*reader), &job.interrupt);
+        reads.finish(outcome.as_ref().ok().and_then(|output| output.roots));
+        outcome
     }
 
     /// Keeps the state, counts, answers, logs: in this order, so that a client never sees an answer ahead of its effects.
@@ -129,6 +146,7 @@ impl ExecutorShared {
         self.stats.report(StatsEvent::Batch(sample));
         send();
         self.log(job.rpc, &job.context_id, &sample);
+        self.log_slow_input(&job.input, &sample);
     }
 
     /// Keeps the state of a batch. A full store fails the call, which clients try again; any other trouble is an answer.
@@ -145,6 +163,15 @@ impl ExecutorShared {
                 output.roots = None;
                 Ok(FlushIds::default())
             }
+        }
+    }
+
+    /// Logs the input of a batch that ran at fewer gas per second than the threshold (executor-service §10).
+    fn log_slow_input(&self, input: &BatchInput, sample: &BatchSample) {
+        let gas_per_second = sample.tally.gas as f64 / sample.busy.as_secs_f64();
+        if gas_per_second < self.input_gas_threshold && tracing::enabled!(tracing::Level::INFO) {
+            let json = input_json(input, None).to_string().replace('"', "'");
+            tracing::info!("TP={gas_per_second:.6}gas/s Input={json}");
         }
     }
 

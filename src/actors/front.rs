@@ -28,7 +28,7 @@ impl Message for ObserveFront {
 }
 
 /// Snapshot of the front actor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct FrontState {
     /// Jobs handed to the executors since the start.
     pub admitted: u64,
@@ -36,6 +36,10 @@ pub struct FrontState {
     pub refused: u64,
     /// Jobs waiting.
     pub queue_length: usize,
+    /// Those of them that are small.
+    pub queue_small: usize,
+    /// Bytes of the requests that wait.
+    pub queue_bytes: usize,
 }
 
 /// Set when somebody stopped waiting for a job, so that a full queue is worth sweeping.
@@ -139,10 +143,13 @@ impl Handler<ObserveFront> for FrontActor {
     type Result = MessageResult<ObserveFront>;
 
     fn handle(&mut self, _: ObserveFront, _: &mut Self::Context) -> Self::Result {
+        let queue = self.queue.gauge();
         MessageResult(FrontState {
             admitted: self.admitted,
             refused: self.refused,
-            queue_length: self.queue.gauge().jobs(),
+            queue_length: queue.jobs(),
+            queue_small: queue.small_jobs(),
+            queue_bytes: queue.bytes(),
         })
     }
 }

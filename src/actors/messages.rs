@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use crate::dump::RequestFiles;
 use crate::processor::{BatchInput, BatchOutput, Interrupt, Interrupted};
 use crate::store::FlushIds;
 
@@ -125,6 +126,8 @@ pub struct BatchJob {
     pub request_bytes: usize,
     /// Free text of the client for the log.
     pub context_id: String,
+    /// Files to save about it.
+    pub files: Option<RequestFiles>,
     /// Fires when the client leaves or its deadline passes.
     pub interrupt: Interrupt,
     /// When the call arrived.

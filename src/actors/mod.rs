@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod messages;
 pub mod pool;
 pub mod queue;
+pub mod running;
 pub mod state;
 pub mod stats;
 pub mod writer;

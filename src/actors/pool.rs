@@ -15,6 +15,7 @@ use super::front::{Abandoned, FrontActor, FrontHandle};
 use super::lifecycle::Lifecycle;
 use super::messages::InFlight;
 use super::queue::{JobQueue, QueueBounds};
+use super::running::Running;
 use super::stats::{PoolGauges, StatsActor, StatsHandle, StatsReporter};
 use super::writer::WriterActor;
 use crate::store::StateStore;
@@ -28,6 +29,10 @@ pub struct ActorOptions {
     pub queue: QueueBounds,
     /// Length of a statistics window.
     pub stats_window: Duration,
+    /// A batch that runs longer is reported; `None` for never.
+    pub slow_after: Option<Duration>,
+    /// Batches at fewer gas per second have their input logged; 0 for none.
+    pub input_gas_threshold: f64,
 }
 
 /// The running actors.
@@ -38,6 +43,7 @@ pub struct ActorSystem {
     executors: Vec<Addr<ExecutorActor>>,
     /// Keeps the writer alive; `None` for a store without database.
     writer: Option<Addr<WriterActor>>,
+    running: Arc<Running>,
     state: Arc<StateStore>,
     system: System,
     thread: JoinHandle<()>,
@@ -67,8 +73,8 @@ impl ActorSystem {
         })?;
         let gone = |_| io::Error::other("the actor system's thread ended before it was ready");
         let (actors, system) = started.recv().map_err(gone)??;
-        let StartedActors { front, stats, executors, writer } = actors;
-        Ok(Self { front, stats, executors, writer, state: kept, system, thread })
+        let StartedActors { front, stats, executors, writer, running } = actors;
+        Ok(Self { front, stats, executors, writer, running, state: kept, system, thread })
     }
 
     /// Returns the way to the front.
@@ -79,6 +85,11 @@ impl ActorSystem {
     /// Returns the way to the statistics.
     pub fn stats(&self) -> &StatsHandle {
         &self.stats
+    }
+
+    /// Returns what each executor runs.
+    pub fn running(&self) -> &Arc<Running> {
+        &self.running
     }
 
     /// Stops every arbiter. An executor in the middle of a batch ends at its next look at the interrupt.
@@ -107,6 +118,7 @@ struct StartedActors {
     stats: StatsHandle,
     executors: Vec<Addr<ExecutorActor>>,
     writer: Option<Addr<WriterActor>>,
+    running: Arc<Running>,
 }
 
 fn start_actors(
@@ -144,12 +156,22 @@ fn start_actors(
         writer = Some(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| actor));
     }
 
-    let shared = Arc::new(ExecutorShared { engine, state, stats: reporter.clone(), busy, counter: AtomicU64::new(0) });
+    let express = (0..sources.len()).map(|number| number >= options.executors);
+    let running = Running::new(express, options.slow_after);
+    let shared = Arc::new(ExecutorShared {
+        engine,
+        state,
+        stats: reporter.clone(),
+        busy,
+        running: Arc::clone(&running),
+        input_gas_threshold: options.input_gas_threshold,
+        counter: AtomicU64::new(0),
+    });
     let mut executors = Vec::with_capacity(sources.len());
-    for source in sources {
-        let executor = ExecutorActor::new(source, Arc::clone(&shared));
+    for (number, source) in sources.into_iter().enumerate() {
+        let executor = ExecutorActor::new(number, source, Arc::clone(&shared));
         executors.push(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| executor));
     }
     let front = FrontHandle { front, in_flight: InFlight::default(), abandoned, capacity, stats: reporter.clone() };
-    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors, writer })
+    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors, writer, running })
 }

@@ -174,6 +174,11 @@ impl QueueGauge {
         self.small.len() + self.full.len()
     }
 
+    /// Returns the number of jobs that wait in the small lane.
+    pub(super) fn small_jobs(&self) -> usize {
+        self.small.len()
+    }
+
     /// Returns the bytes of the requests that wait.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -214,6 +219,7 @@ mod tests {
             input: workload.chain(0, Default::default()).empty_batch(),
             request_bytes,
             context_id: name.to_owned(),
+            files: None,
             interrupt: Interrupt::new(None),
             received_at: Instant::now(),
             reply: Box::new(Nobody),

@@ -11,6 +11,8 @@ use super::prover::{self, IgnoredKeys};
 use super::settings::{Kind, SETTINGS, Setting, accepted, find, refused, unknown};
 use super::{AggregatorConfig, Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML, StoreConfig, StoreKind};
 use crate::aggregator::AggregatorOptions;
+use crate::dump::FileOptions;
+use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
 use crate::store::{MemoryLimits, PostgresOptions};
@@ -162,6 +164,25 @@ impl ConfigBuilder {
                 },
             },
             stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
+            slow_batch_limit: match self.get("executor.slow_batch_seconds", Value::as_float)? {
+                0.0 => None,
+                seconds => Some(Duration::from_secs_f64(seconds)),
+            },
+            files: FileOptions {
+                output_path: self.get("files.output_path", |value| Some(value.as_str()?.into()))?,
+                subfolders: self.get("files.subfolders", Value::as_bool)?,
+                requests: self.get("files.save_request", Value::as_bool)?,
+                inputs: self.get("files.save_input", Value::as_bool)?,
+                db_reads: self.get("files.save_db_reads", Value::as_bool)?,
+                db_reads_on_change: self.get("files.save_db_reads_on_change", Value::as_bool)?,
+                responses: self.get("files.save_response", Value::as_bool)?,
+            },
+            request_log: RequestLog {
+                input: self.get("log.server_input", Value::as_bool)?,
+                input_json: self.get("log.server_input_json", Value::as_bool)?,
+                input_gas_threshold: self.get("log.server_input_gas_threshold", Value::as_float)?,
+                responses: self.get("log.server_responses", Value::as_bool)?,
+            },
             log_json: self.get("log.json", Value::as_bool)?,
             log_level: self.get("log.level", |value| value.as_str()?.parse().ok())?,
         })

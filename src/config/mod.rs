@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::aggregator::AggregatorOptions;
+use crate::dump::FileOptions;
+use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
 use crate::store::{MemoryLimits, PostgresOptions};
@@ -67,6 +69,12 @@ pub struct Config {
     pub store: StoreConfig,
     /// Length of a statistics window.
     pub stats_window: Duration,
+    /// A batch that runs longer is reported; `None` for never.
+    pub slow_batch_limit: Option<Duration>,
+    /// Files of requests.
+    pub files: FileOptions,
+    /// Log lines of requests.
+    pub request_log: RequestLog,
     /// Log lines are JSON objects.
     pub log_json: bool,
     /// Least severe level that is logged.

@@ -9,11 +9,13 @@ use tonic::{Request, Response, Status};
 use super::deadline::CallTiming;
 use super::proto::executor::v1 as wire;
 use super::proto::executor::v1::executor_service_server::ExecutorService;
+use super::record::Records;
 use super::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};
 use super::validate::{self, ValidationRules};
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, FlushIds, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
+use crate::dump::RequestFiles;
 use crate::processor::{BatchInput, BatchOutput, Interrupt};
 use crate::store::StateStore;
 
@@ -29,6 +31,7 @@ pub struct ExecutorApi {
     rules: ValidationRules,
     store: Arc<StateStore>,
     prover_id: Arc<str>,
+    records: Records,
 }
 
 impl ExecutorApi {
@@ -40,8 +43,9 @@ impl ExecutorApi {
         rules: ValidationRules,
         store: Arc<StateStore>,
         prover_id: Arc<str>,
+        records: Records,
     ) -> Self {
-        Self { front, stats, lifecycle, rules, store, prover_id }
+        Self { front, stats, lifecycle, rules, store, prover_id, records }
     }
 
     /// Counts a call, and refuses it before anything of it is looked at if the server is draining (executor-service §2).
@@ -56,13 +60,14 @@ impl ExecutorApi {
     }
 
     /// Sends a valid batch to the front and waits for what comes back.
-    async fn execute<R: Send + 'static>(
+    async fn execute<R: Message + 'static>(
         &self,
         call: Call,
         input: BatchInput,
         convert: Convert<R>,
     ) -> Result<Response<R>, Status> {
-        let Call { rpc, timing, request_bytes, context_id } = call;
+        let Call { rpc, timing, request_bytes, context_id, files } = call;
+        self.records.input(rpc, files.as_ref(), &input);
         let (sender, receiver) = oneshot::channel();
         let interrupt = Interrupt::new(timing.deadline);
         let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
@@ -73,6 +78,7 @@ impl ExecutorApi {
             input,
             request_bytes,
             context_id,
+            files: files.clone(),
             interrupt,
             received_at: timing.arrived_at,
             reply: Box::new(OneshotReply { sender, context, convert }),
@@ -85,7 +91,9 @@ impl ExecutorApi {
         };
         waiting.answered = true;
         // The sender is dropped without a word only when a panic took the job with it.
-        Ok(Response::new(answer.unwrap_or(Err(BatchFailure::Panicked))?))
+        let response = answer.unwrap_or(Err(BatchFailure::Panicked))?;
+        self.records.response(rpc, files.as_ref(), &response);
+        Ok(Response::new(response))
     }
 }
 
@@ -97,6 +105,8 @@ struct Call {
     request_bytes: usize,
     /// Free text of the client for the log.
     context_id: String,
+    /// Files to save about it.
+    files: Option<RequestFiles>,
 }
 
 /// Carries the answer of one batch to its handler.
@@ -156,9 +166,10 @@ impl ExecutorService for ExecutorApi {
         let rpc = Rpc::ProcessBatch;
         let (mut request, timing) = self.admit(rpc, request)?;
         let request_bytes = request.encoded_len();
+        let files = self.records.request(rpc, &request);
         let context_id = std::mem::take(&mut request.context_id);
         match validate::process_batch(request, self.rules) {
-            Ok(input) => self.execute(Call { rpc, timing, request_bytes, context_id }, input, response_v1).await,
+            Ok(input) => self.execute(Call { rpc, timing, request_bytes, context_id, files }, input, response_v1).await,
             Err(error) => {
                 self.stats.report(StatsEvent::InvalidRequest(error));
                 tracing::warn!(rpc = rpc.name(), error = error.name(), context_id, "invalid request");
@@ -174,9 +185,10 @@ impl ExecutorService for ExecutorApi {
         let rpc = Rpc::ProcessBatchV2;
         let (mut request, timing) = self.admit(rpc, request)?;
         let request_bytes = request.encoded_len();
+        let files = self.records.request(rpc, &request);
         let context_id = std::mem::take(&mut request.context_id);
         match validate::process_batch_v2(request, self.rules) {
-            Ok(input) => self.execute(Call { rpc, timing, request_bytes, context_id }, input, response_v2).await,
+            Ok(input) => self.execute(Call { rpc, timing, request_bytes, context_id, files }, input, response_v2).await,
             Err(error) => {
                 self.stats.report(StatsEvent::InvalidRequest(error));
                 tracing::warn!(rpc = rpc.name(), error = error.name(), context_id, "invalid request");

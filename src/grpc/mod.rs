@@ -3,9 +3,11 @@
 pub mod deadline;
 pub mod executor;
 pub mod hashdb;
+pub mod record;
 pub mod respond;
 pub mod server;
 pub mod stats;
+pub mod text;
 pub mod tls;
 pub mod validate;
 

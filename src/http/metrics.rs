@@ -2,13 +2,14 @@
 
 use std::fmt::{Display, Write};
 
+use super::debug::{self, Diagnosis};
 use crate::actors::stats::{StatsReport, Totals};
 use crate::store::StateStats;
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Renders every metric. Rates are left to Prometheus, which takes them over any stretch of time.
-pub(super) fn render(report: &StatsReport) -> String {
+pub(super) fn render(report: &StatsReport, diagnosis: &Diagnosis) -> String {
     let mut text = Exposition::default();
     let StatsReport { now, totals, .. } = report;
     let sums = &totals.sums;
@@ -44,16 +45,17 @@ pub(super) fn render(report: &StatsReport) -> String {
     text.gauge("start_time_seconds", "Unix time of the start.", totals.start_unix_ms as f64 / 1e3);
     text.gauge("open_files", "Open file descriptors.", now.open_files);
     text.state(&now.state);
+    debug::metrics(&mut text, diagnosis);
     text.text
 }
 
 #[derive(Default)]
-struct Exposition {
+pub(super) struct Exposition {
     text: String,
 }
 
 impl Exposition {
-    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: impl Display) {
         self.header(name, help, "counter");
         self.line(name, "", value);
     }

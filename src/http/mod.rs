@@ -1,4 +1,4 @@
-//! The HTTP door for operators: `/stats`, `/metrics`, `/healthz`, `/readyz`.
+//! The HTTP door for operators: `/stats`, `/metrics`, `/healthz`, `/readyz`, `/debug/actors`.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,7 +13,10 @@ use tokio::net::TcpListener;
 use crate::actors::stats::StatsHandle;
 use crate::actors::{Lifecycle, Phase};
 
+mod debug;
 mod metrics;
+
+pub use debug::Diagnosis;
 
 /// Closed windows `/stats` returns when the query does not say.
 const HISTORY_WINDOWS_DEFAULT: usize = 6;
@@ -22,6 +25,7 @@ const HISTORY_WINDOWS_DEFAULT: usize = 6;
 struct Doors {
     stats: StatsHandle,
     lifecycle: Lifecycle,
+    diagnosis: Diagnosis,
 }
 
 /// Why the HTTP door could not be opened.
@@ -37,6 +41,7 @@ pub async fn open(
     address: SocketAddr,
     stats: StatsHandle,
     lifecycle: Lifecycle,
+    diagnosis: Diagnosis,
 ) -> Result<(SocketAddr, impl Future<Output = std::io::Result<()>> + Send), HttpStartError> {
     let listen_error = |source| HttpStartError { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
@@ -46,7 +51,8 @@ pub async fn open(
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Doors { stats, lifecycle: lifecycle.clone() });
+        .with_state(Doors { stats, lifecycle: lifecycle.clone(), diagnosis: diagnosis.clone() })
+        .merge(debug::router(diagnosis));
     let stopping = async move { lifecycle.reached(Phase::Stopping).await };
     let run = async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await };
     Ok((bound, run))
@@ -75,7 +81,8 @@ fn history_windows(query: &str) -> Option<usize> {
 /// `GET /metrics`: Prometheus text.
 async fn metrics_text(State(doors): State<Doors>) -> Response {
     match doors.stats.report(0).await {
-        Some(report) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&report)).into_response(),
+        Some(report) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&report, &doors.diagnosis))
+            .into_response(),
         None => unavailable(),
     }
 }

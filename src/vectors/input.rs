@@ -49,11 +49,16 @@ struct InputFile {
     fork_id: Number,
     #[serde(rename = "chainID")]
     chain_id: Number,
+    // Writers leave out what is zero or empty (executor-service §12).
+    #[serde(default)]
     old_state_root: HexWord,
+    #[serde(default)]
     old_acc_input_hash: HexWord,
     #[serde(default)]
     old_num_batch: Number,
+    #[serde(default)]
     batch_l2_data: HexData,
+    #[serde(default)]
     sequencer_addr: HexWord,
     #[serde(default)]
     from: Option<String>,

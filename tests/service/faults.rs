@@ -135,6 +135,7 @@ fn submit(server: &TestServer, data: &'static [u8], timeout: Duration) -> onesho
         input,
         request_bytes: 0,
         context_id: String::new(),
+        files: None,
         interrupt: Interrupt::new(Some(Instant::now() + timeout)),
         received_at: Instant::now(),
         reply: Box::new(Outcome(sender)),

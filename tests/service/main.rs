@@ -8,6 +8,7 @@ mod endurance;
 mod engine;
 mod faults;
 mod lanes;
+mod records;
 mod responses;
 mod statistics;
 mod support;

@@ -1,0 +1,136 @@
+//! Files of single requests, for later study: request, input, database reads and response (executor-service §11.4).
+//!
+//! What is to be saved goes through a bounded channel to one thread, which also makes the text: neither a batch nor a call
+//! waits for a disk. When the channel is full or the disk refuses, the file is lost, counted and logged, and nothing else
+//! happens. Names are `<output path>/<time>_<request id>.<what>`; with subfolders `<output path>/YYYY/MM/DD/HH/…`.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+mod input;
+mod reads;
+mod saver;
+
+pub use input::input_json;
+pub use reads::{DbReads, Reads, RecordingReader};
+pub use saver::{Saver, SaverStats};
+
+use crate::processor::BatchInput;
+
+/// What is saved, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileOptions {
+    /// Folder of all files; made when the first one is written.
+    pub output_path: PathBuf,
+    /// A folder per hour below it.
+    pub subfolders: bool,
+    /// Requests as they came, invalid ones included.
+    pub requests: bool,
+    /// Valid inputs, before they run.
+    pub inputs: bool,
+    /// Inputs with everything that was read, after they ran.
+    pub db_reads: bool,
+    /// The same, rewritten while the batch runs.
+    pub db_reads_on_change: bool,
+    /// Responses.
+    pub responses: bool,
+}
+
+impl FileOptions {
+    /// True when anything is saved.
+    pub fn any(&self) -> bool {
+        self.requests || self.inputs || self.db_reads || self.db_reads_on_change || self.responses
+    }
+
+    /// Returns folder and first part of the names of one request that came now.
+    fn prefix(&self, now: SystemTime, request_id: uuid::Uuid) -> PathBuf {
+        let micros = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).subsec_micros();
+        // `YYYY-MM-DDTHH:MM:SS…`, in UTC.
+        let clock = prost_types::Timestamp { nanos: 0, ..prost_types::Timestamp::from(now) }.to_string();
+        let part = |range| clock.get(range).unwrap_or_default();
+        let (year, month, day) = (part(0..4), part(5..7), part(8..10));
+        let (hour, minute, second) = (part(11..13), part(14..16), part(17..19));
+        let name = format!("{year}{month}{day}_{hour}{minute}{second}_{micros:06}_{request_id}");
+        let mut path = self.output_path.clone();
+        if self.subfolders {
+            path.extend([year, month, day, hour]);
+        }
+        path.join(name)
+    }
+}
+
+/// The files of one request.
+#[derive(Clone, Debug)]
+pub struct RequestFiles {
+    saver: Saver,
+    prefix: PathBuf,
+}
+
+impl RequestFiles {
+    /// Names the files of a request that came now; `None` when nothing is saved.
+    pub fn new(saver: &Saver) -> Option<Self> {
+        let prefix = saver.options().any().then(|| saver.options().prefix(SystemTime::now(), uuid::Uuid::new_v4()))?;
+        Some(Self { saver: saver.clone(), prefix })
+    }
+
+    /// Saves the request, given as text made by `text` out of about `bytes` bytes.
+    pub fn request(&self, bytes: usize, text: impl FnOnce() -> Vec<u8> + Send + 'static) {
+        self.saver.save(self.path("executor_request.txt"), bytes, text);
+    }
+
+    /// Saves the response likewise.
+    pub fn response(&self, bytes: usize, text: impl FnOnce() -> Vec<u8> + Send + 'static) {
+        self.saver.save(self.path("executor_response.txt"), bytes, text);
+    }
+
+    /// True when requests are saved.
+    pub fn wants_request(&self) -> bool {
+        self.saver.options().requests
+    }
+
+    /// True when responses are saved.
+    pub fn wants_response(&self) -> bool {
+        self.saver.options().responses
+    }
+
+    /// Saves the input if inputs are saved.
+    pub fn input(&self, input: &BatchInput) {
+        if self.saver.options().inputs {
+            let path = self.path(&format!("{}.process_batch_input.json", input.old_batch_num));
+            let input = input.clone();
+            self.saver.save(path, input::estimated_bytes(&input), move || input::text(&input_json(&input, None)));
+        }
+    }
+
+    /// Starts to note what `input` reads, if that is saved.
+    pub fn db_reads(&self, input: &BatchInput) -> Option<DbReads> {
+        let options = self.saver.options();
+        (options.db_reads || options.db_reads_on_change).then(|| {
+            let path = self.path(&format!("{}.process_batch_input_db.json", input.old_batch_num));
+            DbReads::new(self.saver.clone(), path, input.clone(), options.db_reads_on_change)
+        })
+    }
+
+    fn path(&self, what: &str) -> PathBuf {
+        let mut name = self.prefix.as_os_str().to_owned();
+        name.push(".");
+        name.push(what);
+        name.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_original() {
+        let at = UNIX_EPOCH + Duration::new(1_700_000_000, 1_234_567);
+        let id = uuid::Uuid::nil();
+        let mut options = FileOptions { output_path: "output".into(), ..FileOptions::default() };
+        let name = "20231114_221320_001234_00000000-0000-0000-0000-000000000000";
+        assert_eq!(options.prefix(at, id), PathBuf::from(format!("output/{name}")));
+        options.subfolders = true;
+        assert_eq!(options.prefix(at, id), PathBuf::from(format!("output/2023/11/14/22/{name}")));
+    }
+}

@@ -1,0 +1,104 @@
+//! What is kept of a call beside its answer: files and log lines (executor-service §11.2, §11.4).
+
+use prost::Message;
+
+use super::text::text_form;
+use crate::actors::Rpc;
+use crate::dump::{RequestFiles, Saver, input_json};
+use crate::processor::BatchInput;
+
+/// Which log lines a call gets beside the one at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RequestLog {
+    /// `Input=` and the input as JSON, before the batch runs.
+    pub input: bool,
+    /// The same with the name of the call, and `'` for `"`.
+    pub input_json: bool,
+    /// The input of batches that ran at fewer gas per second than this; 0 for none.
+    pub input_gas_threshold: f64,
+    /// Responses as text.
+    pub responses: bool,
+}
+
+/// Keeps what the configuration asks for.
+#[derive(Clone, Debug)]
+pub struct Records {
+    saver: Saver,
+    log: RequestLog,
+}
+
+impl Records {
+    /// Creates the records of one server.
+    pub fn new(saver: Saver, log: RequestLog) -> Self {
+        Self { saver, log }
+    }
+
+    /// Takes a request as it came, and names its files.
+    pub(super) fn request(&self, rpc: Rpc, request: &impl Message) -> Option<RequestFiles> {
+        let files = RequestFiles::new(&self.saver)?;
+        if files.wants_request() {
+            let encoded = request.encode_to_vec();
+            files.request(encoded.len(), move || text_file(request_type(rpc), &encoded));
+        }
+        Some(files)
+    }
+
+    /// Takes a valid input before it runs.
+    pub(super) fn input(&self, rpc: Rpc, files: Option<&RequestFiles>, input: &BatchInput) {
+        if let Some(files) = files {
+            files.input(input);
+        }
+        if (self.log.input || self.log.input_json) && tracing::enabled!(tracing::Level::INFO) {
+            let json = input_json(input, None).to_string();
+            if self.log.input {
+                tracing::info!("Input={json}");
+            }
+            if self.log.input_json {
+                tracing::info!("ExecutorServiceImpl::{}() Input={}", rpc.name(), json.replace('"', "'"));
+            }
+        }
+    }
+
+    /// Takes a response before it goes out.
+    pub(super) fn response(&self, rpc: Rpc, files: Option<&RequestFiles>, response: &impl Message) {
+        let file = files.filter(|files| files.wants_response());
+        let line = self.log.responses && tracing::enabled!(tracing::Level::INFO);
+        if file.is_none() && !line {
+            return;
+        }
+        let encoded = response.encode_to_vec();
+        if line {
+            tracing::info!(
+                "ExecutorServiceImpl::{}() returns:\n{}",
+                rpc.name(),
+                text_form(response_type(rpc), &encoded)
+            );
+        }
+        if let Some(files) = file {
+            files.response(encoded.len(), move || text_file(response_type(rpc), &encoded));
+        }
+    }
+}
+
+fn text_file(type_name: &str, encoded: &[u8]) -> Vec<u8> {
+    let mut text = text_form(type_name, encoded);
+    text.push('\n');
+    text.into_bytes()
+}
+
+const fn request_type(rpc: Rpc) -> &'static str {
+    match rpc {
+        Rpc::ProcessBatch => "executor.v1.ProcessBatchRequest",
+        Rpc::ProcessBatchV2 => "executor.v1.ProcessBatchRequestV2",
+        Rpc::ProcessStatelessBatchV2 => "executor.v1.ProcessStatelessBatchRequestV2",
+        Rpc::GetFlushStatus => "google.protobuf.Empty",
+    }
+}
+
+const fn response_type(rpc: Rpc) -> &'static str {
+    match rpc {
+        Rpc::ProcessBatch => "executor.v1.ProcessBatchResponse",
+        Rpc::ProcessBatchV2 | Rpc::ProcessStatelessBatchV2 => "executor.v1.ProcessBatchResponseV2",
+        Rpc::GetFlushStatus => "executor.v1.GetFlushStatusResponse",
+    }
+}

@@ -1,0 +1,133 @@
+//! Files of requests through the public doors: they are there, and what was saved with its reads replays without a store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use revm::primitives::B256;
+use tonic::transport::Channel;
+use zkevm_executor::cli::request::Request;
+use zkevm_executor::config::Config;
+use zkevm_executor::dump::FileOptions;
+use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_executor::sample::{Kind, Workload};
+use zkevm_executor::server::Server;
+
+use crate::support::{BLOCK, TestServer, config, eventually, request_v2};
+
+fn all_files(folder: &Path) -> FileOptions {
+    FileOptions {
+        output_path: folder.to_owned(),
+        subfolders: false,
+        requests: true,
+        inputs: true,
+        db_reads: true,
+        db_reads_on_change: true,
+        responses: true,
+    }
+}
+
+/// Runs a batch of token transfers on a server that saves everything and returns the root it came to.
+async fn run_saved(fork: u64, files: FileOptions) -> B256 {
+    let running = Server::new(Config { files, ..config() }).start().await.unwrap();
+    let uri = format!("http://{}", running.grpc_addr());
+    let mut client = ExecutorServiceClient::new(Channel::from_shared(uri).unwrap().connect().await.unwrap());
+    let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 1).unwrap());
+    let genesis = workload.genesis().build().unwrap();
+    let mut chain = workload.chain(0, genesis.root.to_b256());
+
+    // The state comes with one batch; the next finds it in the store and brings nothing.
+    let mut first = chain.next_batch(Kind::TokenTransfers, 2);
+    first.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+    first.contracts_bytecode = genesis.programs.clone();
+    let mut roots = Vec::new();
+    for (number, mut input) in [first].into_iter().chain([chain.next_batch(Kind::TokenTransfers, 3)]).enumerate() {
+        if let Some(root) = roots.last() {
+            input.old_state_root = *root;
+        }
+        input.old_batch_num = number as u64;
+        let root = match Request::new(&input) {
+            Request::V1(request) => client.process_batch(*request).await.unwrap().into_inner().new_state_root,
+            Request::V2(request) => client.process_batch_v2(*request).await.unwrap().into_inner().new_state_root,
+        };
+        roots.push(B256::from_slice(&root));
+    }
+    running.shutdown().await;
+    assert_ne!(roots[0], roots[1]);
+    roots[1]
+}
+
+/// Returns the files below a folder by what follows time and id in their names.
+fn saved(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let what = |path: &PathBuf| path.file_name()?.to_str()?.split_once('.').map(|(_, what)| what.to_owned());
+    entries.filter_map(|path| Some((what(&path)?, path))).collect()
+}
+
+fn process(file: &Path) -> serde_json::Value {
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_zkevm-executor")).args(["process", "--json"]).arg(file).output().unwrap();
+    serde_json::from_slice(&run.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&run.stderr)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_saved_with_its_reads_replays_to_the_same_root_without_a_store() {
+    for fork in [6, 9] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = run_saved(fork, all_files(folder.path())).await;
+        let files = saved(folder.path());
+        let report = process(&files["1.process_batch_input_db.json"]);
+        assert_eq!(report["newStateRoot"], root.to_string(), "fork {fork}: {report}");
+        assert_eq!(report["matchesFile"], true, "fork {fork}: {report}");
+
+        // Without the reads the file is understood, and the state is what is missing.
+        let report = process(&files["1.process_batch_input.json"]);
+        assert_eq!(report["error"], "EXECUTOR_ERROR_DB_KEY_NOT_FOUND", "fork {fork}: {report}");
+        // The first batch brought its state along: its input alone is enough.
+        assert!(process(&files["0.process_batch_input.json"])["newStateRoot"].is_string());
+
+        let text = |name: &str| std::fs::read_to_string(&files[name]).unwrap();
+        assert!(text("executor_request.txt").contains(&format!("fork_id: {fork}")));
+        assert!(text("executor_response.txt").contains("new_state_root: "));
+        assert!(text("1.process_batch_input.json").starts_with("{\n    \"batchL2Data\": \"0x"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_refuses_costs_the_files_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let not_a_folder = folder.path().join("file");
+    std::fs::write(&not_a_folder, b"").unwrap();
+    assert!(!run_saved(9, all_files(&not_a_folder)).await.is_zero());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_batch_is_shown_and_counted_while_it_runs() {
+    let server = TestServer::start_with(Config { slow_batch_limit: Some(Duration::from_millis(50)), ..config() }).await;
+    let mut client = server.client().await;
+    let mut request = request_v2(BLOCK);
+    request.context_id = "the slow one".to_owned();
+    request.old_batch_num = 41;
+    let waiting = tokio::spawn(async move { client.process_batch_v2(request).await });
+    eventually("the batch counts as slow", async || {
+        server.get("/metrics").await.1.contains("zkevm_executor_slow_batches_total 1")
+    })
+    .await;
+    let page: serde_json::Value = serde_json::from_str(&server.get("/debug/actors").await.1).unwrap();
+    let batch = &page["executors"][0]["batch"];
+    assert_eq!((&batch["context_id"], &batch["old_batch_num"]), (&"the slow one".into(), &41.into()), "{page}");
+    assert_eq!((&batch["rpc"], &batch["fork_id"]), (&"ProcessBatchV2".into(), &9.into()), "{page}");
+    assert!(batch["seconds"].as_f64().unwrap() >= 0.05, "{page}");
+    assert_eq!(page["front"]["queue_length"], 0, "{page}");
+    server.double.release();
+    waiting.await.unwrap().unwrap();
+    eventually("the executor is idle", async || {
+        let page: serde_json::Value = serde_json::from_str(&server.get("/debug/actors").await.1).unwrap();
+        page["executors"][0]["batch"].is_null()
+    })
+    .await;
+}

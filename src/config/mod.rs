@@ -165,14 +165,6 @@ pub enum ConfigError {
         /// What the parser says.
         message: String,
     },
-    /// The file asks for the state of another process.
-    #[error(
-        "hashDBURL (from {origin}) is refused: it must be local; to share state, give all executors the same databaseURL"
-    )]
-    RemoteHashDb {
-        /// The file.
-        origin: String,
-    },
     /// No such setting.
     #[error("unknown setting {key} in {origin}; known are {}", settings::known_keys())]
     UnknownKey {

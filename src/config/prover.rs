@@ -17,6 +17,7 @@ const MAPPED: &[(&str, &str)] = &[
     ("maxExecutorThreads", "executor.threads"),
     ("maxHashDBThreads", "hashdb.threads"),
     ("databaseURL", "store.url"),
+    ("hashDBURL", "hashdb.url"),
     ("dbNodesTableName", "store.nodes_table"),
     ("dbProgramTableName", "store.program_table"),
     ("dbNumberOfPoolConnections", "store.connections"),
@@ -24,6 +25,11 @@ const MAPPED: &[(&str, &str)] = &[
     ("dbReadRetryDelay", "store.retry_delay_us"),
     ("dbMTCacheSize", "store.cache_mib"),
     ("dbReadOnly", "database.read_only"),
+    ("runAggregatorClientMock", "aggregator.enabled"),
+    ("aggregatorClientHost", "aggregator.host"),
+    ("aggregatorClientPort", "aggregator.port"),
+    ("aggregatorClientMockTimeout", "aggregator.proof_time_us"),
+    ("proverName", "aggregator.prover_name"),
     ("jsonLogs", "log.json"),
     ("logExecutorServerInput", "log.server_input"),
     ("logExecutorServerInputJson", "log.server_input_json"),
@@ -40,10 +46,7 @@ const MAPPED: &[(&str, &str)] = &[
 
 /// Keys of the original that change nothing here.
 const WITHOUT_EFFECT: &[&str] = &[
-    "aggregatorClientHost",
     "aggregatorClientMaxStreams",
-    "aggregatorClientMockTimeout",
-    "aggregatorClientPort",
     "aggregatorClientWatchdogTimeout",
     "cleanerPollingPeriod",
     "configPath",
@@ -58,16 +61,13 @@ const WITHOUT_EFFECT: &[&str] = &[
     "executorROMLineTraces",
     "executorTimeStatistics",
     "fullTracerTraceReserveSize",
-    "hashDBURL",
     "keccakScriptFile",
     "logExecutorServerTxs",
     "logRemoteDbReads",
     "maxProverThreads",
     "opcodeTracer",
-    "proverName",
     "requestsPersistence",
     "runAggregatorClient",
-    "runAggregatorClientMock",
     "runAggregatorServer",
     "runExecutorServer",
     "runHashDBServer",
@@ -136,9 +136,6 @@ pub(super) fn put(builder: &mut ConfigBuilder, text: &str, origin: &str) -> Resu
         if let Some((_, setting)) = MAPPED.iter().find(|(name, _)| *name == key) {
             builder.put_text(find(setting, origin)?, &scalar(&value), &format!("{origin}, {key}"))?;
             continue;
-        }
-        if key == "hashDBURL" && value != "local" {
-            return Err(ConfigError::RemoteHashDb { origin: origin.to_owned() });
         }
         if ALWAYS_RUNNING.contains(&key.as_str()) && value == false {
             ignored.running_anyway.push(key.clone());

@@ -129,7 +129,7 @@ fn a_prover_file_sets_what_it_names_and_the_rest_is_listed() {
     let [ignored] = builder.ignored() else { panic!("{:?}", builder.ignored()) };
     assert_eq!(
         ignored.to_string(),
-        "ignored keys of config.json: without effect in this program: hashDBURL, runHashDBServer, useMainExecC; \
+        "ignored keys of config.json: without effect in this program: runHashDBServer, useMainExecC; \
          unknown: another, zkevmCircuits; switched off there, running all the same: runHashDBServer"
     );
     // Environment and flags win over the file, as they do over ours.
@@ -147,8 +147,13 @@ fn a_wrong_prover_file_is_refused_with_file_and_key() {
     );
     let broken = refusal(|b| b.prover_json("{", "config.json"));
     assert!(broken.starts_with("config.json is not a valid JSON object: "), "{broken}");
-    let remote = refusal(|b| b.prover_json(r#"{"hashDBURL": "10.0.0.1:50061"}"#, "config.json"));
-    assert!(remote.starts_with("hashDBURL (from config.json) is refused: it must be local"), "{remote}");
+}
+
+#[test]
+fn a_prover_file_can_name_a_remote_hashdb() {
+    let config = built(|b| b.prover_json(r#"{"hashDBURL": "10.0.0.1:50061"}"#, "config.json"));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((config.store.kind, config.store.hashdb_url.as_str()), (StoreKind::Remote, "10.0.0.1:50061"));
 }
 
 #[test]
@@ -158,4 +163,6 @@ fn the_example_prover_file_is_accepted_as_it_is() {
     assert_eq!(builder.ignored()[0].unknown, ["inputFile"]);
     let config = builder.build().unwrap();
     assert_eq!((config.executors, config.hashdb_threads, config.store.kind), (20, 8, StoreKind::Postgres));
+    assert!(config.aggregator.enabled);
+    assert_eq!(config.aggregator.options.prover_name, "test-prover");
 }

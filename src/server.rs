@@ -28,11 +28,14 @@ use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEng
 use crate::config::{Config, StoreKind};
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
+use crate::grpc::remote::{RemoteDatabase, RemoteOptions};
 use crate::grpc::server::Door;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
 use crate::hashdb::{HashDb, SessionLimits};
-use crate::store::{Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, QueueLimits, StateStore, StoreError};
+use crate::store::{
+    Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, PostgresOptions, QueueLimits, StateStore, StoreError,
+};
 use crate::{aggregator, grpc, http};
 
 /// Time open connections have to end after the last answer.
@@ -133,13 +136,20 @@ pub fn open_database(config: &Config, patience: Duration) -> Result<Option<Arc<d
             let database = PostgresDatabase::open(options, config.store.init, config.db_read_only)?;
             Ok(Some(Arc::new(database)))
         }
+        StoreKind::Remote => {
+            let PostgresOptions { retries, retry_after, timeout, .. } = config.store.postgres;
+            let (url, cache_bytes_max) = (config.store.hashdb_url.clone(), cache_share(config));
+            let message_bytes = config.limits.message_bytes;
+            let options = RemoteOptions { url, retries, retry_after, timeout, message_bytes, cache_bytes_max };
+            Ok(Some(Arc::new(RemoteDatabase::open(options)?)))
+        }
     }
 }
 
-/// The pages of an embedded database and the cache over it share the budget.
+/// The pages of an embedded database and the cache over it share the budget, as do nodes read ahead and the cache.
 fn cache_share(config: &Config) -> usize {
     match config.store.kind {
-        StoreKind::Embedded => config.store.cache_bytes_max / 2,
+        StoreKind::Embedded | StoreKind::Remote => config.store.cache_bytes_max / 2,
         StoreKind::Memory | StoreKind::Postgres => config.store.cache_bytes_max,
     }
 }

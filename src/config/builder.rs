@@ -143,6 +143,7 @@ impl ConfigBuilder {
                     nodes_table: self.text("store.nodes_table")?,
                     program_table: self.text("store.program_table")?,
                 },
+                hashdb_url: self.text("hashdb.url")?,
             },
             stats_window: Duration::from_secs_f64(self.get("stats.window_seconds", Value::as_float)?),
             log_json: self.get("log.json", Value::as_bool)?,
@@ -151,8 +152,11 @@ impl ConfigBuilder {
     }
 
     /// Returns the kind of store. Whoever names a database and no kind means PostgreSQL, as with zkevm-prover, whose
-    /// `local` is no database.
+    /// `local` is no database. Whoever names a HashDB of another process gets that.
     fn store_kind(&self) -> Result<StoreKind, ConfigError> {
+        if self.text("hashdb.url")? != "local" {
+            return Ok(StoreKind::Remote);
+        }
         let is_set = |key| self.values.get(key).is_some_and(|(_, origin)| origin != DEFAULT_ORIGIN);
         if is_set("store.url") && !is_set("store.kind") && self.text("store.url")? != "local" {
             return Ok(StoreKind::Postgres);

@@ -93,6 +93,8 @@ pub struct StoreConfig {
     pub init: bool,
     /// Where PostgreSQL is and how to deal with it.
     pub postgres: PostgresOptions,
+    /// Address of the HashDB service for [`StoreKind::Remote`], else `local`.
+    pub hashdb_url: String,
 }
 
 /// The kinds of store.
@@ -104,6 +106,8 @@ pub enum StoreKind {
     Embedded,
     /// A PostgreSQL database, in zkevm-prover's schema.
     Postgres,
+    /// The HashDB service of another process; asked for with `hashdb.url`.
+    Remote,
 }
 
 impl StoreKind {

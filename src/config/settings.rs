@@ -59,6 +59,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "http.port", environment: "ZKEVM_HTTP_PORT", kind: PORT },
     Setting { key: "hashdb.port", environment: "HASHDB_SERVER_PORT", kind: PORT },
     Setting { key: "hashdb.threads", environment: "MAX_HASHDB_THREADS", kind: Kind::Integer { min: 1, max: 256 } },
+    Setting { key: "hashdb.url", environment: "HASHDB_URL", kind: Kind::Text },
     Setting { key: "hashdb.allow_reset", environment: "ZKEVM_HASHDB_ALLOW_RESET", kind: Kind::Bool },
     Setting { key: "tls.cert", environment: "ZKEVM_TLS_CERT", kind: Kind::File },
     Setting { key: "tls.key", environment: "ZKEVM_TLS_KEY", kind: Kind::File },

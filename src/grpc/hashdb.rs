@@ -3,7 +3,7 @@
 //! Calls may block on the database, so each runs on a blocking thread, a bounded number at a time; others wait.
 //! `GetFlushStatus` reads a few counters and runs at once.
 
-mod convert;
+pub(super) mod convert;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::proto::hashdb::v1 as wire;
 use super::proto::hashdb::v1::hash_db_service_server::HashDbService;
 use crate::actors::{Lifecycle, Phase};
 use crate::hashdb::{HashDb, HashDbError, Position, SetCall};
-use crate::store::{FlushIds, Group};
+use crate::store::{Durability, FlushIds, Group};
 use crate::tree::Digest;
 use convert::{digest, key_map, outcome_code, persistence, result, root_text, success, value};
 
@@ -161,7 +161,15 @@ impl HashDbService for HashDbApi {
         let request = request.into_inner();
         let durability = convert::durability(request.persistent);
         let nodes = key_map(request.input_db, |list| list.fe)?;
-        self.run(move |database| Ok(database.load(&nodes, &Default::default(), durability)?)).await
+        let root = digest(request.state_root);
+        self.run(move |database| {
+            database.load(&nodes, &Default::default(), durability)?;
+            if durability == Durability::Permanent && root != Digest::ZERO {
+                database.set_latest_root(root)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn load_program_db(&self, request: Request<wire::LoadProgramDbRequest>) -> Answer<()> {

@@ -3,6 +3,7 @@
 pub mod deadline;
 pub mod executor;
 pub mod hashdb;
+pub mod remote;
 pub mod respond;
 pub mod server;
 pub mod stats;

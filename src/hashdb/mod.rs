@@ -189,6 +189,16 @@ impl HashDb {
         Ok(())
     }
 
+    /// Makes a root the latest one, if its node is here; other roots are left alone, so that the latest root never points
+    /// at nothing.
+    pub fn set_latest_root(&self, root: Digest) -> Result<(), HashDbError> {
+        if self.store.node(&root)?.is_some() {
+            let set = WriteSet { latest_root: Some(root), ..WriteSet::default() };
+            self.store.keep(set, Durability::Permanent, 0)?;
+        }
+        Ok(())
+    }
+
     /// Starts a block of a session.
     pub fn start_block(&self, batch_uuid: &str, root: Digest) -> Result<(), HashDbError> {
         if !batch_uuid.is_empty() {

@@ -10,7 +10,7 @@ mod overlay;
 mod postgres;
 mod state_store;
 
-pub use cache::CacheStats;
+pub use cache::{CacheStats, ReadCache};
 pub use database::{Database, WriteSet};
 pub use embedded::EmbeddedDatabase;
 pub use flush::{FlushIds, FlushStatus, Group, QueueLimits};

@@ -1,8 +1,8 @@
-//! Batches per second with state in memory and with state that lasts in the embedded database, in one run.
+//! Batches per second with state in memory, in the embedded database and in PostgreSQL, alternating in one run.
 //!
 //! `cargo bench --bench store`. Each store gets the same chains of batches with `update_merkle_tree`, run by as many threads as
 //! there are cores, while a writer stores what they leave. A run ends when everything is stored, so that the cost of storing
-//! counts.
+//! counts. PostgreSQL is one of the bench's own on this machine, with synced commits; left out, loudly, if it is not installed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,8 +17,14 @@ use zkevm_executor::sample::genesis::GenesisState;
 use zkevm_executor::sample::workload::{Chain, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::store::{
-    Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, QueueLimits, StateStore, WriteSet, WriterStep,
+    Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions, QueueLimits,
+    StateStore, WriteSet, WriterStep,
 };
+
+#[path = "../tests/hashdb/postgres_server.rs"]
+#[allow(dead_code)]
+mod postgres_server;
+use postgres_server::PostgresServer;
 
 const FORK: u64 = 9;
 /// Chains, each with its own accounts.
@@ -50,6 +56,12 @@ fn main() {
         let store = StateStore::over(Arc::new(database), OPTIONS).expect("a new database");
         let embedded = measure(kind, count, &store);
         table.row(row(&name, "embedded", &embedded, memory.per_second()));
+        let Some(server) = PostgresServer::start_synced("the PostgreSQL rows of the bench") else { continue };
+        let options = PostgresOptions::new(&server.url());
+        let database = PostgresDatabase::open(options, true, false).expect("a new database");
+        let store = StateStore::over(Arc::new(database), OPTIONS).expect("a new database");
+        let postgres = measure(kind, count, &store);
+        table.row(row(&name, "PostgreSQL", &postgres, memory.per_second()));
     }
     println!("{table}");
 }

@@ -26,6 +26,8 @@ enum StateCommand {
     Get(GetArgs),
     /// Reads every node of a state and checks it against its hash.
     Check(CheckArgs),
+    /// Makes the database, schema and tables included, where they are missing, and prints the latest state root.
+    Init(StoreArgs),
 }
 
 /// Which store.
@@ -89,6 +91,7 @@ pub fn run(args: &StateArgs) -> Result<(), Box<dyn std::error::Error>> {
     match &args.command {
         StateCommand::Get(args) => get(args),
         StateCommand::Check(args) => check(args),
+        StateCommand::Init(store) => init(store),
     }
 }
 
@@ -97,6 +100,12 @@ fn root_or_latest(database: &dyn Database, root: Option<B256>) -> Result<Digest,
         Some(root) => Ok(root.into()),
         None => Ok(database.latest_root()?),
     }
+}
+
+fn init(store: &StoreArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let database = StoreArgs { init_db: true, ..store.clone() }.open()?;
+    println!("latest root  {}", database.latest_root()?.to_b256());
+    Ok(())
 }
 
 fn get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {

@@ -50,7 +50,7 @@ pub struct PostgresOptions {
     pub retries: u32,
     /// Wait before that.
     pub retry_after: Duration,
-    /// Longest time one operation may take, connecting included.
+    /// Longest time connecting or one statement may take, and all tries of one read together.
     pub timeout: Duration,
     /// Table of nodes, with its schema.
     pub nodes_table: String,
@@ -288,7 +288,8 @@ impl StateReader for PostgresDatabase {
 }
 
 impl Database for PostgresDatabase {
-    /// One transaction; tried once, the writer tries again.
+    /// One transaction; tried once, the writer tries again. The time limit is one of each statement: a large group on a slow
+    /// database must get through at some time, however long all of it takes.
     fn commit(&self, sets: &[&WriteSet]) -> Result<(), StoreError> {
         let nodes =
             sets.iter().flat_map(|set| &set.nodes).map(|(hash, node)| (hash_bytes(hash), node_bytes(node).to_vec()));
@@ -299,22 +300,21 @@ impl Database for PostgresDatabase {
         let (pool, sql) = (Arc::clone(&self.pool), Arc::clone(&self.sql));
         let committed = self.wait(async move {
             let mut connection = pool.take().await?;
-            let work = async {
-                let transaction = connection.client().transaction().await?;
-                for rows in nodes.chunks(ROWS_PER_STATEMENT) {
-                    pool::insert(&transaction, &sql.insert_nodes, rows).await?;
-                }
-                for rows in chunks_of_bytes(&programs, PROGRAM_BYTES_PER_STATEMENT) {
-                    pool::insert(&transaction, &sql.insert_programs, rows).await?;
-                }
-                if let Some(root) = root {
-                    transaction.query_typed(&sql.set_root, &RootRow::new(&root).parameters()).await?;
-                }
-                transaction.commit().await
-            };
-            let done = pool.in_time(work).await?;
+            // On any error the connection is closed, and the server rolls back.
+            let transaction = pool.in_time(connection.client().transaction()).await??;
+            for rows in nodes.chunks(ROWS_PER_STATEMENT) {
+                pool.in_time(pool::insert(&transaction, &sql.insert_nodes, rows)).await??;
+            }
+            for rows in chunks_of_bytes(&programs, PROGRAM_BYTES_PER_STATEMENT) {
+                pool.in_time(pool::insert(&transaction, &sql.insert_programs, rows)).await??;
+            }
+            if let Some(root) = root {
+                let row = RootRow::new(&root);
+                pool.in_time(transaction.query_typed(&sql.set_root, &row.parameters())).await??;
+            }
+            pool.in_time(transaction.commit()).await??;
             connection.give_back();
-            Ok(done?)
+            Ok(())
         });
         committed.map_err(|error| StoreError::Unavailable(error.to_string()))
     }

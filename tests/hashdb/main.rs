@@ -4,6 +4,7 @@ mod balanced;
 mod kill;
 mod lasting;
 mod postgres;
+mod postgres_rows;
 mod postgres_server;
 mod service;
 mod support;

@@ -19,11 +19,22 @@ pub struct PostgresServer {
     /// PostgreSQL refuses to run as root.
     user: Option<(u32, u32)>,
     running: Option<Child>,
+    /// Whether a commit waits for the disk. Tests kill processes, not machines.
+    synced: bool,
 }
 
 impl PostgresServer {
     /// Starts a server; `None`, said loudly, if PostgreSQL is not installed here.
     pub fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, false)
+    }
+
+    /// The same with commits that wait for the disk, as in production.
+    pub fn start_synced(test: &str) -> Option<Self> {
+        Self::start_with(test, true)
+    }
+
+    fn start_with(test: &str, synced: bool) -> Option<Self> {
         let Some(programs) = programs() else {
             eprintln!("SKIPPED {test}: no initdb and postgres on this machine (Debian: apt-get install postgresql)");
             return None;
@@ -34,7 +45,7 @@ impl PostgresServer {
             chown(folder.path(), Some(uid), Some(gid)).unwrap();
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { programs, folder, port, user, running: None };
+        let mut server = Self { programs, folder, port, user, running: None, synced };
         let mut init = server.command("initdb");
         init.args(["--username=prover_user", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]);
         let output = init.arg(server.data()).output().unwrap();
@@ -52,7 +63,8 @@ impl PostgresServer {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        command.args(["-c", "fsync=off", "-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
+        let fsync = if self.synced { "fsync=on" } else { "fsync=off" };
+        command.args(["-c", fsync, "-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
         self.running = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let limit = Instant::now() + Duration::from_secs(30);
         while !answers(&self.url()) {

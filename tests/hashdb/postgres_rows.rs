@@ -1,0 +1,144 @@
+//! More about rows in PostgreSQL: the `db` maps of public vectors as rows, read-only mode, a database that is slow.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use revm::primitives::B256;
+use serde_json::Value;
+use zkevm_executor::cli::request::Request;
+use zkevm_executor::config::Config;
+use zkevm_executor::processor::ExecutorError;
+use zkevm_executor::server::Server;
+use zkevm_executor::store::{Database, PostgresDatabase, PostgresOptions, StateReader, WriteSet};
+use zkevm_executor::tree::Digest;
+use zkevm_executor::vectors::{Vector, executor_inputs};
+
+use super::postgres::{chain, config, fill, open, options, run, serve};
+use super::postgres_server::PostgresServer;
+use super::support::executor;
+
+/// Vectors whose maps are written.
+const FILES: usize = 12;
+
+/// Executor-inputs of forced batches of fork 9 in the folder of `ZKEVM_VECTORS`, in the order of their names.
+fn vector_files() -> Vec<PathBuf> {
+    let folder = std::env::var_os("ZKEVM_VECTORS")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
+    let folder = folder.join("executor-input/fork-9/forced");
+    if folder.is_dir() { executor_inputs(&[folder]).unwrap() } else { Vec::new() }
+}
+
+/// Statements that write a file's maps as zkevm-prover would, made from its text and not with our encoder.
+fn statements(file: &Path) -> String {
+    let json: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut sql = String::new();
+    let mut row = |table: &str, key: &str, data: &str| {
+        let key = key.trim_start_matches("0x");
+        let _ =
+            writeln!(sql, "INSERT INTO state.{table} VALUES ('\\x{key:0>64}', '\\x{data}') ON CONFLICT DO NOTHING;");
+    };
+    for (key, elements) in json["db"].as_object().into_iter().flatten() {
+        let elements = elements.as_array().unwrap().iter().map(|element| element.as_str().unwrap());
+        row("nodes", key, &elements.collect::<String>());
+    }
+    for (key, code) in json["contractsBytecode"].as_object().into_iter().flatten() {
+        // A key may also be an address, with a hash for its value.
+        if key.trim_start_matches("0x").len() > 40 {
+            row("program", key, code.as_str().unwrap().trim_start_matches("0x"));
+        }
+    }
+    sql
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_run_on_the_db_maps_of_vectors_written_as_rows() {
+    let files = vector_files();
+    if files.is_empty() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no executor-inputs of fork 9 (set ZKEVM_VECTORS)");
+        return;
+    }
+    let Some(postgres) = PostgresServer::start("db maps of vectors as rows") else { return };
+    let server = serve(&postgres).await;
+    let sql = postgres.client().await;
+    let mut client = executor(&server).await;
+    let mut count = 0;
+    for file in files {
+        let vector = Vector::read(&file).unwrap();
+        // Made with options no released fork knows, or a tree without nodes.
+        if vector.block_gas_limit.is_some() || vector.input.db.is_empty() {
+            continue;
+        }
+        sql.batch_execute(&statements(&file)).await.unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
+        let mut input = vector.input;
+        input.db.clear();
+        input.contracts_bytecode.clear();
+        let Request::V2(request) = Request::new(&input) else { panic!("fork 9 is V2") };
+        let answer = client.process_batch_v2(*request).await.unwrap().into_inner();
+        assert_eq!(answer.error, ExecutorError::NoError.number(), "{}", file.display());
+        assert_eq!(B256::from_slice(&answer.new_state_root), vector.expected.new_state_root, "{}", file.display());
+        count += 1;
+        if count == FILES {
+            break;
+        }
+    }
+    assert_eq!(count, FILES);
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_executor_answers_and_writes_nothing() {
+    let Some(postgres) = PostgresServer::start("read-only executor") else { return };
+    let (workload, genesis) = chain(1);
+    fill(&postgres, &genesis);
+    let rows = "SELECT (SELECT COUNT(*) FROM state.nodes), (SELECT COUNT(*) FROM state.program),
+        (SELECT data FROM state.nodes WHERE hash = decode(repeat('ff', 32), 'hex'))";
+    let sql = postgres.client().await;
+    let state = async || {
+        let row = sql.query_one(rows, &[]).await.unwrap();
+        (row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, Vec<u8>>(2))
+    };
+    let before = state().await;
+    let mut config = Config { db_read_only: true, ..config(&postgres) };
+    config.store.init = false;
+    let server = Server::new(config).start().await.unwrap();
+    let mut chain = workload.chain(0, genesis.root.to_b256());
+    // The generated batches ask for update_merkle_tree, which read-only mode refuses.
+    let mut volatile = chain.next_batch(zkevm_executor::sample::Kind::TokenTransfers, 4);
+    volatile.update_merkle_tree = false;
+    let Request::V2(request) = Request::new(&volatile) else { panic!("fork 9 is V2") };
+    let answer = executor(&server).await.process_batch_v2(*request).await.unwrap().into_inner();
+    assert_eq!((answer.error, answer.flush_id), (ExecutorError::NoError.number(), 0));
+    assert_ne!(B256::from_slice(&answer.new_state_root), genesis.root.to_b256());
+    server.shutdown().await;
+    assert_eq!(state().await, before);
+
+    // Another executor, allowed to write, makes the same batch last.
+    let server = serve(&postgres).await;
+    let mut again = workload.chain(0, genesis.root.to_b256());
+    run(&server, &mut again).await;
+    server.shutdown().await;
+    assert!(state().await.0 > before.0);
+}
+
+/// Each statement takes a while here, and all together longer than one may: the group is stored nevertheless.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_group_gets_through_a_slow_database() {
+    let Some(postgres) = PostgresServer::start("slow PostgreSQL") else { return };
+    tokio::task::block_in_place(|| drop(open(&postgres)));
+    let slow = "CREATE FUNCTION state.wait() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+        CREATE TRIGGER slow AFTER INSERT ON state.nodes FOR EACH STATEMENT EXECUTE FUNCTION state.wait();";
+    postgres.client().await.batch_execute(slow).await.unwrap();
+    tokio::task::block_in_place(|| {
+        let options = PostgresOptions { timeout: Duration::from_secs(4), ..options(&postgres) };
+        let database = PostgresDatabase::open(options, false, true).unwrap();
+        // Six statements of at most 8192 rows. What the nodes hash to does not matter to the database.
+        let nodes: Vec<_> = (0..45_000).map(|number| (Digest([number, 0, 0, 1]), [number; 12])).collect();
+        let set = WriteSet { nodes, programs: Vec::new(), latest_root: None };
+        database.commit(&[&set]).unwrap();
+        assert_eq!(database.node(&Digest([44_999, 0, 0, 1])), Ok(Some([44_999; 12])));
+    });
+}

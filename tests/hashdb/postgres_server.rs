@@ -29,7 +29,8 @@ impl PostgresServer {
         Self::start_with(test, false)
     }
 
-    /// The same with commits that wait for the disk, as in production.
+    /// The same with commits that wait for the disk, as in production. For the bench, which shares this file.
+    #[allow(dead_code)]
     pub fn start_synced(test: &str) -> Option<Self> {
         Self::start_with(test, true)
     }

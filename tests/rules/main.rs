@@ -13,3 +13,4 @@ mod overrides;
 mod precompiles;
 mod skips;
 mod support;
+mod traces;

@@ -12,8 +12,8 @@ use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
 use revm::interpreter::interpreter_types::{Jumps, ReturnData};
 use revm::interpreter::{
-    CallInput, CallInputs, CreateOutcome, FrameInput, Gas, InitialAndFloorGas, InputsImpl, InstructionResult,
-    InterpreterAction, InterpreterResult,
+    CallInput, CallInputs, CreateOutcome, CreateScheme, FrameInput, Gas, InitialAndFloorGas, InputsImpl,
+    InstructionResult, InterpreterAction, InterpreterResult,
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
@@ -27,7 +27,7 @@ use super::instructions::{ZkInstructions, endless_push_table, instruction_table}
 use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
 use super::touch::AccountLeaves;
-use super::trace::{TraceOptions, Tracer};
+use super::trace::{Carried, TraceOptions, Tracer};
 use super::traced_run::run_traced;
 use super::unpaid::{self, UnpaidMemory};
 use crate::processor::RomError;
@@ -54,6 +54,8 @@ pub struct ZkEvm<DB: StateDatabase> {
     new_programs: Vec<(B256, Bytes)>,
     /// Records the running transaction, if it was asked for.
     tracer: Option<Box<Tracer>>,
+    /// What traces show of the transactions before them.
+    carried: Carried,
     /// What MODEXP wrote behind the end of memory.
     unpaid: UnpaidMemory,
 }
@@ -126,7 +128,19 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let table = instruction_table(rules);
         let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
         let inner = Evm::new(new_context(db, rules, chain_id), table, ZkPrecompiles::new(rules));
-        Self { inner, endless_push, new_programs: Vec::new(), tracer: None, unpaid: UnpaidMemory::default() }
+        Self {
+            inner,
+            endless_push,
+            new_programs: Vec::new(),
+            tracer: None,
+            carried: Carried::default(),
+            unpaid: UnpaidMemory::default(),
+        }
+    }
+
+    /// Sets the gas that traces take the caller of the outermost frame to keep back.
+    pub fn outermost_caller_keeps(&mut self, gas: u64) {
+        self.carried.kept_outside = gas;
     }
 
     /// Returns the context: block values, scratch, database.
@@ -141,7 +155,8 @@ impl<DB: StateDatabase> ZkEvm<DB> {
 
     /// Runs a transaction, fees included, and returns the touched state. The database is not written.
     pub fn transact(&mut self, tx: &TxCall, trace: Option<TraceOptions>) -> Result<TxOutcome, EvmFailure<DB::Error>> {
-        self.tracer = trace.map(|options| Box::new(Tracer::new(options, self.inner.ctx.chain.rules)));
+        let rules = self.inner.ctx.chain.rules;
+        self.tracer = trace.map(|options| Box::new(Tracer::new(options, rules, std::mem::take(&mut self.carried))));
         let scratch = &mut self.inner.ctx.chain;
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
@@ -177,10 +192,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         let Some(end) = handler.end else {
             return Err(EvmFailure::Internal("the run has no end".into()));
         };
-        let steps = match self.tracer.take() {
-            Some(tracer) => tracer.finish(end.gas_left, tx.kind.is_create()),
-            None => Vec::new(),
-        };
+        let mut steps = Vec::new();
+        if let Some(tracer) = self.tracer.take() {
+            (steps, self.carried) = tracer.finish(end.gas_left, tx.kind.is_create());
+        }
         let created = tx.kind.is_create().then(|| tx.caller.create(tx.nonce));
         Ok(TxOutcome {
             result: end.result,
@@ -215,8 +230,10 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         if let Some(tracer) = &mut self.tracer
             && result.instruction_result().is_ok()
         {
-            let journal = &mut self.inner.ctx.journaled_state;
-            tracer.set_root(journal.database.speculative_root(&journal.inner.state)?);
+            if tracer.shows_roots() {
+                let journal = &mut self.inner.ctx.journaled_state;
+                tracer.set_root(journal.database.speculative_root(&journal.inner.state)?);
+            }
             tracer.codeless_call(&call, data, depth);
         }
         Ok(ItemOrResult::Result(result))
@@ -317,9 +334,13 @@ impl<DB: StateDatabase> ZkEvm<DB> {
                 if let Some(outer) = outer {
                     journal.checkpoint_revert(outer);
                 }
-                if error == TransferError::CreateCollision && depth == 1 && inputs.init_code().is_empty() {
+                if error == TransferError::CreateCollision && depth == 1 {
+                    // What the trace prices at its static gas alone: any CREATE, a CREATE2 of nothing.
+                    let is_cheap = inputs.scheme() == CreateScheme::Create || inputs.init_code().is_empty();
                     let creator = self.inner.frame_stack.get();
-                    self.inner.ctx.chain.collision_behind = Some(creator.interpreter.bytecode.pc());
+                    if is_cheap && matches!(creator.data, FrameData::Create(_)) {
+                        self.inner.ctx.chain.collision_behind = Some(creator.interpreter.bytecode.pc());
+                    }
                 }
                 return failed(error.into());
             }
@@ -369,10 +390,6 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             Some(index) => index as u32 + 1,
             None => 0,
         };
-        let created = match result {
-            FrameResult::Create(outcome) if !outcome.result.result.is_revert() => Some(outcome.result.output.clone()),
-            _ => None,
-        };
         if let FrameResult::Create(outcome) = result
             && matches!(
                 outcome.result.result,
@@ -386,16 +403,12 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         }
         if let FrameResult::Call(outcome) = result {
             match outcome.result.result {
-                _ if effect == PrecompileEffect::Unsupported => {
-                    tracer.place_error(RomError::ExecutionReverted);
-                    tracer.leave_return_data(depth);
-                    return;
-                }
+                _ if effect == PrecompileEffect::Unsupported => tracer.place_error(RomError::ExecutionReverted),
                 InstructionResult::PrecompileOOG => tracer.place_error(RomError::OutOfGas),
                 _ => {}
             }
         }
-        tracer.leave(depth, created);
+        tracer.leave(depth);
     }
 
     /// Ends a create frame: size, deposit, 0xEF, then the code with its Poseidon hash (evm §4.2).
@@ -467,20 +480,11 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         init: FrameInit,
     ) -> Result<FrameInitResult<'_, Self::Frame>, ContextDbError<Self::Context>> {
         let depth = init.depth as u32 + 1;
-        let gas_limit = match &init.frame_input {
-            FrameInput::Call(inputs) => inputs.gas_limit,
-            FrameInput::Create(inputs) => inputs.gas_limit(),
-            FrameInput::Empty => 0,
-        };
-        if let Some(tracer) = &mut self.tracer {
-            tracer.forward(gas_limit);
-        }
         let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
             self.touch_call(inputs);
             meter::call_frame(&mut self.inner.ctx, inputs, init.depth);
-            let codeless = self.tracer.is_some()
-                && depth > 1
+            let codeless = self.tracer.as_ref().is_some_and(|tracer| depth > 1 || tracer.keeps_every_stop())
                 && inputs.known_bytecode.1.is_empty()
                 && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
             if codeless {

@@ -84,6 +84,9 @@ pub struct ForkRules {
     pub zero_l1_leaf_rule: bool,
     /// Results are listed by the ROM's transaction index, which skipped transactions do not advance (batch §12.4).
     pub results_follow_rom_index: bool,
+    /// A trace reads the length of the batch's last RLP list, which the ROM keeps at the same place, as the gas kept by the
+    /// caller of the outermost frame.
+    pub outermost_caller_keeps_rlp_length: bool,
     /// A traced SSTORE shows its slot before gas and the static flag are checked.
     pub storage_traced_before_gas: bool,
     /// How logs look in the response.
@@ -119,6 +122,7 @@ const FORK_4: ForkRules = ForkRules {
     unsupported_precompile_top_level_status: false,
     modexp_copies_whole_output: false,
     results_follow_rom_index: false,
+    outermost_caller_keeps_rlp_length: false,
     storage_traced_before_gas: false,
     truncated_push_loops: false,
     failed_create_leaves_address_warm: false,
@@ -156,6 +160,7 @@ const FORK_7: ForkRules = ForkRules {
     unsupported_precompile_top_level_status: true,
     modexp_copies_whole_output: true,
     results_follow_rom_index: true,
+    outermost_caller_keeps_rlp_length: true,
     ..FORK_6
 };
 

@@ -26,12 +26,39 @@ pub struct TraceOptions {
     pub memory: bool,
     /// Record return data.
     pub return_data: bool,
-    /// Steps are recorded empty: the request counts nothing (executor-service §5.3).
-    pub empty_steps: bool,
+    /// What becomes of the steps.
+    pub steps: Steps,
+}
+
+/// What becomes of the steps of a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Steps {
+    /// Each is recorded.
+    #[default]
+    Full,
+    /// Each is recorded, but empty: the request counts nothing (executor-service §5.3).
+    Empty,
+    /// None is recorded; only what a later transaction's trace shows of this one is kept.
+    Dropped,
+}
+
+/// What the ROM and the original's tracer keep from one transaction of a batch to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Carried {
+    /// Gas the last call or create asked for, at whatever depth: the ROM has one variable for it.
+    asked_gas: u64,
+    /// What stands where the gas kept by the caller of the outermost frame would, which has none.
+    pub(super) kept_outside: u64,
+    /// What the first create of the batch returned: the original never reads the others.
+    first_created: Option<Bytes>,
 }
 
 /// Static gas of CREATE; a create that costs no more had no init code (executor-service §8.3).
 pub const CREATE_GAS: u64 = 32_000;
+/// Static gas of LOG0, and of each topic.
+const LOG_GAS: u64 = 375;
+/// Longest return data shown of a create whose RETURN could not pay for its memory, in bytes.
+const UNPAID_RETURN_MAX: usize = 1 << 20;
 
 /// Where a frame stands: its depth, how it was entered and by whom.
 #[derive(Clone, Debug)]
@@ -42,6 +69,8 @@ pub struct FrameView {
     pub kind: FrameKind,
     /// Call data or init code.
     pub data: Bytes,
+    /// It runs init code, of a create or of a deploy transaction.
+    pub runs_init_code: bool,
 }
 
 impl FrameView {
@@ -61,17 +90,24 @@ impl FrameView {
             },
             FrameInput::Empty => FrameKind::Call,
         };
-        Self { depth: depth as u32 + 1, kind, data }
+        Self { depth: depth as u32 + 1, kind, data, runs_init_code: matches!(input, FrameInput::Create(_)) }
+    }
+
+    /// True in the frame of a CREATE or CREATE2; a deploy transaction is none.
+    fn is_create(&self) -> bool {
+        matches!(self.kind, FrameKind::Create | FrameKind::Create2)
     }
 }
 
-/// The step that has begun and not yet been priced.
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    /// Gas left in the frame once the opcode had run: what a call or create kept back.
-    kept_back: u64,
-    /// Gas a call or create forwarded.
-    forwarded: u64,
+/// A frame that is running, or waits for one it called.
+#[derive(Clone, Copy, Debug, Default)]
+struct OpenFrame {
+    /// Tells this frame from every other of the transaction.
+    id: u64,
+    /// Refund counter of its callers.
+    refund_base: u64,
+    /// Gas its caller kept back; see [`Carried::kept_outside`] for the outermost.
+    kept_by_caller: u64,
 }
 
 /// Records the steps of one transaction.
@@ -79,21 +115,24 @@ struct Pending {
 pub struct Tracer {
     options: TraceOptions,
     steps: Vec<TraceStep>,
-    pending: Option<Pending>,
-    /// Refund counter of the callers, by depth.
-    refund_bases: Vec<u64>,
+    /// Gas left in the frame once the last opcode had run: what a call or create kept back.
+    kept_back: u64,
+    /// Open frames, outermost first.
+    frames: Vec<OpenFrame>,
+    /// Frames opened so far.
+    frame_count: u64,
     /// How each depth was last entered, and the gas asked for: kept until the depth is entered again.
     entries: HashMap<u32, (FrameKind, u64)>,
-    /// Gas the last call or create asked for, at whatever depth: the ROM has one variable for it.
-    asked_gas: u64,
+    carried: Carried,
     /// Slots are shown as soon as their opcode starts, not only once it is paid for.
     storage_before_gas: bool,
     /// Slots seen in this transaction.
     storage: HashMap<Address, BTreeMap<U256, U256>>,
     previous_memory: Vec<u8>,
-    /// Code a create returned, shown as return data of the creator's frame at this depth.
-    created_code: Option<(u32, Bytes)>,
-    last_return_data: Bytes,
+    /// Frame that shows what a create returned as return data, until another runs.
+    shows_created: Option<u64>,
+    /// The RETURN that runs is the batch's first of a create.
+    first_create_returns: bool,
     last_root: B256,
     root_is_stale: bool,
     /// A create frame without init code: its STOP is not a step.
@@ -102,19 +141,20 @@ pub struct Tracer {
 
 impl Tracer {
     /// Creates an empty trace.
-    pub fn new(options: TraceOptions, rules: &ForkRules) -> Self {
+    pub fn new(options: TraceOptions, rules: &ForkRules, carried: Carried) -> Self {
         Self {
             options,
             storage_before_gas: rules.storage_traced_before_gas,
             steps: Vec::new(),
-            pending: None,
-            refund_bases: vec![0],
+            kept_back: 0,
+            frames: vec![OpenFrame::default()],
+            frame_count: 0,
             entries: HashMap::new(),
-            asked_gas: 0,
+            carried,
             storage: HashMap::new(),
             previous_memory: Vec::new(),
-            created_code: None,
-            last_return_data: Bytes::new(),
+            shows_created: None,
+            first_create_returns: false,
             last_root: B256::ZERO,
             root_is_stale: true,
             skipped_stop: false,
@@ -123,7 +163,17 @@ impl Tracer {
 
     /// True if the state may have changed since the last root.
     pub fn needs_root(&self) -> bool {
-        self.root_is_stale && !self.options.empty_steps
+        self.root_is_stale && self.shows_roots()
+    }
+
+    /// True if steps are recorded with the state root before them.
+    pub fn shows_roots(&self) -> bool {
+        self.options.steps == Steps::Full
+    }
+
+    /// True if the STOP that stands for "no code" is a step too.
+    pub fn keeps_every_stop(&self) -> bool {
+        self.options.steps == Steps::Empty
     }
 
     /// Takes the state root before the next step.
@@ -135,31 +185,33 @@ impl Tracer {
     /// Records the opcode that is about to run.
     pub fn begin_step(&mut self, interpreter: &Interpreter<EthInterpreter>, frame: &FrameView) {
         let op = interpreter.bytecode.opcode();
-        let code_is_empty = interpreter.bytecode.is_empty();
-        self.skipped_stop = op == opcode::STOP && self.stands_for_no_code(code_is_empty);
-        if self.skipped_stop {
+        self.skipped_stop = false;
+        if self.options.steps == Steps::Empty {
+            self.steps.push(empty_step());
+            return;
+        }
+        let return_data = self.return_data_of(interpreter, frame, op);
+        if self.options.steps == Steps::Dropped {
             return;
         }
         let gas = interpreter.gas.remaining();
-        self.price_last_step(gas, frame.depth);
+        let kept_by_caller = self.frames.last().map_or(0, |open| open.kept_by_caller);
+        self.price_last_step(gas, frame.depth, kept_by_caller);
         let refund = self.refund_counter(interpreter);
         // An SSTORE shows the counter after it, unless that is zero.
         if let Some(last) = self.steps.last_mut().filter(|last| last.op == opcode::SSTORE && refund > 0) {
             last.gas_refund = refund;
         }
-        if self.options.empty_steps {
-            self.steps.push(empty_step());
+        let memory = self.memory_of(interpreter);
+        // The original asks for the length of the code in the state, which init code does not have.
+        let no_code = frame.runs_init_code || interpreter.bytecode.is_empty();
+        self.skipped_stop = op == opcode::STOP && no_code && self.stop_is_left_out();
+        if self.skipped_stop {
             return;
         }
         let opened = self.note_entry(frame.depth);
-        let memory = self.memory_of(interpreter);
         let input = &interpreter.input;
         let code_address = input.bytecode_address().copied().unwrap_or(input.target_address());
-        let return_data = match &self.created_code {
-            Some((depth, code)) if *depth == frame.depth => code.clone(),
-            _ => interpreter.return_data.buffer().clone(),
-        };
-        self.last_return_data = return_data.clone();
         let (kind, entry_gas) = self.entries.get(&frame.depth).copied().unwrap_or_default();
         self.steps.push(TraceStep {
             state_root: self.last_root,
@@ -173,9 +225,9 @@ impl Tracer {
             memory: memory.0,
             memory_size: memory.1,
             memory_offset: memory.2,
-            return_data: if self.options.return_data { return_data } else { Bytes::new() },
+            return_data,
             contract_address: code_address,
-            contract_caller: match frame.kind {
+            contract_caller: match kind {
                 FrameKind::DelegateCall => input.target_address(),
                 _ => input.caller_address(),
             },
@@ -190,11 +242,14 @@ impl Tracer {
 
     /// Records the STOP of a call to an account without code, which revm does not run.
     pub fn codeless_call(&mut self, call: &CallInputs, data: Bytes, depth: u32) {
-        self.price_last_step(call.gas_limit, depth);
-        if self.options.empty_steps {
-            self.steps.push(empty_step());
-            return;
+        // Whatever frame showed what a create returned, this is another.
+        self.shows_created = None;
+        match self.options.steps {
+            Steps::Full => {}
+            Steps::Empty => return self.steps.push(empty_step()),
+            Steps::Dropped => return,
         }
+        self.price_last_step(call.gas_limit, depth, self.kept_back);
         self.note_entry(depth);
         let (kind, entry_gas) = self.entries.get(&depth).copied().unwrap_or_default();
         let refund = self.steps.last().map_or(0, |step| step.gas_refund);
@@ -217,8 +272,6 @@ impl Tracer {
             contract_kind: kind,
             ..empty_step()
         });
-        self.pending = Some(Pending { kept_back: 0, forwarded: 0 });
-        self.created_code = None;
     }
 
     /// Notes how the frame of this step was entered, if the last step changed the depth by a call or a create.
@@ -237,7 +290,7 @@ impl Tracer {
         };
         if let Some(kind) = kind.filter(|_| last.depth != depth) {
             // Also when the opcode failed and ended its frame: the caller's frame then shows the opcode.
-            self.entries.insert(depth, (kind, self.asked_gas));
+            self.entries.insert(depth, (kind, self.carried.asked_gas));
         }
         kind.is_some() || matches!(last.op, opcode::STOP | opcode::RETURN | opcode::REVERT)
     }
@@ -253,6 +306,10 @@ impl Tracer {
         if changes_state(op) || result.is_some_and(|result| result != InstructionResult::Suspend) {
             self.root_is_stale = true;
         }
+        self.kept_back = interpreter.gas.remaining();
+        if self.options.steps == Steps::Dropped {
+            return;
+        }
         let slot = slot.filter(|_| self.storage_before_gas || result.is_none());
         if let Some((address, slot, value)) = slot {
             self.storage.entry(address).or_default().insert(slot, value);
@@ -264,54 +321,54 @@ impl Tracer {
             Some((address, ..)) if self.options.storage => self.storage.get(&address).cloned().unwrap_or_default(),
             _ => BTreeMap::new(),
         };
-        self.pending = Some(Pending { kept_back: interpreter.gas.remaining(), forwarded: 0 });
         let Some(step) = self.steps.last_mut() else { return };
         step.storage = storage;
-        if self.options.empty_steps {
-            return;
-        }
         if let Some(error) = result.map(rom_error).filter(|&error| error != RomError::NoError) {
             step.error = error;
         }
     }
 
-    /// Notes the gas a call or create asked for.
-    pub fn ask(&mut self, gas: u64) {
-        self.asked_gas = gas;
+    /// True if the RETURN about to run is the one whose memory [`Self::create_returned`] wants.
+    pub fn wants_returned_memory(&self) -> bool {
+        self.first_create_returns
     }
 
-    /// Notes that a call or create starts a frame (or would) with this gas.
-    pub fn forward(&mut self, gas: u64) {
-        if let Some(pending) = &mut self.pending {
-            pending.forwarded = gas;
-        }
+    /// Notes what the memory says behind the operands of a create's RETURN, whether or not it succeeded.
+    pub fn create_returned(&mut self, interpreter: &Interpreter<EthInterpreter>, operands: &[U256]) {
+        self.first_create_returns = false;
+        let returned = match operands {
+            [offset, length, ..] => memory_behind(interpreter, *offset, *length),
+            _ => Bytes::new(),
+        };
+        self.carried.first_created = Some(returned);
+    }
+
+    /// Notes the gas a call or create asked for.
+    pub fn ask(&mut self, gas: u64) {
+        self.carried.asked_gas = gas;
     }
 
     /// Notes that a frame was entered at `depth` (1-based), its callers having this refund counter.
     pub fn enter(&mut self, depth: u32, refund_of_callers: u64) {
-        self.refund_bases.truncate(depth as usize - 1);
-        self.refund_bases.resize(depth as usize - 1, 0);
-        self.refund_bases.push(refund_of_callers);
-        self.created_code = None;
+        let callers = depth as usize - 1;
+        self.frames.truncate(callers);
+        self.frames.resize(callers, OpenFrame::default());
+        self.frame_count += 1;
+        let kept_by_caller = if callers == 0 { self.carried.kept_outside } else { self.kept_back };
+        self.frames.push(OpenFrame { id: self.frame_count, refund_base: refund_of_callers, kept_by_caller });
         self.root_is_stale = true;
     }
 
     /// Returns the refund counter a frame called from this one starts with.
     pub fn refund_counter(&self, interpreter: &Interpreter<EthInterpreter>) -> u64 {
-        let base = self.refund_bases.last().copied().unwrap_or(0);
+        let base = self.frames.last().map_or(0, |open| open.refund_base);
         base.saturating_add_signed(interpreter.gas.refunded())
     }
 
-    /// Notes that a frame returned to `depth` (1-based); `created` is the code a create returned.
-    pub fn leave(&mut self, depth: u32, created: Option<Bytes>) {
-        self.refund_bases.truncate(depth.max(1) as usize);
-        self.created_code = created.map(|code| (depth, code));
+    /// Notes that a frame returned to `depth` (1-based).
+    pub fn leave(&mut self, depth: u32) {
+        self.frames.truncate(depth.max(1) as usize);
         self.root_is_stale = true;
-    }
-
-    /// Notes that the return data shown at `depth` stays: the call reverted before the original replaced it.
-    pub fn leave_return_data(&mut self, depth: u32) {
-        self.created_code = Some((depth, self.last_return_data.clone()));
     }
 
     /// Puts an error on the last step, where the original puts one that has no step of its own.
@@ -323,64 +380,78 @@ impl Tracer {
     }
 
     /// Ends the trace. `gas_left` is the gas register at the end.
-    pub fn finish(mut self, gas_left: u64, is_create: bool) -> Vec<TraceStep> {
+    pub fn finish(mut self, gas_left: u64, is_create: bool) -> (Vec<TraceStep>, Carried) {
         if self.steps.len() >= 2
             && !is_create
             && let Some(last) = self.steps.last_mut()
             && last.op != opcode::STOP
             && last.error == RomError::NoError
-            && !self.options.empty_steps
+            && self.options.steps == Steps::Full
         {
             last.gas_cost = last.gas.wrapping_sub(gas_left).wrapping_add(last.gas_refund);
         }
-        self.steps
+        (self.steps, self.carried)
     }
 
-    /// A STOP that stands for "no code here" (executor-service §8.3).
-    fn stands_for_no_code(&self, code_is_empty: bool) -> bool {
-        match self.steps.last() {
-            None => code_is_empty,
-            Some(step) => {
-                matches!(step.op, opcode::CREATE | opcode::CREATE2)
-                    && self.pending.is_some_and(|pending| {
-                        step.gas.saturating_sub(pending.kept_back).saturating_sub(pending.forwarded) <= CREATE_GAS
-                    })
-            }
-        }
+    /// True for a STOP without code that is the first opcode, or right behind a create that cost no more than its static
+    /// gas (executor-service §8.3). The create has been priced.
+    fn stop_is_left_out(&self) -> bool {
+        self.steps.last().is_none_or(|step| {
+            matches!(step.op, opcode::CREATE | opcode::CREATE2) && step.gas_cost as i64 <= CREATE_GAS as i64
+        })
     }
 
-    /// Prices the last step now that the gas of the next one is known (executor-service §8.4).
-    fn price_last_step(&mut self, gas: u64, depth: u32) {
-        let Some(pending) = self.pending.take() else { return };
-        if self.options.empty_steps {
-            return;
-        }
-        let count = self.steps.len();
-        let before = count.checked_sub(2).map(|at| self.steps[at].gas);
+    /// Prices the last step now that the gas of the next one is known (executor-service §8.4). `kept_by_caller` is what
+    /// the caller of the frame that runs now keeps back. In 64 bits with sign, as the original.
+    fn price_last_step(&mut self, gas: u64, depth: u32, kept_by_caller: u64) {
+        let asked_gas = self.carried.asked_gas;
+        let before = self.steps.len().checked_sub(2).map(|at| self.steps[at].gas);
         let Some(step) = self.steps.last_mut() else { return };
-        let same_depth = step.depth == depth;
+        let failed = step.error != RomError::NoError;
         let cost = match step.op {
-            opcode::STOP | opcode::RETURN | opcode::REVERT => Some(0),
-            opcode::CREATE | opcode::CREATE2 if same_depth => {
-                step.gas.checked_sub(pending.kept_back + pending.forwarded)
+            opcode::STOP | opcode::RETURN | opcode::REVERT => 0,
+            // A failed create is priced by the last gas anything asked for, which it may not have got as far as setting.
+            opcode::CREATE | opcode::CREATE2 if failed => step.gas.wrapping_sub(asked_gas),
+            opcode::CREATE | opcode::CREATE2 => step.gas.wrapping_sub(gas).wrapping_sub(kept_by_caller),
+            opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL if step.depth != depth => {
+                step.gas.wrapping_sub(kept_by_caller)
             }
-            opcode::CREATE | opcode::CREATE2 => {
-                step.gas.checked_sub(gas).and_then(|cost| cost.checked_sub(pending.kept_back))
-            }
-            opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL
-                if !same_depth && step.error == RomError::NoError =>
-            {
-                step.gas.checked_sub(pending.kept_back)
-            }
-            _ if !same_depth && step.error != RomError::NoError => Some(step.gas),
-            _ if !same_depth => Some(step.gas_cost),
-            _ => step.gas.checked_sub(gas),
+            _ if step.depth == depth => step.gas.wrapping_sub(gas),
+            _ if failed => step.gas,
+            _ => step.gas_cost,
         };
-        step.gas_cost = match (cost, before) {
-            (Some(cost), _) => cost,
-            (None, Some(before)) => before.wrapping_sub(step.gas),
-            (None, None) => step.gas_cost,
+        step.gas_cost = match before {
+            // Gas came back from a deeper frame.
+            Some(before) if (cost as i64) < 0 => before.wrapping_sub(step.gas),
+            _ => cost,
         };
+    }
+
+    /// Returns the return data of the step about to run, with what a create returned (executor-service §8.6).
+    fn return_data_of(&mut self, interpreter: &Interpreter<EthInterpreter>, frame: &FrameView, op: u8) -> Bytes {
+        if !self.options.return_data {
+            return Bytes::new();
+        }
+        let this = self.frames.last().map(|open| open.id);
+        let mut shown = Bytes::new();
+        if self.shows_created == this {
+            shown = self.carried.first_created.clone().unwrap_or_default();
+        } else {
+            self.shows_created = None;
+        }
+        if frame.is_create() {
+            if op == opcode::RETURN {
+                self.shows_created = self.frames.iter().nth_back(1).map(|creator| creator.id);
+                self.first_create_returns = self.carried.first_created.is_none();
+            }
+            return shown;
+        }
+        let own = interpreter.return_data.buffer();
+        match (shown.is_empty(), own.is_empty()) {
+            (true, _) => own.clone(),
+            (false, true) => shown,
+            (false, false) => [&shown[..], &own[..]].concat().into(),
+        }
     }
 
     /// Returns changed bytes, length and offset of memory (executor-service §8.5).
@@ -469,6 +540,25 @@ fn static_gas(op: u8) -> u64 {
     match op {
         opcode::SSTORE => 100,
         opcode::CREATE | opcode::CREATE2 => CREATE_GAS,
-        _ => u64::from(gas_table_spec(SpecId::BERLIN)[op as usize]),
+        opcode::LOG0..=opcode::LOG4 => LOG_GAS * u64::from(op - opcode::LOG0 + 1),
+        opcode::PUSH0 => 3,
+        _ if is_defined(op) => u64::from(gas_table_spec(SpecId::BERLIN)[op as usize]),
+        _ => 0,
     }
+}
+
+/// Returns `length` bytes of memory from `offset`, zero where it does not reach.
+fn memory_behind(interpreter: &Interpreter<EthInterpreter>, offset: U256, length: U256) -> Bytes {
+    let Some(length) = usize::try_from(length)
+        .ok()
+        .filter(|&length| length <= interpreter.memory.size() || length <= UNPAID_RETURN_MAX)
+    else {
+        return Bytes::new();
+    };
+    let size = interpreter.memory.size();
+    let start = usize::try_from(offset).map_or(size, |offset| offset.min(size));
+    let end = start.saturating_add(length).min(size);
+    let mut bytes = interpreter.memory.slice(start..end).to_vec();
+    bytes.resize(length, 0);
+    bytes.into()
 }

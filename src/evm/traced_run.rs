@@ -53,6 +53,9 @@ pub(super) fn run_traced<DB: StateDatabase>(
             }
             other => other.err(),
         };
+        if op == opcode::RETURN && tracer.wants_returned_memory() {
+            tracer.create_returned(interpreter, &operands);
+        }
         let touched = &context.chain.touched;
         tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
         if let Some(gas) = asked_gas(op, gas_before, operands_count, &operands, interpreter) {
@@ -67,8 +70,8 @@ pub(super) fn run_traced<DB: StateDatabase>(
     }
 }
 
-/// Returns the gas a call or create asked for: the low 64 bits of what the stack said, also if the call failed, or all
-/// that a create left once its own cost, memory excepted, was paid.
+/// Returns the gas a call or create asked for, also if it failed after it had: the low 64 bits of what the stack said, or
+/// all that a CREATE left once its static gas was paid, all that a CREATE2 left once all was.
 fn asked_gas(
     op: u8,
     gas_before: u64,
@@ -76,15 +79,16 @@ fn asked_gas(
     operands: &[U256],
     interpreter: &Interpreter<EthInterpreter>,
 ) -> Option<u64> {
-    match (op, &interpreter.bytecode.action) {
-        (opcode::CREATE | opcode::CREATE2, Some(InterpreterAction::NewFrame(FrameInput::Create(create)))) => {
-            let words = if op == opcode::CREATE2 { create.init_code().len().div_ceil(32) as u64 } else { 0 };
-            Some(gas_before.saturating_sub(CREATE_GAS + 6 * words))
-        }
-        (opcode::CALL | opcode::CALLCODE, _) if stack_len >= 7 => operands.first().map(|gas| gas.as_limbs()[0]),
-        (opcode::DELEGATECALL | opcode::STATICCALL, _) if stack_len >= 6 => {
-            operands.first().map(|gas| gas.as_limbs()[0])
-        }
+    match op {
+        opcode::CREATE => gas_before.checked_sub(CREATE_GAS),
+        opcode::CREATE2 => match &interpreter.bytecode.action {
+            Some(InterpreterAction::NewFrame(FrameInput::Create(create))) => {
+                Some(interpreter.gas.remaining() + create.gas_limit())
+            }
+            _ => None,
+        },
+        opcode::CALL | opcode::CALLCODE if stack_len >= 7 => operands.first().map(|gas| gas.as_limbs()[0]),
+        opcode::DELEGATECALL | opcode::STATICCALL if stack_len >= 6 => operands.first().map(|gas| gas.as_limbs()[0]),
         _ => None,
     }
 }

@@ -129,3 +129,10 @@ pub struct TraceConfig {
     /// Hash of the transaction to trace, as sent; only 32 bytes can match one.
     pub tx_hash: Bytes,
 }
+
+impl TraceConfig {
+    /// True if the transaction with this hash is the one to trace.
+    pub fn is_for(&self, hash: B256) -> bool {
+        self.tx_hash[..] == hash[..]
+    }
+}

@@ -14,6 +14,7 @@ pub mod output;
 mod block_info;
 mod counting;
 mod run;
+mod tracing;
 mod v1;
 mod v2;
 mod world;

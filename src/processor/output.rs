@@ -188,8 +188,8 @@ pub struct FullTrace {
 pub struct TraceContext {
     /// True for a contract creation.
     pub is_create: bool,
-    /// Sender.
-    pub from: Address,
+    /// Sender; `None` in the entry of a transaction that fork 7 wrote no result to.
+    pub from: Option<Address>,
     /// Recipient; `None` for a creation.
     pub to: Option<Address>,
     /// Input data.

@@ -7,9 +7,7 @@ use revm::primitives::{Address, B256, Bytes, TxKind, U256, address, keccak256};
 
 use super::errors::{ExecutorError, RomError};
 use super::input::BatchInput;
-use super::output::{
-    BatchOutput, BatchRoots, FullTrace, LogOutput, PhaseTimes, TouchedAccount, TraceContext, TxOutput,
-};
+use super::output::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
 use super::world::{World, WorldError};
 use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
 use crate::counters::model::Prices;
@@ -20,7 +18,6 @@ use crate::evm::errors::rom_error;
 use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::{AccountLeaves, TouchLog};
-use crate::evm::trace::TraceOptions;
 use crate::store::StateReader;
 use crate::tree::poseidon::linear_hash_many;
 use crate::tree::{BlockInfoKind, Digest, LeafKind, TreeRef, block_info_key};
@@ -118,6 +115,8 @@ pub struct BatchRun<'a> {
     gas_register: u64,
     /// Effective price of the last transaction that got as far.
     last_price: U256,
+    /// Decoded transactions that may still fill the trace asked for.
+    pub(super) traces_ahead: usize,
     /// Versions whose nodes must survive the batch.
     pub kept_versions: Vec<TreeRef>,
     /// Shapes of the trees that the counters follow.
@@ -143,6 +142,7 @@ impl<'a> BatchRun<'a> {
             phases: PhaseTimes::default(),
             gas_register: input.chain_id,
             last_price: U256::ZERO,
+            traces_ahead: 0,
             kept_versions: Vec::new(),
             replay: Replay::default(),
         }
@@ -192,7 +192,9 @@ impl<'a> BatchRun<'a> {
             self.count_undecodable(items, ends_model);
             return Err(error);
         }
-        Ok(self.prepare_items(items))
+        let items = self.prepare_items(items);
+        self.expect_traces(&items);
+        Ok(items)
     }
 
     /// Recovers all senders, then makes all hashes: what is alike is done together.
@@ -250,17 +252,18 @@ impl<'a> BatchRun<'a> {
     }
 
     /// Runs one transaction: intrinsic checks, execution, commit. Returns its response without state root and cumulative
-    /// gas, which depend on the version of the API.
-    pub fn transaction(&mut self, prepared: &PreparedTx) -> Result<(TxOutput, TxEnd), Abort> {
+    /// gas, which depend on the version of the API. `listed_as` is the hash of the entry that takes the result: a trace
+    /// is asked for by it.
+    pub fn transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
         let start = Instant::now();
         let tree_before = self.world().tree_time();
-        let result = self.run_transaction(prepared);
+        let result = self.run_transaction(prepared, listed_as);
         let tree_time = self.world().tree_time() - tree_before;
         self.phases.evm += start.elapsed().saturating_sub(tree_time);
         result
     }
 
-    fn run_transaction(&mut self, prepared: &PreparedTx) -> Result<(TxOutput, TxEnd), Abort> {
+    fn run_transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
         let start = self.world().version();
@@ -269,12 +272,7 @@ impl<'a> BatchRun<'a> {
         }
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
-        let trace = self.trace_options(prepared.hash);
-        if trace.is_some() {
-            let old_root = self.world().root();
-            let context = trace_context(prepared, old_root);
-            output.full_trace = Some(Box::new(FullTrace { context, steps: Vec::new() }));
-        }
+        output.full_trace = self.empty_trace(prepared, listed_as);
         let (end, register) = match checked {
             Err(error) => {
                 self.count_rejected(error);
@@ -282,6 +280,7 @@ impl<'a> BatchRun<'a> {
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
+                let trace = self.trace_options(output.full_trace.is_some());
                 let outcome = self.evm.transact(&call, trace)?;
                 let register = outcome.gas_left;
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
@@ -313,27 +312,26 @@ impl<'a> BatchRun<'a> {
         }
     }
 
-    /// Returns what to trace of the transaction with this hash, if it is the one asked for (executor-service §8.1).
-    fn trace_options(&self, hash: B256) -> Option<TraceOptions> {
-        let config = self.input.trace.as_ref().filter(|config| config.tx_hash[..] == hash[..])?;
-        Some(TraceOptions {
-            storage: !config.disable_storage,
-            stack: !config.disable_stack,
-            memory: config.enable_memory,
-            return_data: config.enable_return_data,
-            empty_steps: self.input.no_counters,
-        })
-    }
-
     /// Writes a result over one that is listed already, as fork 7 of the original does after a skipped transaction.
     ///
-    /// The listed entry keeps what names its transaction; gas is counted down from what the entry has left.
+    /// The listed entry keeps what names its transaction, and its logs; gas is counted down from what the entry has left.
     pub fn overwrite_result(&mut self, listed: &mut TxOutput, result: TxOutput) {
         self.gas_used = self.gas_used.wrapping_sub(result.gas_used);
         let used = listed.gas_left.checked_sub(self.gas_register).unwrap_or(listed.gas_left);
         self.gas_used = self.gas_used.wrapping_add(used);
         let is_its_own = listed.tx_hash == result.tx_hash;
+        let mut full_trace = listed.full_trace.take();
+        if let (Some(trace), Some(run)) = (&mut full_trace, result.full_trace) {
+            trace.context.from = run.context.from;
+            trace.context.output = run.context.output;
+            trace.context.gas_used = used;
+            if !run.steps.is_empty() {
+                trace.steps = run.steps;
+            }
+        }
         *listed = TxOutput {
+            full_trace,
+            logs: std::mem::take(&mut listed.logs),
             tx_hash: listed.tx_hash,
             tx_hash_l2: listed.tx_hash_l2,
             rlp_tx: std::mem::take(&mut listed.rlp_tx),
@@ -555,24 +553,6 @@ impl<'a> BatchRun<'a> {
             }
         }
         Ok(accounts)
-    }
-}
-
-fn trace_context(prepared: &PreparedTx, old_state_root: B256) -> TraceContext {
-    let tx = &prepared.tx;
-    TraceContext {
-        is_create: tx.to.is_none(),
-        from: prepared.signer.unwrap_or_default(),
-        to: tx.to,
-        data: tx.data.clone(),
-        gas: tx.gas_limit,
-        value: tx.value,
-        output: Bytes::new(),
-        gas_used: 0,
-        gas_price: tx.gas_price,
-        old_state_root,
-        tx_index: 0,
-        chain_id: tx.chain_id.unwrap_or(0),
     }
 }
 

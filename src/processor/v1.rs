@@ -96,7 +96,7 @@ fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> R
 
 fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut U256) -> Result<TxOutput, Abort> {
     run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
-    let (mut output, end) = run.transaction(prepared)?;
+    let (mut output, end) = run.transaction(prepared, prepared.hash)?;
     run.count_implicit_block(&end);
     if let TxEnd::Included { .. } = end {
         *tx_count = tx_count.wrapping_add(U256::from(1));

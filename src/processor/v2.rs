@@ -244,19 +244,26 @@ impl V2Batch<'_> {
         env.number = self.block_number;
         env.timestamp = self.timestamp;
         let before = self.run.world().version();
-        let (mut output, end) = self.run.transaction(prepared)?;
         // Where the original writes the result: a skipped transaction does not advance the ROM's index.
-        let place = if self.run.rules.results_follow_rom_index {
-            block.transactions.push(TxOutput {
-                has_gasprice_opcode: output.has_gasprice_opcode,
-                has_balance_opcode: output.has_balance_opcode,
-                ..self.run.empty_output(prepared)
-            });
+        let follows_index = self.run.rules.results_follow_rom_index;
+        if follows_index {
+            let mut listed = self.run.listed_output(prepared);
+            if let Some(trace) = &mut listed.full_trace {
+                trace.context.tx_index = block.tx_index;
+            }
+            block.transactions.push(listed);
             block.versions.push(before);
-            block.tx_index as usize
-        } else {
-            block.transactions.len()
-        };
+        }
+        let place = if follows_index { block.tx_index as usize } else { block.transactions.len() };
+        let listed_as = block.transactions.get(place).map_or(prepared.hash, |listed| listed.tx_hash);
+        let (mut output, end) = self.run.transaction(prepared, listed_as)?;
+        if follows_index && let Some(last) = block.transactions.last_mut() {
+            // Unlike the rest of the result, flags and logs are written to the transaction's own entry.
+            last.has_gasprice_opcode = output.has_gasprice_opcode;
+            last.has_balance_opcode = output.has_balance_opcode;
+            last.logs = std::mem::take(&mut output.logs);
+            last.tx_index = block.tx_index as u32;
+        }
         output.tx_index = block.tx_index as u32;
         if let Some(trace) = &mut output.full_trace {
             trace.context.tx_index = block.tx_index;

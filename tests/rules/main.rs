@@ -12,3 +12,4 @@ mod overrides;
 mod precompiles;
 mod skips;
 mod support;
+mod traces;

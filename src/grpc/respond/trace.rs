@@ -26,7 +26,7 @@ pub(super) fn full_trace_v2(trace: FullTrace) -> wire::FullTraceV2 {
 fn context_v1(context: TraceContext, batch: Bytes) -> wire::TransactionContext {
     wire::TransactionContext {
         r#type: kind(&context),
-        from: hex_prefixed(context.from),
+        from: context.from.map(hex_prefixed).unwrap_or_default(),
         to: recipient(&context),
         data: context.data.0,
         gas: context.gas,
@@ -43,7 +43,7 @@ fn context_v1(context: TraceContext, batch: Bytes) -> wire::TransactionContext {
 fn context_v2(context: TraceContext) -> wire::TransactionContextV2 {
     wire::TransactionContextV2 {
         r#type: kind(&context),
-        from: hex_prefixed(context.from),
+        from: context.from.map(hex_prefixed).unwrap_or_default(),
         to: recipient(&context),
         data: context.data.0,
         gas: context.gas,

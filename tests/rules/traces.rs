@@ -1,0 +1,222 @@
+//! Full traces: what the original's tracer makes of failing calls and creates, and of earlier transactions
+//! (executor-service §8).
+
+use revm::bytecode::opcode;
+use revm::primitives::{Address, Bytes, U256};
+use zkevm_executor::processor::RomError;
+use zkevm_executor::processor::input::{BatchInput, TraceConfig};
+use zkevm_executor::processor::output::{FrameKind, TraceStep, TxOutput};
+use zkevm_executor::sample::genesis::GenesisAccount;
+use zkevm_executor::sample::{BatchBuilder, Transfer};
+
+use super::support::{A, ALL, B, CHAIN_ID, D, R, State, V2, bytes, ether, fork, request, sender, transactions};
+
+/// One transaction of a batch: nonce, receiver (none deploys), data.
+type Sent<'a> = (u64, Option<Address>, &'a str);
+
+/// Runs a batch of one block and traces the transaction at `wanted`, return data included.
+fn run(fork_id: u64, codes: &[(Address, &str)], sent: &[Sent<'_>], wanted: usize, no_counters: bool) -> Vec<TxOutput> {
+    let account =
+        |&(address, code): &(Address, &str)| GenesisAccount { address, code: bytes(code), ..GenesisAccount::default() };
+    let rich = GenesisAccount { address: sender().address(), balance: ether(1), ..GenesisAccount::default() };
+    let state = State::new(codes.iter().map(account).chain([rich]).collect());
+    let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
+    batch.block(1, 0);
+    for &(nonce, to, data) in sent {
+        let data = bytes(data);
+        let gas_price = U256::from(1);
+        batch.transaction(&sender(), &Transfer { nonce, gas_price, gas_limit: 1_000_000, to, value: U256::ZERO, data });
+    }
+    let plain = BatchInput { no_counters, ..request(fork_id, state.root, batch.finish()) };
+    let tx_hash = transactions(&state.run(&plain))[wanted].tx_hash;
+    let config = TraceConfig { enable_return_data: true, tx_hash: tx_hash.0.into(), ..TraceConfig::default() };
+    let output = state.run(&BatchInput { trace: Some(config), ..plain });
+    transactions(&output).into_iter().cloned().collect()
+}
+
+/// The steps of a call of A, the only transaction.
+fn steps(fork_id: u64, codes: &[(Address, &str)]) -> Vec<TraceStep> {
+    steps_of(&run(fork_id, codes, &[(0, Some(A), "")], 0, false)[0])
+}
+
+fn steps_of(tx: &TxOutput) -> Vec<TraceStep> {
+    tx.full_trace.as_ref().expect("a trace").steps.clone()
+}
+
+fn find(steps: &[TraceStep], op: u8, depth: u32) -> &TraceStep {
+    steps.iter().find(|step| (step.op, step.depth) == (op, depth)).expect("such a step")
+}
+
+/// Code that calls `to` with this opcode, gas and value, and nothing else.
+fn call(op: u8, gas: u32, to: Address, value: u8) -> String {
+    let value = match op {
+        opcode::CALL | opcode::CALLCODE => format!("60{value:02x}"),
+        _ => String::new(),
+    };
+    format!("6000600060006000{value}73{}63{gas:08x}{op:02x}", hex::encode(to))
+}
+
+/// Code that creates a contract whose code is this byte; the init code is written to memory first.
+fn create_of(byte: u8) -> String {
+    format!("6960{byte:02x}60005360016000f3600052600a60166000f0")
+}
+
+#[test]
+fn an_opcode_without_a_next_step_costs_what_the_original_s_table_says() {
+    for &fork_id in ALL {
+        for (code, op, cost) in [("a0", 0xa0, 375), ("a4", 0xa4, 1_875), ("5c", 0xfe, 0), ("5e", 0xfe, 0)] {
+            let steps = steps(fork_id, &[(A, code)]);
+            assert_eq!((steps[0].op, steps[0].gas_cost), (op, cost), "fork {fork_id}, {code}");
+        }
+    }
+}
+
+#[test]
+fn a_create_that_cannot_pay_is_priced_by_the_gas_last_asked_for() {
+    let b = call(opcode::CALL, 1_000, R, 0) + "600060006000f0";
+    for &fork_id in ALL {
+        let steps = steps(fork_id, &[(A, &call(opcode::CALL, 30_000, B, 0)), (B, &b)]);
+        let failed = find(&steps, opcode::CREATE, 2);
+        assert_eq!(failed.error, RomError::OutOfGas, "fork {fork_id}");
+        assert_eq!(failed.gas_cost, failed.gas - 1_000, "fork {fork_id}");
+    }
+}
+
+#[test]
+fn a_create_without_funds_costs_less_what_the_caller_of_its_frame_keeps() {
+    // A keeps more than B has, so the difference is negative: the cost of the step before is shown.
+    for &fork_id in ALL {
+        let steps = steps(fork_id, &[(A, &call(opcode::CALL, 100_000, B, 0)), (B, "600060006001f0")]);
+        let failed = find(&steps, opcode::CREATE, 2);
+        assert_eq!((failed.error, failed.gas_cost), (RomError::NoError, 3), "fork {fork_id}");
+        // In the outermost frame nobody keeps anything; from fork 7 the length of the RLP stands there.
+        let steps = self::steps(fork_id, &[(A, "600060006001f0")]);
+        let kept = if V2.contains(&fork_id) { 35 } else { 0 };
+        assert_eq!(find(&steps, opcode::CREATE, 1).gas_cost, 32_000 - kept, "fork {fork_id}");
+    }
+}
+
+#[test]
+fn a_call_that_ends_its_frame_costs_less_what_the_caller_s_caller_keeps() {
+    let codes = [
+        (A, call(opcode::CALL, u32::MAX, B, 0)),
+        (B, call(opcode::STATICCALL, u32::MAX, D, 0)),
+        (D, call(opcode::CALL, 0, R, 1)),
+    ];
+    let codes = codes.each_ref().map(|(address, code)| (*address, code.as_str()));
+    for &fork_id in ALL {
+        let steps = steps(fork_id, &codes);
+        let first = find(&steps, opcode::CALL, 1);
+        let failed = find(&steps, opcode::CALL, 3);
+        assert_eq!(failed.error, RomError::InvalidStatic, "fork {fork_id}");
+        assert_eq!(failed.gas_cost, failed.gas - (first.gas - first.gas_cost), "fork {fork_id}");
+    }
+}
+
+#[test]
+fn a_stop_behind_a_cheap_create_is_left_out_of_init_code_only() {
+    for &fork_id in ALL {
+        let in_a_call = steps(fork_id, &[(A, "600060006000f0")]);
+        assert_eq!(in_a_call.last().map(|step| step.op), Some(opcode::STOP), "fork {fork_id}");
+        let deploy = |data| steps_of(&run(fork_id, &[], &[(0, None, data)], 0, false)[0]);
+        let last = deploy("600060006000f0").last().map(|step| step.op);
+        assert_eq!(last, Some(opcode::CREATE), "fork {fork_id}");
+        assert!(deploy("00").is_empty(), "fork {fork_id}");
+    }
+}
+
+#[test]
+fn a_create_in_a_static_frame_asks_for_what_its_static_gas_left() {
+    for &fork_id in ALL {
+        let a = call(opcode::STATICCALL, 200_000, B, 0);
+        let steps = steps(fork_id, &[(A, &a), (B, "600060006000f0")]);
+        let last = steps.last().expect("a step");
+        let asked = (last.depth, last.contract_kind, last.contract_gas);
+        assert_eq!(asked, (1, FrameKind::Create, 200_000 - 9 - 32_000), "fork {fork_id}");
+    }
+}
+
+#[test]
+fn the_caller_follows_the_kind_the_frame_is_shown_with() {
+    // D's create fails and ends its frame, after which B's, entered by DELEGATECALL, is shown as a create.
+    let b = call(opcode::CALL, 100_000, D, 0);
+    for &fork_id in ALL {
+        let steps = steps(fork_id, &[(A, &call(opcode::DELEGATECALL, 200_000, B, 0)), (B, &b), (D, "f0")]);
+        let before = find(&steps, opcode::CALL, 2);
+        assert_eq!((before.contract_kind, before.contract_caller), (FrameKind::DelegateCall, A), "fork {fork_id}");
+        let after = find(&steps, opcode::STOP, 2);
+        let shown = (after.contract_kind, after.contract_caller);
+        assert_eq!(shown, (FrameKind::Create, sender().address()), "fork {fork_id}");
+    }
+}
+
+#[test]
+fn every_create_shows_what_the_first_of_the_batch_returned() {
+    let identity = "60006000600160006000730000000000000000000000000000000000000004 61ffff f1";
+    let (a, b) = (create_of(0xaa), create_of(0xbb) + identity);
+    for &fork_id in ALL {
+        let codes = [(A, a.as_str()), (B, b.as_str())];
+        let outputs = run(fork_id, &codes, &[(0, Some(A), ""), (1, Some(B), "")], 1, false);
+        assert!(outputs[0].full_trace.is_none(), "fork {fork_id}");
+        let steps = steps_of(&outputs[1]);
+        let behind = |op| steps.iter().position(|step| step.op == op && step.depth == 1).map(|at| at + 1);
+        let returned = |step: &TraceStep| step.return_data.clone();
+        let back = steps.iter().skip(behind(opcode::CREATE).expect("a create")).find(|step| step.depth == 1);
+        assert_eq!(back.map(returned), Some(bytes("aa")), "fork {fork_id}");
+        // A precompile is no frame of its own: its output is shown behind the code.
+        let last = &steps[behind(opcode::CALL).expect("a call")];
+        assert_eq!(last.return_data.len(), 2, "fork {fork_id}");
+        assert_eq!(last.return_data[0], 0xaa, "fork {fork_id}");
+    }
+}
+
+#[test]
+fn init_code_shows_no_return_data_of_its_calls() {
+    // Calls D, which returns a word, and stops.
+    let init = call(opcode::CALL, 10_000, D, 0);
+    let length = init.len() / 2;
+    // Copies what follows these 15 bytes to memory and creates with it.
+    let code = format!("60{length:02x}600f60003960{length:02x}60006000f000{init}");
+    for &fork_id in ALL {
+        let codes = [(A, code.as_str()), (D, super::support::CODE_OF_D)];
+        let steps = steps(fork_id, &codes);
+        let last_of_init = find(&steps, opcode::STOP, 2);
+        assert_eq!(last_of_init.return_data, Bytes::new(), "fork {fork_id}");
+        // A deploy transaction is not a create to the original.
+        let deploy = run(fork_id, &codes, &[(0, None, &init)], 0, false);
+        let steps = steps_of(&deploy[0]);
+        assert_eq!(steps.last().map(|step| step.return_data.len()), Some(32), "fork {fork_id}");
+    }
+}
+
+#[test]
+fn a_request_without_counters_shows_errors_on_its_empty_steps() {
+    for &fork_id in ALL {
+        let steps = steps_of(&run(fork_id, &[(A, "6000fe")], &[(0, Some(A), "")], 0, true)[0]);
+        let shown: Vec<_> = steps.iter().map(|step| (step.gas, step.error)).collect();
+        assert_eq!(shown, [(0, RomError::NoError), (0, RomError::InvalidOpcode)], "fork {fork_id}");
+        // Even the STOP that stands for "no code" is a step then.
+        let steps = steps_of(&run(fork_id, &[], &[(0, Some(R), "")], 0, true)[0]);
+        assert_eq!(steps.len(), 1, "fork {fork_id}");
+    }
+}
+
+#[test]
+fn fork_7_writes_the_trace_to_the_entry_that_takes_the_result() {
+    // LOG1 of a word, in the second transaction; the first has a nonce too high and is skipped.
+    let codes = [(A, "600160206000a1")];
+    let sent = [(5, Some(R), ""), (0, Some(A), "")];
+    let outputs = run(7, &codes, &sent, 0, false);
+    let trace = outputs[0].full_trace.as_ref().expect("a trace");
+    assert_eq!((trace.steps.len(), trace.context.to), (5, Some(R)));
+    assert_eq!(trace.context.gas_used, outputs[0].gas_used);
+    assert_eq!((outputs[0].logs.len(), outputs[1].logs.len()), (0, 1));
+    let outputs = run(7, &codes, &sent, 1, false);
+    assert!(outputs[0].full_trace.is_none());
+    let trace = outputs[1].full_trace.as_ref().expect("a trace");
+    assert_eq!((trace.steps.len(), trace.context.from), (0, None));
+    for fork_id in [8, 9] {
+        assert!(steps_of(&run(fork_id, &codes, &sent, 0, false)[0]).is_empty(), "fork {fork_id}");
+        assert_eq!(steps_of(&run(fork_id, &codes, &sent, 1, false)[1]).len(), 5, "fork {fork_id}");
+    }
+}

@@ -23,7 +23,7 @@ use super::postgres_server::PostgresServer;
 use super::support::{self, executor, hashdb, stored};
 
 /// A server's configuration over this PostgreSQL; few and quick retries.
-pub fn config(postgres: &PostgresServer) -> Config {
+fn config(postgres: &PostgresServer) -> Config {
     let mut config = support::config(std::path::Path::new("unused"));
     config.store.kind = StoreKind::Postgres;
     config.store.init = true;
@@ -63,7 +63,7 @@ pub fn fill(postgres: &PostgresServer, genesis: &GenesisState) {
 }
 
 /// Runs the next batch of a chain on a server.
-pub async fn run(server: &RunningServer, chain: &mut Chain) -> wire::ProcessBatchResponseV2 {
+async fn run(server: &RunningServer, chain: &mut Chain) -> wire::ProcessBatchResponseV2 {
     let Request::V2(request) = Request::new(&chain.next_batch(Kind::TokenTransfers, 4)) else { panic!("fork 9 is V2") };
     let answer = executor(server).await.process_batch_v2(*request).await.unwrap().into_inner();
     if answer.error == ExecutorError::NoError.number() {

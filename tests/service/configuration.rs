@@ -33,8 +33,8 @@ fn config_check_prints_origins_and_ignored_keys_and_no_secret() {
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{text}"));
     assert!(line("threads = 5 ").ends_with("# --set"), "{text}");
     assert!(line("port = 6 ").ends_with("# environment variable HASHDB_SERVER_PORT"), "{text}");
-    assert!(line("url = ").contains("prover_user:***@zkevm-state-db"), "{text}");
-    assert!(line("url = ").ends_with("prover-example.json, databaseURL"), "{text}");
+    assert!(line("url = \"postgresql").contains("prover_user:***@zkevm-state-db"), "{text}");
+    assert!(line("url = \"postgresql").ends_with("prover-example.json, databaseURL"), "{text}");
     assert!(line("# ignored keys of ").contains("unknown: inputFile"), "{text}");
     assert!(!text.contains("prover_pass"), "{text}");
 }

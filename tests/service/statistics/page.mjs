@@ -10,10 +10,15 @@ const [url, width, height, scheme, picture, gone] = process.argv.slice(2);
 const profile = fs.mkdtempSync(path.join(os.tmpdir(), "zkevm-page-"));
 const browser = spawn(process.env.CHROMIUM ?? "chromium",
   ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe", `--user-data-dir=${profile}`],
-  { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+  { detached: true, stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+// The browser is many processes in a group of their own. Some write to the profile until the kernel has taken them away, so a folder that
+// stays is no failure.
 function leave(code) {
-  browser.once("exit", () => { fs.rmSync(profile, { recursive: true, force: true, maxRetries: 5 }); process.exit(code); });
-  browser.kill("SIGKILL");
+  browser.once("exit", () => {
+    try { fs.rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }); } catch (error) { console.error(String(error)); }
+    process.exit(code);
+  });
+  process.kill(-browser.pid, "SIGKILL");
 }
 setTimeout(() => { console.error("the browser took too long"); leave(1); }, 60_000);
 browser.on("error", (error) => { console.error(String(error)); process.exit(1); });

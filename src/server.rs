@@ -45,7 +45,7 @@ use crate::{aggregator, grpc, http};
 /// Time open connections have to end after the last answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Time what was accepted has to be stored once the last batch has ended.
+/// Longest wait for the next group of nodes to be stored once the last batch has ended.
 const STORE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Time the process before this one has to let go of the database.
@@ -286,8 +286,9 @@ impl RunningServer {
         self.lifecycle.advance(Phase::Draining);
     }
 
-    /// Drains, gives admitted batches the configured time to finish, then stops everything.
-    pub async fn shutdown(self) {
+    /// Drains, gives admitted batches the configured time to finish, waits until their state is stored, then stops
+    /// everything. Returns false if the database stored nothing for so long that the wait was given up.
+    pub async fn shutdown(self) -> bool {
         self.drain();
         if let Some(client) = &self.doors.aggregator {
             client.abort();
@@ -302,12 +303,14 @@ impl RunningServer {
         close(doors.http).await;
         // Waits for the database: not on a thread of the runtime.
         let stop = move || {
-            actors.stop(STORE_LIMIT);
+            let stored = actors.stop(STORE_LIMIT);
             saver.close(CLOSE_LIMIT);
+            stored
         };
-        if let Err(error) = tokio::task::spawn_blocking(stop).await {
+        tokio::task::spawn_blocking(stop).await.unwrap_or_else(|error| {
             tracing::error!(%error, "the actors ended badly");
-        }
+            false
+        })
     }
 }
 

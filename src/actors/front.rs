@@ -62,7 +62,6 @@ impl Abandoned {
 /// Decides about admission: draining, deadline, queue bound. Owns the queue.
 pub struct FrontActor {
     queue: JobQueue,
-    capacity: usize,
     abandoned: Abandoned,
     lifecycle: Lifecycle,
     stats: StatsReporter,
@@ -71,14 +70,8 @@ pub struct FrontActor {
 }
 
 impl FrontActor {
-    pub(super) fn new(
-        queue: JobQueue,
-        capacity: usize,
-        abandoned: Abandoned,
-        lifecycle: Lifecycle,
-        stats: StatsReporter,
-    ) -> Self {
-        Self { queue, capacity, abandoned, lifecycle, stats, admitted: 0, refused: 0 }
+    pub(super) fn new(queue: JobQueue, abandoned: Abandoned, lifecycle: Lifecycle, stats: StatsReporter) -> Self {
+        Self { queue, abandoned, lifecycle, stats, admitted: 0, refused: 0 }
     }
 
     fn admit(&mut self, job: Box<BatchJob>) {
@@ -107,8 +100,7 @@ impl FrontActor {
 
     /// Drops the jobs nobody waits for.
     fn sweep(&mut self) {
-        for job in self.queue.sweep(|job| job.given_up().is_some()) {
-            let failure = job.given_up().unwrap_or(BatchFailure::QueueFull { capacity: self.capacity });
+        for (job, failure) in self.queue.sweep(BatchJob::given_up) {
             self.stats.report(StatsEvent::unanswered(failure));
             job.reply.fail(failure);
         }
@@ -125,7 +117,7 @@ impl Actor for FrontActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(self.capacity.max(MAILBOX_MESSAGES_MIN));
+        ctx.set_mailbox_capacity(self.queue.jobs_max().max(MAILBOX_MESSAGES_MIN));
     }
 }
 

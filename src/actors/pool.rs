@@ -94,9 +94,11 @@ impl ActorSystem {
 
     /// Stops every arbiter. An executor in the middle of a batch ends at its next look at the interrupt.
     ///
-    /// Gives the writer `store_limit` to store what was accepted before.
-    pub fn stop(self, store_limit: Duration) {
-        if !self.state.close(store_limit) {
+    /// Waits for the writer to store what was accepted before, as long as it gets on: with something stored in every
+    /// `store_limit`. Returns true if everything was stored.
+    pub fn stop(self, store_limit: Duration) -> bool {
+        let stored = self.state.close(store_limit);
+        if !stored {
             let status = self.state.flush_status();
             tracing::error!(
                 stored_flush_id = status.stored_flush_id,
@@ -110,6 +112,7 @@ impl ActorSystem {
         if self.thread.join().is_err() {
             tracing::error!("the actor system's thread panicked");
         }
+        stored
     }
 }
 
@@ -147,7 +150,7 @@ fn start_actors(
 
     let abandoned = Abandoned::default();
     let capacity = options.queue.jobs_max;
-    let front_actor = FrontActor::new(queue, capacity, abandoned.clone(), lifecycle, reporter.clone());
+    let front_actor = FrontActor::new(queue, abandoned.clone(), lifecycle, reporter.clone());
     let front = Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| front_actor);
 
     let mut writer = None;

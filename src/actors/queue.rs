@@ -75,7 +75,7 @@ impl JobQueue {
         let waiting = self.gauge();
         let QueueBounds { jobs_max, bytes_max, small_bytes_max } = self.bounds;
         if waiting.jobs() >= jobs_max {
-            return Err((job, BatchFailure::QueueFull { capacity: jobs_max }));
+            return Err((job, self.full()));
         }
         let bytes = job.request_bytes;
         if waiting.jobs() > 0 && waiting.bytes().saturating_add(bytes) > bytes_max {
@@ -86,22 +86,37 @@ impl JobQueue {
         lane.jobs.try_send(job).map_err(|unsent| {
             // Not reachable: a lane has room for all jobs of both, and both its ends are here.
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            (unsent.into_inner(), BatchFailure::QueueFull { capacity: jobs_max })
+            (unsent.into_inner(), self.full())
         })
     }
 
-    /// Passes once over both lanes and takes out the jobs for which `discard` is true.
-    pub(super) fn sweep(&self, discard: impl Fn(&BatchJob) -> bool) -> Vec<BatchJob> {
+    fn full(&self) -> BatchFailure {
+        BatchFailure::QueueFull { capacity: self.bounds.jobs_max }
+    }
+
+    /// Returns the number of jobs that may wait.
+    pub(super) fn jobs_max(&self) -> usize {
+        self.bounds.jobs_max
+    }
+
+    /// Passes once over both lanes and takes out the jobs for which `discard` has a reason.
+    pub(super) fn sweep(
+        &self,
+        discard: impl Fn(&BatchJob) -> Option<BatchFailure>,
+    ) -> Vec<(Box<BatchJob>, BatchFailure)> {
         let mut taken = Vec::new();
         for lane in [&self.small, &self.full] {
             for _ in 0..lane.waiting.len() {
                 let Ok(job) = lane.waiting.try_recv() else { break };
-                if discard(&job) {
-                    self.bytes.fetch_sub(job.request_bytes, Ordering::Relaxed);
-                    taken.push(*job);
-                } else if let Err(unsent) = lane.jobs.try_send(job) {
-                    // Not reachable: the place just taken is free, and nobody else sends.
-                    taken.push(*unsent.into_inner());
+                let bytes = job.request_bytes;
+                let out = match discard(&job) {
+                    Some(failure) => Some((job, failure)),
+                    // Fails never: the place just taken is free, and nobody else sends.
+                    None => lane.jobs.try_send(job).err().map(|unsent| (unsent.into_inner(), self.full())),
+                };
+                if let Some(out) = out {
+                    self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                    taken.push(out);
                 }
             }
         }
@@ -292,7 +307,7 @@ mod tests {
         for (bytes, name) in [(FULL, "a"), (SMALL, "gone"), (FULL, "gone"), (SMALL, "d"), (FULL, "e")] {
             assert!(queue.push(job(bytes, name)).is_ok());
         }
-        assert_eq!(queue.sweep(|job| job.context_id == "gone").len(), 2);
+        assert_eq!(queue.sweep(|job| (job.context_id == "gone").then_some(BatchFailure::Cancelled)).len(), 2);
         assert_eq!((queue.gauge().jobs(), queue.gauge().bytes()), (3, 210));
         assert_eq!(names(&mut queue.source(), 3), ["d", "a", "e"]);
     }

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::logging;
-use super::serve::{key_value, shutdown_signal};
+use super::serve::{key_value, layers, shutdown_signal};
 use crate::aggregator::{self, Backoff};
-use crate::config::ConfigBuilder;
 
 /// Flags of `aggregator`.
 #[derive(Debug, Args)]
@@ -37,27 +36,14 @@ pub struct AggregatorArgs {
 
 /// Runs the client and blocks until a signal comes.
 pub fn run(args: &AggregatorArgs) -> Result<(), Box<dyn std::error::Error>> {
-    let mut builder = ConfigBuilder::new()?;
-    if let Some(path) = &args.config {
-        builder.file(path)?;
-    }
-    builder.environment(|name| std::env::var(name).ok())?;
-    for (key, value) in &args.set {
-        builder.flag(key, value, "--set")?;
-    }
     let flags = [
-        ("aggregator.host", &args.host, "--host"),
-        ("aggregator.port", &args.port, "--port"),
-        ("aggregator.fork_id", &args.fork_id, "--fork-id"),
-        ("aggregator.proof_time_us", &args.proof_time_us, "--proof-time-us"),
-        ("aggregator.prover_name", &args.prover_name, "--prover-name"),
+        ("aggregator.host", args.host.as_deref(), "--host"),
+        ("aggregator.port", args.port.as_deref(), "--port"),
+        ("aggregator.fork_id", args.fork_id.as_deref(), "--fork-id"),
+        ("aggregator.proof_time_us", args.proof_time_us.as_deref(), "--proof-time-us"),
+        ("aggregator.prover_name", args.prover_name.as_deref(), "--prover-name"),
     ];
-    for (key, value, flag) in flags {
-        if let Some(value) = value {
-            builder.flag(key, value, flag)?;
-        }
-    }
-    let config = builder.build()?;
+    let config = layers(args.config.as_deref(), |name| std::env::var(name).ok(), &args.set, &flags)?.build()?;
     let _log = logging::start(config.log_json, config.log_level)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -83,6 +83,9 @@ mod tests {
         assert!(line("level = \"debug\"").ends_with("# --set"), "{text}");
         assert!(line("url = \"postgresql://me:***@db/x\"").ends_with("# environment variable DATABASE_URL"), "{text}");
         assert!(line("kind = \"postgres\"").ends_with("# store.url is set"), "{text}");
+        let remote = |name: &str| (name == "HASHDB_URL").then(|| "db:50061".to_owned());
+        let of_remote = document(&cli.serve.builder(remote).unwrap().effective().unwrap());
+        assert!(of_remote.contains("# without effect: hashdb.url is set\n"), "{of_remote}");
         assert!(line("window_seconds = 10.0").ends_with("# the embedded defaults"), "{text}");
         assert!(!text.contains("secret"));
 

@@ -1,6 +1,6 @@
 //! `zkevm-executor serve`: the server, until SIGTERM or ctrl-c.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -67,32 +67,43 @@ impl ServeArgs {
 
     /// Puts the layers together: defaults, file, environment, flags.
     pub fn builder(&self, environment: impl Fn(&str) -> Option<String>) -> Result<ConfigBuilder, ConfigError> {
-        let mut builder = ConfigBuilder::new()?;
-        if let Some(path) = &self.config {
-            builder.file(path)?;
-        }
-        builder.environment(environment)?;
-        for (key, value) in &self.set {
-            builder.flag(key, value, "--set")?;
-        }
         let flags = [
-            ("grpc.port", &self.port, "--port"),
-            ("http.port", &self.http_port, "--http-port"),
-            ("hashdb.port", &self.hashdb_port, "--hashdb-port"),
-            ("store.path", &self.data, "--data"),
-            ("executor.threads", &self.threads, "--threads"),
-            ("executor.queue_capacity", &self.queue_capacity, "--queue-capacity"),
+            ("grpc.port", self.port.as_deref(), "--port"),
+            ("http.port", self.http_port.as_deref(), "--http-port"),
+            ("hashdb.port", self.hashdb_port.as_deref(), "--hashdb-port"),
+            ("store.path", self.data.as_deref(), "--data"),
+            ("executor.threads", self.threads.as_deref(), "--threads"),
+            ("executor.queue_capacity", self.queue_capacity.as_deref(), "--queue-capacity"),
+            ("store.init", self.init_db.then_some("true"), "--init-db"),
         ];
-        for (key, value, flag) in flags {
-            if let Some(value) = value {
-                builder.flag(key, value, flag)?;
-            }
-        }
-        if self.init_db {
-            builder.flag("store.init", "true", "--init-db")?;
-        }
-        Ok(builder)
+        layers(self.config.as_deref(), environment, &self.set, &flags)
     }
+}
+
+/// A setting, what a flag of its own gives for it, and the flag.
+pub(super) type Flag<'a> = (&'static str, Option<&'a str>, &'static str);
+
+/// Puts the layers of the configuration together, later ones win: defaults, file, environment, `--set`, flags.
+pub(super) fn layers(
+    file: Option<&Path>,
+    environment: impl Fn(&str) -> Option<String>,
+    set: &[(String, String)],
+    flags: &[Flag<'_>],
+) -> Result<ConfigBuilder, ConfigError> {
+    let mut builder = ConfigBuilder::new()?;
+    if let Some(path) = file {
+        builder.file(path)?;
+    }
+    builder.environment(environment)?;
+    for (key, value) in set {
+        builder.flag(key, value, "--set")?;
+    }
+    for (key, value, flag) in flags {
+        if let Some(value) = value {
+            builder.flag(key, value, flag)?;
+        }
+    }
+    Ok(builder)
 }
 
 /// Starts the server and blocks until it has shut down.
@@ -115,11 +126,16 @@ pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
         let signal = shutdown_signal().await?;
         tracing::info!(signal, "draining");
         tokio::select! {
-            () = server.shutdown() => tracing::info!("stopped"),
+            stored = server.shutdown() => {
+                tracing::info!("stopped");
+                if stored { Ok(()) } else { Err("stopped before all state was stored".into()) }
+            }
             // Whoever asks twice does not want to wait.
-            signal = shutdown_signal() => tracing::warn!(signal = signal?, "stopped before the batches ended"),
+            signal = shutdown_signal() => {
+                tracing::warn!(signal = signal?, "stopped before the batches ended");
+                Ok(())
+            }
         }
-        Ok(())
     })
 }
 

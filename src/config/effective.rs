@@ -30,6 +30,9 @@ impl ConfigBuilder {
             if setting.key == "store.kind" && self.store_kind()? == StoreKind::Postgres && value != "\"postgres\"" {
                 (value, origin) = ("\"postgres\"".to_owned(), "store.url is set".to_owned());
             }
+            if setting.key == "store.kind" && self.store_kind()? == StoreKind::Remote {
+                origin = "without effect: hashdb.url is set".to_owned();
+            }
             all.push(Effective { key: setting.key, value, origin });
         }
         Ok(all)

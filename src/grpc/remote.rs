@@ -10,12 +10,9 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::bounded;
-use futures_util::future::try_join_all;
 use revm::primitives::Bytes;
-use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -23,7 +20,7 @@ use super::hashdb::convert::{digest, fea};
 use super::proto::hashdb::v1 as wire;
 use super::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 use crate::store::encoding::{hash_bytes, node_bytes, node_from_bytes};
-use crate::store::{Database, ReadCache, StateReader, StoreError, WriteSet};
+use crate::store::{Bridge, Database, ReadCache, Retries, StateReader, StoreError, WriteSet};
 use crate::tree::{Digest, NodeData};
 
 /// Levels below a node that one read brings along, on every way.
@@ -32,8 +29,6 @@ const LEVELS: usize = 4;
 const NODES_PER_CALL: usize = 8192;
 /// Bytes of programs of one `LoadProgramDB`; a program that is larger goes alone.
 const PROGRAM_BYTES_PER_CALL: usize = 2 << 20;
-/// Reads that are under way for one caller.
-const READS_AT_ONCE: usize = 16;
 /// First and longest wait between two looks at the flush status.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 /// Longest wait before a failed read is tried again; it doubles from the configured one up to this.
@@ -60,8 +55,7 @@ type Client = HashDbServiceClient<Channel>;
 
 /// The HashDB service of another process.
 pub struct RemoteDatabase {
-    /// `None` only while dropping.
-    runtime: Option<Runtime>,
+    bridge: Bridge,
     client: Client,
     options: RemoteOptions,
     ahead: ReadCache,
@@ -75,12 +69,7 @@ impl RemoteDatabase {
         let unavailable = |what: &str, error: &dyn std::fmt::Display| {
             StoreError::Unavailable(format!("HashDB {}: {what}: {error}", options.url))
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("remote-hashdb")
-            .enable_all()
-            .build()
-            .map_err(|error| unavailable("cannot start a thread", &error))?;
+        let bridge = Bridge::new(1, "remote-hashdb").map_err(|error| unavailable("cannot start a thread", &error))?;
         let url = if options.url.contains("://") { options.url.clone() } else { format!("http://{}", options.url) };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|error| unavailable("not an address", &error))?
@@ -89,33 +78,26 @@ impl RemoteDatabase {
             .tcp_nodelay(true);
         // Even a connection that is made later needs a runtime around.
         let channel = {
-            let _inside = runtime.enter();
+            let _inside = bridge.enter();
             endpoint.connect_lazy()
         };
         let client = HashDbServiceClient::new(channel)
             .max_decoding_message_size(options.message_bytes)
             .max_encoding_message_size(options.message_bytes);
         let ahead = ReadCache::new(options.cache_bytes_max);
-        Ok(Self { runtime: Some(runtime), client, options, ahead })
+        Ok(Self { bridge, client, options, ahead })
     }
 
     fn failed(&self, status: &Status) -> StoreError {
         StoreError::Unavailable(format!("HashDB {}: {:?}: {}", self.options.url, status.code(), status.message()))
     }
 
-    /// Runs work on the thread of the connection and waits for it. Works on threads that drive another runtime as well.
+    /// Runs work on the thread of the connection and waits for it.
     fn wait<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Status>> + Send + 'static,
     ) -> Result<T, Status> {
-        let closed = || Status::cancelled("the connection is closed");
-        let Some(runtime) = &self.runtime else { return Err(closed()) };
-        let (sender, receiver) = bounded(1);
-        runtime.spawn(async move {
-            // Whoever asked waits below until the sender is used or gone.
-            let _ = sender.send(work.await);
-        });
-        receiver.recv().unwrap_or_else(|_| Err(closed()))
+        self.bridge.wait(work).unwrap_or_else(|| Err(Status::cancelled("the connection is closed")))
     }
 
     /// Tries until it works, as often as configured.
@@ -124,21 +106,9 @@ impl RemoteDatabase {
         T: Send + 'static,
         F: Future<Output = Result<T, Status>> + Send + 'static,
     {
-        let (mut tries, start, mut pause) = (0, Instant::now(), self.options.retry_after);
-        loop {
-            match self.wait(work(self.client.clone())) {
-                Ok(value) => return Ok(value),
-                Err(status) if tries >= self.options.retries || start.elapsed() + pause > self.options.timeout => {
-                    return Err(self.failed(&status));
-                }
-                Err(status) => {
-                    tries += 1;
-                    tracing::debug!(%status, tries, "remote HashDB failed, trying again");
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(RETRY_AFTER_MAX);
-                }
-            }
-        }
+        let RemoteOptions { retries: times, retry_after: pause, timeout: limit, .. } = self.options;
+        let retries = Retries { times, pause, pause_max: RETRY_AFTER_MAX, limit };
+        retries.run(|_| false, || self.wait(work(self.client.clone()))).map_err(|status| self.failed(&status))
     }
 
     /// Takes the nodes of an answer; returns the one asked for.
@@ -197,26 +167,6 @@ impl StateReader for RemoteDatabase {
         }
         let answer = self.retry(|client| read(client, *hash))?;
         self.keep_ahead(hash, answer)
-    }
-
-    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
-        let mut found: Vec<Option<NodeData>> = Vec::with_capacity(hashes.len());
-        for asked in hashes.chunks(READS_AT_ONCE) {
-            let known: Vec<_> = asked.iter().map(|hash| self.ahead.node(hash)).collect();
-            let missing: Vec<Digest> =
-                asked.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(hash, _)| *hash).collect();
-            let answers = self.retry(|client| {
-                try_join_all(missing.iter().map(|hash| read(client.clone(), *hash)).collect::<Vec<_>>())
-            })?;
-            let mut answers = missing.iter().zip(answers);
-            for known in known {
-                found.push(match known {
-                    Some(node) => Some(node),
-                    None => answers.next().map_or(Ok(None), |(hash, answer)| self.keep_ahead(hash, answer))?,
-                });
-            }
-        }
-        Ok(found)
     }
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
@@ -319,14 +269,5 @@ async fn store(
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(POLL.1);
-    }
-}
-
-impl Drop for RemoteDatabase {
-    fn drop(&mut self) {
-        // An ordinary drop would block, which a thread that drives another runtime must not.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }

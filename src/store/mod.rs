@@ -1,5 +1,6 @@
 //! Where nodes and programs live.
 
+mod bridge;
 mod cache;
 mod database;
 mod embedded;
@@ -10,6 +11,7 @@ mod overlay;
 mod postgres;
 mod state_store;
 
+pub use bridge::{Bridge, Retries};
 pub use cache::{CacheStats, ReadCache};
 pub use database::{Database, WriteSet};
 pub use embedded::EmbeddedDatabase;
@@ -27,11 +29,6 @@ use crate::tree::{Digest, NodeData};
 pub trait StateReader: Send + Sync {
     /// Returns the node with this hash, `None` if it is not known. Its elements are canonical.
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError>;
-
-    /// Returns the nodes with these hashes, in the order asked for.
-    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
-        hashes.iter().map(|hash| self.node(hash)).collect()
-    }
 
     /// Returns the program with this Poseidon code hash, `None` if it is not known.
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError>;

@@ -11,19 +11,17 @@
 //! `UNNEST` will do. Rows are inserted and, the latest root aside, never changed, so any number of executors may share a
 //! database. Inserts are sorted by key: writers that meet wait for each other, and never in a circle.
 //!
-//! The driver is asynchronous and its callers are not: it has a runtime of its own, and a caller waits for its answer on a
-//! channel, which also works on threads that drive another runtime.
+//! The driver is asynchronous and its callers are not: a [`Bridge`] is between them.
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use revm::primitives::Bytes;
-use tokio::runtime::Runtime;
 use tokio_postgres::types::Type;
 
+use super::bridge::{Bridge, Retries};
 use super::database::{Database, WriteSet};
 use super::encoding::{LATEST_ROOT_KEY, hash_bytes, node_bytes, node_from_bytes, root_from_row, root_row};
 use super::{StateReader, StoreError};
@@ -90,14 +88,10 @@ impl PostgresOptions {
 
 /// A database in PostgreSQL.
 pub struct PostgresDatabase {
-    /// `None` only while dropping.
-    runtime: Option<Runtime>,
+    bridge: Bridge,
     pool: Arc<Pool>,
     sql: Arc<Sql>,
-    retries: u32,
-    retry_after: Duration,
-    /// Nobody waits longer for a read, however many tries are left.
-    timeout: Duration,
+    retries: Retries,
 }
 
 /// The statements, with the names of the tables in them.
@@ -106,7 +100,6 @@ struct Sql {
     create: Vec<String>,
     ready: String,
     node: String,
-    nodes: String,
     program: String,
     insert_nodes: String,
     insert_programs: String,
@@ -134,7 +127,6 @@ impl Sql {
                 "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM {nodes} LIMIT 1) AS n) + (SELECT COUNT(*) FROM (SELECT 1 FROM {program} LIMIT 1) AS p)"
             ),
             node: format!("SELECT data FROM {nodes} WHERE hash = $1"),
-            nodes: format!("SELECT hash, data FROM {nodes} WHERE hash = ANY($1)"),
             program: format!("SELECT data FROM {program} WHERE hash = $1"),
             insert_nodes: insert(nodes),
             insert_programs: insert(program),
@@ -159,17 +151,13 @@ impl PostgresDatabase {
                 return Err(StoreError::Unavailable(format!("{table:?} is not a table name like state.nodes")));
             }
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
-            .thread_name("postgres")
-            .enable_all()
-            .build()
+        let bridge = Bridge::new(THREADS, "postgres")
             .map_err(|error| StoreError::Unavailable(format!("cannot start threads for PostgreSQL: {error}")))?;
         let sql = Arc::new(Sql::new(&options.nodes_table, &options.program_table));
         let pool = Pool::new(&options.url, options.connections, options.timeout);
         let pool = Arc::new(pool.map_err(|error| StoreError::Unavailable(error.to_string()))?);
-        let PostgresOptions { retries, retry_after, timeout, .. } = options;
-        let database = Self { runtime: Some(runtime), pool, sql, retries, retry_after, timeout };
+        let PostgresOptions { retries: times, retry_after: pause, timeout: limit, .. } = options;
+        let database = Self { bridge, pool, sql, retries: Retries { times, pause, pause_max: pause, limit } };
         database.prepare(create, read_only)?;
         Ok(database)
     }
@@ -198,35 +186,17 @@ impl PostgresDatabase {
         &self,
         work: impl Future<Output = Result<T, DatabaseError>> + Send + 'static,
     ) -> Result<T, DatabaseError> {
-        let Some(runtime) = &self.runtime else { return Err(DatabaseError::closed()) };
-        let (sender, receiver) = bounded(1);
-        runtime.spawn(async move {
-            // Whoever asked waits below until the sender is used or gone.
-            let _ = sender.send(work.await);
-        });
-        receiver.recv().unwrap_or_else(|_| Err(DatabaseError::closed()))
+        self.bridge.wait(work).unwrap_or_else(|| Err(DatabaseError::closed()))
     }
 
-    /// Tries until it works, as often as configured; an error that will not go away by itself ends it at once.
+    /// Tries until it works, as often as configured.
     fn retry<T, F>(&self, work: impl Fn(Arc<Pool>) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, DatabaseError>> + Send + 'static,
     {
-        let (mut tries, start) = (0, Instant::now());
-        loop {
-            match self.wait(work(Arc::clone(&self.pool))) {
-                Ok(value) => return Ok(value),
-                Err(error) if tries >= self.retries || error.is_lasting() || start.elapsed() > self.timeout => {
-                    return Err(StoreError::Unavailable(error.to_string()));
-                }
-                Err(error) => {
-                    tries += 1;
-                    tracing::debug!(%error, tries, "database read failed, trying again");
-                    std::thread::sleep(self.retry_after);
-                }
-            }
-        }
+        let read = self.retries.run(DatabaseError::is_lasting, || self.wait(work(Arc::clone(&self.pool))));
+        read.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
     /// Reads the value under one key.
@@ -238,15 +208,6 @@ impl PostgresDatabase {
                 rows.first().map(|row| row.try_get(0).map_err(DatabaseError::from)).transpose()
             }
         })
-    }
-}
-
-impl Drop for PostgresDatabase {
-    fn drop(&mut self) {
-        // An ordinary drop would block, which a thread that drives another runtime must not.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -263,23 +224,6 @@ impl StateReader for PostgresDatabase {
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
         let found = self.value(|sql| &sql.node, hash_bytes(hash))?;
         found.map(|data| node_from_bytes(hash, &data)).transpose()
-    }
-
-    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
-        let keys: Arc<Vec<[u8; 32]>> = Arc::new(hashes.iter().map(hash_bytes).collect());
-        let found: std::collections::HashMap<Vec<u8>, Vec<u8>> = self.retry(|pool| {
-            let (sql, keys) = (Arc::clone(&self.sql), Arc::clone(&keys));
-            async move {
-                let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-                let rows = pool.query(&sql.nodes, &[(&keys, Type::BYTEA_ARRAY)]).await?;
-                rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
-            }
-        })?;
-        let node = |hash| {
-            let data = found.get(&hash_bytes(hash)[..]);
-            data.map(|data| node_from_bytes(hash, data)).transpose()
-        };
-        hashes.iter().map(node).collect()
     }
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {

@@ -273,10 +273,19 @@ impl StateStore {
         self.lasting.is_some()
     }
 
-    /// Accepts nothing for good any more and waits until everything accepted is stored; false if that takes too long.
+    /// Accepts nothing for good any more and waits until everything accepted is stored, however long that takes; false if
+    /// nothing gets stored for `limit`.
     pub fn close(&self, limit: Duration) -> bool {
         self.queue.close();
-        self.queue.wait_stored(limit)
+        loop {
+            let before = self.queue.status().stored_flush_id;
+            if self.queue.wait_stored(limit) {
+                return true;
+            }
+            if self.queue.status().stored_flush_id == before {
+                return false;
+            }
+        }
     }
 
     /// Returns flush ids and queue counts. Never waits: clients poll this in a loop without pause.

@@ -62,11 +62,11 @@ async fn generated(config: &Config, restart: bool) -> Vec<B256> {
         chain.acc_input_hash = B256::from_slice(&acc_input_hash);
         roots.push(chain.state_root);
         if restart && number % 2 == 1 {
-            server.shutdown().await;
+            assert!(server.shutdown().await);
             server = Server::new(config.clone()).start().await.unwrap();
         }
     }
-    server.shutdown().await;
+    assert!(server.shutdown().await);
     roots
 }
 
@@ -120,11 +120,11 @@ async fn recorded(config: &Config, steps: &[GoldenCase], restart: bool) -> Vec<A
         assert_eq!((answer.0, hex::encode(&answer.1)), (expected.0, hex::encode(&expected.1)), "{}", case.name);
         answers.push(answer);
         if restart && place % 2 == 1 {
-            server.shutdown().await;
+            assert!(server.shutdown().await);
             server = Server::new(config.clone()).start().await.unwrap();
         }
     }
-    server.shutdown().await;
+    assert!(server.shutdown().await);
     answers
 }
 

@@ -40,7 +40,7 @@ async fn a_restart_forgets_nothing_and_names_the_process_anew() {
     session.set_program(raw(99), &[1, 2, 3]).await;
     let (root, _) = session.flush().await;
     // Not waiting for the flush: an orderly shutdown stores what was accepted.
-    server.shutdown().await;
+    assert!(server.shutdown().await);
 
     let server = start(folder.path()).await;
     assert_ne!(server.prover_id(), prover_id);
@@ -50,7 +50,7 @@ async fn a_restart_forgets_nothing_and_names_the_process_anew() {
     }
     assert_eq!(digest(client.get_latest_state_root(()).await.unwrap().into_inner().latest_root), root);
     assert_eq!(client.get_flush_status(()).await.unwrap().into_inner().last_flush_id, 0);
-    server.shutdown().await;
+    assert!(server.shutdown().await);
 }
 
 /// Runs one batch for good and returns its root.

@@ -14,6 +14,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::evm::fork::ForkId;
+use crate::grpc::error_chain;
 use crate::sample::Workload;
 use crate::sample::genesis::GenesisState;
 
@@ -172,14 +173,7 @@ async fn connect(args: &LoadArgs) -> Result<Vec<Channel>, LoadError> {
         .buffer_unordered(CONNECTS_AT_ONCE)
         .try_collect()
         .await
-        .map_err(|error| format!("cannot connect to {}: {}", args.target, root_cause(&error)).into())
-}
-
-fn root_cause(mut error: &dyn std::error::Error) -> String {
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
+        .map_err(|error| format!("cannot connect to {}: {}", args.target, error_chain(&error)).into())
 }
 
 async fn show_progress(length: Duration, start: Instant, shared: Arc<Shared>) {

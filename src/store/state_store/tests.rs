@@ -16,6 +16,7 @@ const OPTIONS: LastingOptions = LastingOptions {
 struct Double {
     sets: Mutex<Vec<WriteSet>>,
     failing: AtomicBool,
+    slow: AtomicBool,
 }
 
 impl StateReader for Double {
@@ -34,6 +35,9 @@ impl Database for Double {
     fn commit(&self, sets: &[&WriteSet]) -> Result<(), StoreError> {
         if self.failing.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable("told to fail".to_owned()));
+        }
+        if self.slow.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(50));
         }
         self.sets.lock().extend(sets.iter().map(|set| (*set).clone()));
         Ok(())
@@ -165,4 +169,32 @@ fn clearing_forgets_all() {
     store.clear(Duration::ZERO).unwrap();
     assert_eq!(store.node(&root), Ok(None));
     assert_eq!(store.latest_root(), Digest::ZERO);
+}
+
+#[test]
+fn closing_waits_as_long_as_the_database_gets_on() {
+    let limit = Duration::from_millis(400);
+    let fill = |store: &StateStore| {
+        (0..20).fold(Digest::ZERO, |root, value| {
+            let (root, set) = update(store, root, 5, value + 1);
+            store.keep(set, Durability::Permanent, 1).unwrap();
+            root
+        })
+    };
+    let one_by_one = QueueLimits { group_bytes_max: 1, ..OPTIONS.queue };
+
+    let database = Arc::new(Double::default());
+    let store = StateStore::over(database.clone(), LastingOptions { queue: one_by_one, ..OPTIONS }).unwrap();
+    database.slow.store(true, Ordering::Relaxed);
+    let root = fill(&store);
+    std::thread::scope(|scope| {
+        scope.spawn(|| while matches!(store.write_next(), WriterStep::Stored) {});
+        assert!(store.close(limit), "a second of work, something every 50 ms");
+    });
+    assert_eq!(database.latest_root(), Ok(root));
+
+    let (database, store) = self::store();
+    database.failing.store(true, Ordering::Relaxed);
+    fill(&store);
+    assert!(!store.close(Duration::from_millis(10)), "nobody stores anything");
 }

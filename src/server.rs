@@ -94,7 +94,7 @@ impl Server {
         let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
         let store = tokio::task::spawn_blocking(move || open_store(&opening)).await.map_err(ended)??;
         let lifecycle = Lifecycle::default();
-        crate::batch::helpers::allow(config.recovery_helpers);
+        crate::helpers::allow(config.helpers);
         let options = ActorOptions {
             executors: config.executors,
             queue: QueueBounds {

@@ -2,7 +2,6 @@
 
 mod decode;
 mod hashes;
-pub mod helpers;
 mod l1_info;
 mod ladder;
 mod signer;

@@ -1,14 +1,15 @@
 //! Recovering the sender of a signature (batch §8.1, evm §6.4).
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use revm::primitives::{Address, B256, U256, address, keccak256, uint};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
 
-use super::helpers;
 use super::ladder::Ladder;
+use crate::helpers::{self, Pieces};
 
 /// n/2, the largest legal s.
 const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0_U256);
@@ -19,6 +20,9 @@ pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e5
 /// Signatures remembered: the same transaction comes back when it is pooled, sequenced, replayed and synchronised.
 /// About 20 MiB when full.
 const REMEMBERED_SIGNATURES: usize = 1 << 17;
+
+/// A piece takes about half a millisecond.
+const PIECES: Pieces = Pieces { items: 16, patience: Duration::from_millis(50) };
 
 /// Senders by signature, shared by all batches of the process. What a signature recovers to never changes.
 static SENDERS: LazyLock<Cache<SignatureKey, Recovered>> = LazyLock::new(|| Cache::new(REMEMBERED_SIGNATURES));
@@ -52,7 +56,7 @@ struct SignatureKey {
 }
 
 /// Recovers the signers as [`recover_signer`] does, remembering them for the next time. What is not known is shared with
-/// the threads of [`super::helpers`] that are idle.
+/// the threads of [`crate::helpers`] that are idle.
 pub fn known_signers(signatures: &[Signature], infinity_bug: bool) -> Vec<Recovered> {
     let key = |signature: &Signature| SignatureKey { signature: *signature, infinity_bug };
     let mut recovered = Vec::with_capacity(signatures.len());
@@ -69,7 +73,11 @@ pub fn known_signers(signatures: &[Signature], infinity_bug: bool) -> Vec<Recove
     }
     let missing: Vec<Signature> = unknown.iter().map(|&place| signatures[place]).collect();
     let ladders = Ladder::of_many(&missing);
-    let signers = helpers::recover_all(missing, infinity_bug);
+    let recover_all = move |signatures: &[Signature]| {
+        let recover = |s: &Signature| recover_signer(s.hash, s.r, s.s, s.v, infinity_bug);
+        signatures.iter().map(recover).collect()
+    };
+    let signers = helpers::map(missing, PIECES, recover_all);
     for ((place, signer), ladder) in unknown.into_iter().zip(signers).zip(ladders) {
         recovered[place] = Recovered { signer, ladder: ladder.filter(|_| signer.is_some()) };
         SENDERS.insert(key(&signatures[place]), recovered[place]);

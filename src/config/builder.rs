@@ -142,7 +142,7 @@ impl ConfigBuilder {
             queue_capacity: self.integer("executor.queue_capacity")?,
             queue_bytes_max: self.mebibytes("executor.queue_mib")?,
             small_batch_bytes_max: self.integer("executor.small_batch_bytes")?,
-            recovery_helpers: self.integer("executor.recovery_helpers")?,
+            helpers: self.integer("executor.helpers")?,
             drain_limit: Duration::from_secs(self.integer("executor.drain_seconds")?),
             db_read_only: self.get("database.read_only", Value::as_bool)?,
             state: MemoryLimits {

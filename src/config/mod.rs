@@ -60,8 +60,8 @@ pub struct Config {
     pub queue_bytes_max: usize,
     /// Requests of at most this many bytes have a lane and an executor of their own; 0 for neither.
     pub small_batch_bytes_max: usize,
-    /// Most threads that recover senders for running batches while cores are idle.
-    pub recovery_helpers: usize,
+    /// Most threads that help running batches while cores are idle.
+    pub helpers: usize,
     /// Time admitted batches have to finish when the server goes down.
     pub drain_limit: Duration,
     /// Requests with update_merkle_tree are refused.

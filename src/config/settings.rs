@@ -146,11 +146,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         environment: "ZKEVM_SMALL_BATCH_BYTES",
         kind: Kind::Integer { min: 0, max: 1 << 20 },
     },
-    Setting {
-        key: "executor.recovery_helpers",
-        environment: "ZKEVM_RECOVERY_HELPERS",
-        kind: Kind::Integer { min: 0, max: 16 },
-    },
+    Setting { key: "executor.helpers", environment: "ZKEVM_HELPERS", kind: Kind::Integer { min: 0, max: 16 } },
     Setting {
         key: "executor.drain_seconds",
         environment: "ZKEVM_DRAIN_SECONDS",

@@ -90,6 +90,19 @@ impl StateReader for RecordingReader<'_> {
         Ok(found)
     }
 
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        let found = self.base.nodes(hashes)?;
+        self.notes.note(|reads| {
+            let pairs = hashes.iter().zip(&found);
+            reads.nodes.extend(pairs.filter_map(|(hash, data)| Some((*hash, (*data)?))));
+        });
+        Ok(found)
+    }
+
+    fn prefers_many(&self) -> bool {
+        self.base.prefers_many()
+    }
+
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
         let found = self.base.program(hash)?;
         if let Some(code) = &found {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use revm::primitives::Bytes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -29,6 +30,8 @@ const LEVELS: usize = 4;
 const NODES_PER_CALL: usize = 8192;
 /// Bytes of programs of one `LoadProgramDB`; a program that is larger goes alone.
 const PROGRAM_BYTES_PER_CALL: usize = 2 << 20;
+/// Reads that are under way for one caller.
+const READS_AT_ONCE: usize = 16;
 /// First and longest wait between two looks at the flush status.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 /// Longest wait before a failed read is tried again; it doubles from the configured one up to this.
@@ -167,6 +170,31 @@ impl StateReader for RemoteDatabase {
         }
         let answer = self.retry(|client| read(client, *hash))?;
         self.keep_ahead(hash, answer)
+    }
+
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        let mut found = Vec::with_capacity(hashes.len());
+        for asked in hashes.chunks(READS_AT_ONCE) {
+            let known: Vec<_> = asked.iter().map(|hash| self.ahead.node(hash)).collect();
+            let missing: Vec<Digest> =
+                asked.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(hash, _)| *hash).collect();
+            let reads =
+                |client: Client| missing.iter().map(move |hash| read(client.clone(), *hash)).collect::<Vec<_>>();
+            let answers = self.retry(|client| try_join_all(reads(client)))?;
+            let mut answers = missing.iter().zip(answers);
+            for known in known {
+                found.push(match known {
+                    Some(node) => Some(node),
+                    None => answers.next().map_or(Ok(None), |(hash, answer)| self.keep_ahead(hash, answer))?,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Calls are made beside each other.
+    fn prefers_many(&self) -> bool {
+        true
     }
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {

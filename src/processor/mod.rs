@@ -23,8 +23,8 @@ pub use errors::{ExecutorError, RomError};
 pub use input::{BatchContext, BatchInput};
 pub use output::BatchOutput;
 
-use crate::batch::helpers::RunningBatch;
 use crate::counters::model::Prices;
+use crate::helpers::RunningBatch;
 use crate::store::StateReader;
 
 /// Level of the state tree that the virtual model prices accesses by; up to 32 they are all priced alike (counters §4).

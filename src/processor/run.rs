@@ -197,6 +197,16 @@ impl<'a> BatchRun<'a> {
         self.out_of_counters(true).map_or(Ok(prepared), Err)
     }
 
+    /// Reads ahead what the transactions are sure to read, and these slots.
+    pub fn read_ahead(&mut self, items: &[PreparedItem], slots: &[(Address, U256)]) -> Result<(), Abort> {
+        let accounts = items.iter().flat_map(|item| match item {
+            PreparedItem::Transaction(prepared) => [prepared.signer, prepared.tx.to],
+            PreparedItem::ChangeL2Block { .. } => [None; 2],
+        });
+        let accounts = accounts.flatten().chain([self.input.coinbase]);
+        Ok(self.evm.db().read_ahead(accounts, slots)?)
+    }
+
     /// Recovers all senders, then makes all hashes: what is alike is done together.
     fn prepare_items(&mut self, items: Vec<BatchItem>) -> Vec<PreparedItem> {
         let start = Instant::now();

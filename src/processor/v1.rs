@@ -64,6 +64,9 @@ fn execute(
             return Ok(Ok(()));
         }
     };
+    if let Err(abort) = run.read_ahead(&items, &[]) {
+        return Ok(Err(abort));
+    }
     let mut versions = Vec::new();
     let mut end = Ok(());
     for item in items {

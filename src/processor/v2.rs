@@ -129,6 +129,8 @@ impl V2Batch<'_> {
         let forced = self.context.is_forced();
         let implicit_block = forced || self.context.skip_first_change_l2_block;
         let items = self.run.prepare(forced, implicit_block).map_err(Stop::Invalid)?;
+        let slots = [LAST_BLOCK_SLOT, TIMESTAMP_SLOT, BLOCK_INFO_ROOT_SLOT].map(|slot| (SYSTEM_ADDRESS, slot));
+        self.run.read_ahead(&items, &slots)?;
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;
         if self.context.skip_first_change_l2_block {
             // The original reads this slot behind the back of its own bookkeeping: it is not reported as touched.

@@ -22,6 +22,9 @@ use crate::tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, Tr
 /// Keys of each kind that a thread remembers from batch to batch; at most about 7 MiB. A full batch touches fewer.
 const KEY_CACHE_CAPACITY: usize = 14_000;
 
+/// Leaves read of every account.
+const ACCOUNT_LEAVES: [LeafKind; 3] = [LeafKind::Balance, LeafKind::Nonce, LeafKind::CodeHash];
+
 thread_local! {
     /// Keys known to this thread while no batch runs on it. What a key is never changes.
     static KEYS: Cell<Option<KeyCache>> = const { Cell::new(None) };
@@ -120,6 +123,23 @@ impl<'a> World<'a> {
     /// Makes the tree keys of these accounts together.
     pub fn learn_accounts(&mut self, addresses: impl IntoIterator<Item = Address>) {
         self.keys.learn_accounts(addresses);
+    }
+
+    /// Reads what these accounts and slots hold with few calls, if the store is one where that pays.
+    pub fn read_ahead(
+        &mut self,
+        addresses: impl IntoIterator<Item = Address>,
+        slots: &[(Address, U256)],
+    ) -> Result<(), WorldError> {
+        if !self.reader.prefers_many() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        for address in addresses {
+            keys.extend(ACCOUNT_LEAVES.map(|kind| self.keys.account_key(address, kind)));
+        }
+        keys.extend(slots.iter().map(|(address, slot)| self.keys.storage_key(*address, *slot)));
+        Ok(self.tree.read_ahead(self.version, &mut keys)?)
     }
 
     /// Returns the tree and its keys, to price accesses.
@@ -350,11 +370,8 @@ impl<'a> World<'a> {
         if let Some(account) = self.accounts.get(&address) {
             return Ok(*account);
         }
-        let mut account = CachedAccount {
-            balance: self.leaf(address, LeafKind::Balance)?,
-            nonce: self.leaf(address, LeafKind::Nonce)?,
-            code_hash: self.leaf(address, LeafKind::CodeHash)?,
-        };
+        let [balance, nonce, code_hash] = ACCOUNT_LEAVES.map(|kind| self.leaf(address, kind));
+        let mut account = CachedAccount { balance: balance?, nonce: nonce?, code_hash: code_hash? };
         if let Some(replaced) = self.overrides.get(&address) {
             account.balance = replaced.balance.unwrap_or(account.balance);
             account.nonce = replaced.nonce.map_or(account.nonce, U256::from);

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry as Place;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use revm::primitives::Bytes;
 use serde::Serialize;
@@ -118,7 +119,7 @@ struct Shard<T> {
 }
 
 struct Ring<T> {
-    entries: HashMap<Digest, Entry<T>>,
+    entries: HashMap<Digest, Entry<T>, RandomState>,
     /// Entries in the order the hand passes them.
     clock: VecDeque<Digest>,
     bytes: usize,
@@ -132,7 +133,7 @@ struct Entry<T> {
 
 impl<T> Default for Ring<T> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), clock: VecDeque::new(), bytes: 0 }
+        Self { entries: HashMap::default(), clock: VecDeque::new(), bytes: 0 }
     }
 }
 
@@ -195,7 +196,7 @@ pub(super) struct PendingEntries<T> {
 }
 
 /// Entries with the number of sets.
-type Counted<T> = HashMap<Digest, (T, u32)>;
+type Counted<T> = HashMap<Digest, (T, u32), RandomState>;
 
 impl<T: Clone> PendingEntries<T> {
     pub(super) fn new() -> Self {

@@ -30,6 +30,16 @@ pub trait StateReader: Send + Sync {
     /// Returns the node with this hash, `None` if it is not known. Its elements are canonical.
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError>;
 
+    /// Returns the nodes with these hashes, in the order asked for.
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        hashes.iter().map(|hash| self.node(hash)).collect()
+    }
+
+    /// True if many nodes in one call cost far less than one by one: worth reading ahead.
+    fn prefers_many(&self) -> bool {
+        false
+    }
+
     /// Returns the program with this Poseidon code hash, `None` if it is not known.
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError>;
 }

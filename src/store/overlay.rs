@@ -68,6 +68,17 @@ impl StateReader for RequestOverlay<'_> {
         }
     }
 
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        let below: Vec<Digest> = hashes.iter().filter(|hash| !self.nodes.contains_key(hash)).copied().collect();
+        let mut below = self.base.nodes(&below)?.into_iter();
+        let node = |hash| if self.nodes.contains_key(hash) { self.node(hash) } else { Ok(below.next().flatten()) };
+        hashes.iter().map(node).collect()
+    }
+
+    fn prefers_many(&self) -> bool {
+        self.base.prefers_many()
+    }
+
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
         match self.programs.get(hash) {
             None => self.base.program(hash),

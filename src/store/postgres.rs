@@ -13,6 +13,7 @@
 //!
 //! The driver is asynchronous and its callers are not: a [`Bridge`] is between them.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -100,6 +101,7 @@ struct Sql {
     create: Vec<String>,
     ready: String,
     node: String,
+    nodes: String,
     program: String,
     insert_nodes: String,
     insert_programs: String,
@@ -127,6 +129,7 @@ impl Sql {
                 "SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM {nodes} LIMIT 1) AS n) + (SELECT COUNT(*) FROM (SELECT 1 FROM {program} LIMIT 1) AS p)"
             ),
             node: format!("SELECT data FROM {nodes} WHERE hash = $1"),
+            nodes: format!("SELECT hash, data FROM {nodes} WHERE hash = ANY($1)"),
             program: format!("SELECT data FROM {program} WHERE hash = $1"),
             insert_nodes: insert(nodes),
             insert_programs: insert(program),
@@ -224,6 +227,30 @@ impl StateReader for PostgresDatabase {
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
         let found = self.value(|sql| &sql.node, hash_bytes(hash))?;
         found.map(|data| node_from_bytes(hash, &data)).transpose()
+    }
+
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        let mut found = Vec::with_capacity(hashes.len());
+        for hashes in hashes.chunks(ROWS_PER_STATEMENT) {
+            let keys: Arc<Vec<[u8; 32]>> = Arc::new(hashes.iter().map(hash_bytes).collect());
+            let rows: HashMap<Vec<u8>, Vec<u8>> = self.retry(|pool| {
+                let (sql, keys) = (Arc::clone(&self.sql), Arc::clone(&keys));
+                async move {
+                    let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+                    let rows = pool.query(&sql.nodes, &[(&keys, Type::BYTEA_ARRAY)]).await?;
+                    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+                }
+            })?;
+            for (hash, key) in hashes.iter().zip(&*keys) {
+                found.push(rows.get(&key[..]).map(|data| node_from_bytes(hash, data)).transpose()?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A round trip costs more than the rows of a level.
+    fn prefers_many(&self) -> bool {
+        true
     }
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {

@@ -268,6 +268,15 @@ impl StateStore {
         WriterStep::Stored
     }
 
+    /// Returns a node that is not in the database only, or known to the cache.
+    fn node_in_memory(&self, lasting: &Lasting, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        // Queued before database: an entry leaves the queue only once the database has it.
+        match lasting.cache.node(hash).or_else(|| lasting.pending_nodes.get(hash)) {
+            None => self.memory.node(hash),
+            found => Ok(found),
+        }
+    }
+
     /// True if there is a database, and so a writer is needed.
     pub fn needs_writer(&self) -> bool {
         self.lasting.is_some()
@@ -339,16 +348,38 @@ impl Lasting {
 impl StateReader for StateStore {
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
         let Some(lasting) = &self.lasting else { return self.memory.node(hash) };
-        // Queued before database: an entry leaves the queue only once the database has it.
-        if let Some(node) = lasting.cache.node(hash).or_else(|| lasting.pending_nodes.get(hash)) {
-            return Ok(Some(node));
-        }
-        if let Some(node) = self.memory.node(hash)? {
+        if let Some(node) = self.node_in_memory(lasting, hash)? {
             return Ok(Some(node));
         }
         let stored = lasting.database.node(hash)?;
         stored.iter().for_each(|node| lasting.cache.put_node(*hash, *node));
         Ok(stored)
+    }
+
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        let Some(lasting) = &self.lasting else { return self.memory.nodes(hashes) };
+        let mut found = Vec::with_capacity(hashes.len());
+        let (mut unknown, mut places) = (Vec::new(), Vec::new());
+        for (place, hash) in hashes.iter().enumerate() {
+            found.push(self.node_in_memory(lasting, hash)?);
+            if found[place].is_none() {
+                unknown.push(*hash);
+                places.push(place);
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        let stored = lasting.database.nodes(&unknown)?;
+        for ((place, hash), node) in places.into_iter().zip(unknown).zip(stored) {
+            node.iter().for_each(|node| lasting.cache.put_node(hash, *node));
+            found[place] = node;
+        }
+        Ok(found)
+    }
+
+    fn prefers_many(&self) -> bool {
+        self.lasting.as_ref().is_some_and(|lasting| lasting.database.prefers_many())
     }
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {

@@ -9,6 +9,7 @@
 mod details;
 mod hashing;
 mod proof_hashes;
+mod read_ahead;
 mod update;
 
 #[cfg(test)]
@@ -198,10 +199,15 @@ impl<'a> StateTree<'a> {
         if !matches!(node.kind, NodeKind::Unloaded) {
             return Ok(node.kind);
         }
-        let hash = node.hash;
+        let data = self.read(&node.hash)?;
+        self.set_kind(at, depth, path, &data)
+    }
+
+    /// Says what stands at a place, from the content of its node.
+    fn set_kind(&mut self, at: TreeRef, depth: usize, path: &Digest, data: &NodeData) -> Result<NodeKind, TreeError> {
+        let hash = self.nodes[at.index()].hash;
         let corrupt = |what| TreeError::CorruptNode(hash, what);
-        let data = self.read(&hash)?;
-        let (first, second) = halves(&data);
+        let (first, second) = halves(data);
         let kind = match data[8..] {
             [0, 0, 0, 0] => {
                 if first.is_zero() && second.is_zero() {
@@ -235,10 +241,15 @@ impl<'a> StateTree<'a> {
             return Ok(value);
         }
         // A value that was not loaded is known by its hash.
-        let hash = hash.unwrap_or_default();
-        let data = self.read(&hash)?;
+        let data = self.read(&hash.unwrap_or_default())?;
+        self.set_value(index, &data)
+    }
+
+    /// Sets a value from the content of its node.
+    fn set_value(&mut self, index: u32, data: &NodeData) -> Result<U256, TreeError> {
+        let hash = self.values[index as usize].hash.unwrap_or_default();
         let corrupt = TreeError::CorruptNode(hash, Corruption::Value);
-        let [limbs @ .., 0, 0, 0, 0] = &data else {
+        let [limbs @ .., 0, 0, 0, 0] = data else {
             return Err(corrupt);
         };
         match value_from_limbs(limbs) {

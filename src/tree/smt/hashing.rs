@@ -1,10 +1,12 @@
 //! Hashing many versions together, and listing what they added (state-tree §7).
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
 use super::{NodeKind, StateTree, TreeRef};
+use crate::helpers::{self, Pieces};
 use crate::tree::NodeData;
 use crate::tree::digest::Digest;
 use crate::tree::keys::value_limbs;
@@ -15,6 +17,10 @@ use crate::tree::poseidon::hash_many;
 const LEAF_CAPACITY: [u64; 4] = [1, 0, 0, 0];
 /// Nodes hashed at a time: full packs of every kernel, and a buffer that stays in the cache.
 const NODES_TOGETHER: usize = 32;
+/// A piece of a level takes some 50 microseconds.
+const PIECES: Pieces = Pieces { items: 96, patience: Duration::from_millis(2) };
+/// From this many nodes on a level is worth the hand-over to helpers.
+const SHARED_NODES_MIN: usize = 3 * PIECES.items;
 /// Capacity of branches and value nodes.
 const PLAIN_CAPACITY: [u64; 4] = [0; 4];
 
@@ -105,15 +111,17 @@ impl StateTree<'_> {
             .map(|index| self.values[*index as usize].value.unwrap_or_default())
             .map(|value| with_capacity(value_limbs(value), PLAIN_CAPACITY))
             .collect();
-        let mut hashes = vec![Digest::ZERO; states.len()];
-        hash_many(&states, &mut hashes);
-        for (index, hash) in pending.iter().zip(hashes) {
+        for (index, hash) in pending.iter().zip(hash_all(states)) {
             self.values[*index as usize].hash = Some(hash);
         }
     }
 
     /// Hashes branches or leaves whose children are hashed.
     fn hash_nodes(&mut self, nodes: &[TreeRef]) {
+        if nodes.len() >= SHARED_NODES_MIN && helpers::idle() > 0 {
+            let hashes = hash_all(nodes.iter().map(|at| self.node_data(*at)).collect());
+            return self.set_hashes(nodes, &hashes);
+        }
         let mut states = [[0; 12]; NODES_TOGETHER];
         let mut hashes = [Digest::ZERO; NODES_TOGETHER];
         for nodes in nodes.chunks(NODES_TOGETHER) {
@@ -122,12 +130,16 @@ impl StateTree<'_> {
                 *state = self.node_data(*at);
             }
             hash_many(states, hashes);
-            for (at, hash) in nodes.iter().zip(hashes) {
-                let node = &mut self.nodes[at.index()];
-                node.hash = *hash;
-                node.hashed = true;
-                node.visited = false;
-            }
+            self.set_hashes(nodes, hashes);
+        }
+    }
+
+    fn set_hashes(&mut self, nodes: &[TreeRef], hashes: &[Digest]) {
+        for (at, hash) in nodes.iter().zip(hashes) {
+            let node = &mut self.nodes[at.index()];
+            node.hash = *hash;
+            node.hashed = true;
+            node.visited = false;
         }
     }
 
@@ -145,6 +157,15 @@ impl StateTree<'_> {
             NodeKind::Empty | NodeKind::Unloaded => [0; 12],
         }
     }
+}
+
+/// Hashes all states, with the help of idle threads.
+fn hash_all(states: Vec<NodeData>) -> Vec<Digest> {
+    helpers::map(states, PIECES, |states| {
+        let mut hashes = vec![Digest::ZERO; states.len()];
+        hash_many(states, &mut hashes);
+        hashes
+    })
 }
 
 fn joined(first: &Digest, second: &Digest, capacity: [u64; 4]) -> NodeData {

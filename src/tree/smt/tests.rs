@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use proptest::prelude::*;
-use revm::primitives::{B256, address, b256};
+use revm::primitives::{Address, B256, address, b256};
 
 use super::*;
 use crate::store::{Durability, MemoryStore, StateWriter};
@@ -271,6 +272,71 @@ fn a_lone_leaf_below_a_branch_cannot_be_deleted() {
     let version = tree.open(root);
     let error = TreeError::CorruptNode(root, Corruption::LoneLeaf);
     assert_eq!(tree.update(version, &mut [(raw(0), word(0))]), Err(error));
+}
+
+/// A store that counts calls for one node and for many.
+struct Counting {
+    nodes: BTreeMap<Digest, NodeData>,
+    single: AtomicUsize,
+    many: AtomicUsize,
+}
+
+impl StateReader for Counting {
+    fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        self.single.fetch_add(1, Relaxed);
+        Ok(self.nodes.get(hash).copied())
+    }
+
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        self.many.fetch_add(1, Relaxed);
+        Ok(hashes.iter().map(|hash| self.nodes.get(hash).copied()).collect())
+    }
+
+    fn program(&self, _: &Digest) -> Result<Option<Bytes>, StoreError> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn reading_ahead_leaves_nothing_to_read() {
+    let key = |number: u64| account_key(Address::from_word(word(number).into()), LeafKind::Balance);
+    let mut writes: Vec<_> = (1..=40).map(|number| (key(number), word(1000 + number))).collect();
+    let empty = MemoryStore::new(0);
+    let mut tree = StateTree::new(&empty);
+    let version = tree.update(TreeRef::EMPTY, &mut writes).unwrap();
+    let root = tree.root(version);
+    let nodes: BTreeMap<_, _> = tree.new_nodes(&[version]).into_iter().collect();
+    // Two keys are asked for that are not there, one twice.
+    let mut asked: Vec<Digest> = (1..=42).chain([1]).map(key).collect();
+
+    let store = Counting { nodes: nodes.clone(), single: 0.into(), many: 0.into() };
+    let mut tree = StateTree::new(&store);
+    let version = tree.open(root);
+    tree.read_ahead(version, &mut asked).unwrap();
+    for number in 1..=42 {
+        let expected = if number <= 40 { word(1000 + number) } else { U256::ZERO };
+        assert_eq!(tree.get(version, &key(number)), Ok(expected));
+    }
+    assert_eq!(store.single.load(Relaxed), 0);
+    assert!(store.many.load(Relaxed) < 20, "a call per level");
+
+    // What is missing or corrupt is an error where it is needed, and nowhere else.
+    let leaf = nodes.iter().find(|(_, node)| node[8] == 1).map(|(hash, _)| *hash).unwrap();
+    for damage in [None, Some([7; 12])] {
+        let mut nodes = nodes.clone();
+        nodes.remove(&leaf);
+        nodes.extend(damage.map(|node| (leaf, node)));
+        let store = Counting { nodes, single: 0.into(), many: 0.into() };
+        let mut tree = StateTree::new(&store);
+        let version = tree.open(root);
+        tree.read_ahead(version, &mut asked).unwrap();
+        let failed: Vec<_> = (1..=40).filter_map(|number| tree.get(version, &key(number)).err()).collect();
+        let expected = match damage {
+            None => TreeError::MissingNode(leaf),
+            Some(_) => TreeError::CorruptNode(leaf, Corruption::Capacity),
+        };
+        assert_eq!(failed, [expected]);
+    }
 }
 
 /// Keys that share long prefixes, and some that do not.

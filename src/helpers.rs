@@ -3,11 +3,14 @@
 //! Two parts of a batch are dear and come in pieces that do not depend on each other: recovering the senders, and hashing a
 //! level of the tree. The thread that runs the batch offers the pieces and works on them itself; helpers take some of them only
 //! while there are more cores than running batches and active helpers. None are used until [`allow`] says how many.
+//!
+//! Other processes may be on those cores. A helper that does not come back in time shows it; then the batch does its piece
+//! itself, and nobody is asked again for [`BUSY_FOR`].
 
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
@@ -15,6 +18,13 @@ use parking_lot::{Condvar, Mutex};
 /// Most helpers of a process.
 const HELPERS_MAX: usize = 16;
 
+/// How long the other cores count as busy once a helper did not come back.
+const BUSY_FOR: Duration = Duration::from_millis(200);
+
+/// Start of the process's time, for [`BUSY_UNTIL`].
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// Until when no helper is asked, in microseconds after [`START`].
+static BUSY_UNTIL: AtomicU64 = AtomicU64::new(0);
 /// Helpers that may work at a time.
 static ALLOWED: AtomicUsize = AtomicUsize::new(0);
 /// Cores of the machine that helpers and batches share.
@@ -112,6 +122,7 @@ impl<T, R, F: Fn(&[T]) -> Vec<R>> Job<T, R, F> {
         let mut done = self.done.lock();
         while done.missing > 0 {
             if self.finished.wait_for(&mut done, self.pieces.patience).timed_out() {
+                BUSY_UNTIL.store(micros(BUSY_FOR), Ordering::Relaxed);
                 break;
             }
         }
@@ -149,9 +160,17 @@ where
 
 /// Returns how many helpers may start now.
 pub fn idle() -> usize {
+    if micros(Duration::ZERO) < BUSY_UNTIL.load(Ordering::Relaxed) {
+        return 0;
+    }
     let busy = BATCHES.load(Ordering::Relaxed) + HELPING.load(Ordering::Relaxed);
     let allowed = ALLOWED.load(Ordering::Relaxed).saturating_sub(HELPING.load(Ordering::Relaxed));
     CORES.saturating_sub(busy).min(allowed)
+}
+
+/// Microseconds since the start, `later` from now.
+fn micros(later: Duration) -> u64 {
+    u64::try_from((START.elapsed() + later).as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Starts the threads; `None` if there is none.

@@ -22,7 +22,7 @@ pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e5
 const REMEMBERED_SIGNATURES: usize = 1 << 17;
 
 /// A piece takes about half a millisecond.
-const PIECES: Pieces = Pieces { items: 16, patience: Duration::from_millis(50) };
+const PIECES: Pieces = Pieces { items: 16, patience: Duration::from_millis(5) };
 
 /// Senders by signature, shared by all batches of the process. What a signature recovers to never changes.
 static SENDERS: LazyLock<Cache<SignatureKey, Recovered>> = LazyLock::new(|| Cache::new(REMEMBERED_SIGNATURES));

@@ -18,7 +18,7 @@ const LEAF_CAPACITY: [u64; 4] = [1, 0, 0, 0];
 /// Nodes hashed at a time: full packs of every kernel, and a buffer that stays in the cache.
 const NODES_TOGETHER: usize = 32;
 /// A piece of a level takes some 50 microseconds.
-const PIECES: Pieces = Pieces { items: 96, patience: Duration::from_millis(2) };
+const PIECES: Pieces = Pieces { items: 96, patience: Duration::from_micros(300) };
 /// From this many nodes on a level is worth the hand-over to helpers.
 const SHARED_NODES_MIN: usize = 3 * PIECES.items;
 /// Capacity of branches and value nodes.

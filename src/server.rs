@@ -30,6 +30,7 @@ use crate::config::{Config, StoreKind};
 use crate::dump::Saver;
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
+use crate::grpc::reception::ReceiveBudget;
 use crate::grpc::record::Records;
 use crate::grpc::remote::{RemoteDatabase, RemoteOptions};
 use crate::grpc::server::Door;
@@ -105,6 +106,8 @@ impl Server {
             stats_window: config.stats_window,
             slow_after: config.slow_batch_limit,
             // With every input in the log the slow ones need no line of their own.
+            executor_niceness: config.executor_niceness,
+            slowest_input_bytes_max: config.slowest_input_bytes_max,
             input_gas_threshold: if config.request_log.input { 0.0 } else { config.request_log.input_gas_threshold },
         };
         let saver = Saver::start(config.files.clone())?;
@@ -193,13 +196,23 @@ async fn open_doors(
         running: Arc::clone(&running),
         store: Arc::clone(store),
         saver: saver.clone(),
+        slowest: Arc::clone(actors.slowest()),
     };
     let records = Records::new(saver.clone(), config.request_log);
-    let executor_api =
-        ExecutorApi::new(front, reporter, lifecycle.clone(), rules, Arc::clone(store), Arc::clone(&prover_id), records);
-    let door = |address| Door { address, tls: config.tls.clone(), limits: config.limits };
+    let executor_api = ExecutorApi::new(
+        front.clone(),
+        reporter.clone(),
+        lifecycle.clone(),
+        rules,
+        Arc::clone(store),
+        Arc::clone(&prover_id),
+        records,
+    );
+    let receiving = ReceiveBudget::new(config.limits.receive_bytes, reporter);
+    let door = |address| Door { address, tls: config.tls.clone(), limits: config.limits, receiving: receiving.clone() };
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
-    let (grpc_addr, grpc) = grpc::server::open(door(config.grpc), executor_api, stats_api, lifecycle.clone()).await?;
+    let (grpc_addr, grpc) =
+        grpc::server::open(door(config.grpc), executor_api, front, stats_api, lifecycle.clone()).await?;
     let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb_allow_reset));
     let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb_threads);
     let (hashdb_addr, hashdb) = grpc::server::open_hashdb(door(config.hashdb), hashdb_api, lifecycle.clone()).await?;

@@ -13,7 +13,8 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Superv
 
 use super::messages::{BatchFailure, BatchJob, Executed};
 use super::queue::JobSource;
-use super::running::Running;
+use super::running::{Running, RunningGuard};
+use super::slowest::{Ended, Slowest};
 use super::state::BatchState;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
@@ -37,6 +38,10 @@ pub(super) struct ExecutorShared {
     pub(super) busy: Arc<AtomicUsize>,
     /// What each executor runs.
     pub(super) running: Arc<Running>,
+    /// What was slow.
+    pub(super) slowest: Arc<Slowest>,
+    /// Niceness of the threads, where the system has that for a thread.
+    pub(super) niceness: i32,
     /// Batches at fewer gas per second have their input logged; 0 for none.
     pub(super) input_gas_threshold: f64,
     /// Calls counted for the log line (executor-service §10).
@@ -60,6 +65,7 @@ impl Actor for ExecutorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        stand_back(self.shared.niceness);
         ctx.notify(TakeJob);
     }
 }
@@ -98,10 +104,11 @@ impl ExecutorShared {
             return job.reply.fail(failure);
         }
         let _busy = Busy::enter(&self.busy);
-        let _running = self.running.begin(executor, &job);
+        let running = self.running.begin(executor, &job);
+        let id = running.as_ref().map_or(0, RunningGuard::id);
         let outcome = self.process(&job);
         match outcome {
-            Ok(output) => self.answer(job, output, started),
+            Ok(output) => self.answer(id, job, output, started),
             Err(interrupted) => {
                 let failure = BatchFailure::from(interrupted);
                 self.stats.report(StatsEvent::Unanswered { failure, busy: started.elapsed() });
@@ -122,7 +129,7 @@ impl ExecutorShared {
     }
 
     /// Keeps the state, counts, answers, logs: in this order, so that a client never sees an answer ahead of its effects.
-    fn answer(&self, job: Box<BatchJob>, mut output: BatchOutput, started: Instant) {
+    fn answer(&self, id: u64, job: Box<BatchJob>, mut output: BatchOutput, started: Instant) {
         let flush = match self.keep(&job, &mut output) {
             Ok(flush) => flush,
             Err(failure) => {
@@ -131,22 +138,24 @@ impl ExecutorShared {
             }
         };
         let tally = BatchTally::of(&output);
-        let send = job.reply.finish(Executed { output, flush });
+        let BatchJob { rpc, input, request_bytes, context_id, received_at, reply, in_flight: _in_flight, .. } = *job;
+        let send = reply.finish(Executed { output, flush });
         let finished_at = Instant::now();
         let sample = BatchSample {
-            rpc: job.rpc,
-            fork_id: job.input.fork_id.get(),
-            bytes: job.input.batch_l2_data.len() as u64,
+            rpc,
+            fork_id: input.fork_id.get(),
+            bytes: input.batch_l2_data.len() as u64,
             tally,
             finished_at,
             busy: finished_at - started,
-            queue_wait: started - job.received_at,
-            latency: finished_at - job.received_at,
+            queue_wait: started - received_at,
+            latency: finished_at - received_at,
         };
         self.stats.report(StatsEvent::Batch(sample));
         send();
-        self.log(job.rpc, &job.context_id, &sample);
-        self.log_slow_input(&job.input, &sample);
+        self.log(rpc, &context_id, &sample);
+        self.log_slow_input(&input, &sample);
+        self.slowest.note(Ended { id, context_id, input, request_bytes }, &sample);
     }
 
     /// Keeps the state of a batch. A full store fails the call, which clients try again; any other trouble is an answer.
@@ -189,6 +198,23 @@ impl ExecutorShared {
     }
 }
 
+/// Lets the threads that answer calls go before this one. Batches compute for long, answers are a matter of microseconds.
+#[cfg(target_os = "linux")]
+fn stand_back(niceness: i32) {
+    use rustix::process::{getpid, getpriority_process, setpriority_process};
+    if niceness == 0 {
+        return;
+    }
+    // Linux has a niceness per thread: that of the process is its first thread's, and `None` is the calling thread.
+    let set = getpriority_process(Some(getpid())).and_then(|base| setpriority_process(None, base + niceness));
+    if let Err(error) = set {
+        tracing::warn!(%error, niceness, "the niceness of an executor could not be set");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stand_back(_: i32) {}
+
 /// Counts an executor as busy, also while a panic unwinds.
 struct Busy<'a> {
     executors: &'a AtomicUsize,
@@ -204,5 +230,22 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.executors.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{getpid, getpriority_process};
+
+    #[test]
+    fn one_thread_stands_back_however_often_it_starts() {
+        let base = getpriority_process(Some(getpid())).unwrap();
+        let own = std::thread::spawn(|| {
+            super::stand_back(3);
+            super::stand_back(3);
+            getpriority_process(None).unwrap()
+        });
+        assert_eq!(own.join().unwrap(), (base + 3).min(19));
+        assert_eq!(getpriority_process(Some(getpid())).unwrap(), base, "the process stays as it is");
     }
 }

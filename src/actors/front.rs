@@ -1,13 +1,13 @@
 //! The front actor: admits a batch or refuses it at once, and hands it to the executors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Supervised};
 
 use super::lifecycle::Lifecycle;
-use super::messages::{BatchFailure, BatchJob, InFlight, InFlightGuard};
-use super::queue::JobQueue;
+use super::messages::{BatchFailure, BatchJob, InFlight, InFlightGuard, Rpc};
+use super::queue::{JobQueue, QueueGauge};
 use super::stats::{StatsEvent, StatsReporter};
 
 /// Fewest messages the front's mailbox takes, so that a burst is sorted out by the front and not by its mailbox.
@@ -54,6 +54,10 @@ impl Abandoned {
         self.flag.store(true, Ordering::Relaxed);
     }
 
+    fn is_noted(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+
     fn take(&self) -> bool {
         self.flag.swap(false, Ordering::Relaxed)
     }
@@ -66,12 +70,26 @@ pub struct FrontActor {
     lifecycle: Lifecycle,
     stats: StatsReporter,
     admitted: u64,
-    refused: u64,
+    /// Counts with the handles, which turn calls away as well.
+    refused: Arc<AtomicU64>,
 }
 
 impl FrontActor {
-    pub(super) fn new(queue: JobQueue, abandoned: Abandoned, lifecycle: Lifecycle, stats: StatsReporter) -> Self {
-        Self { queue, abandoned, lifecycle, stats, admitted: 0, refused: 0 }
+    /// Creates the front. The returned handle needs its address.
+    pub(super) fn new(
+        queue: JobQueue,
+        lifecycle: Lifecycle,
+        stats: StatsReporter,
+    ) -> (Self, impl FnOnce(Addr<Self>) -> FrontHandle) {
+        let (abandoned, refused) = (Abandoned::default(), Arc::<AtomicU64>::default());
+        let handle = {
+            let (gauge, capacity) = (queue.gauge(), queue.jobs_max());
+            let (abandoned, lifecycle, stats, refused) =
+                (abandoned.clone(), lifecycle.clone(), stats.clone(), Arc::clone(&refused));
+            let in_flight = InFlight::default();
+            move |front| FrontHandle { front, queue: gauge, capacity, in_flight, abandoned, lifecycle, stats, refused }
+        };
+        (Self { queue, abandoned, lifecycle, stats, admitted: 0, refused }, handle)
     }
 
     fn admit(&mut self, job: Box<BatchJob>) {
@@ -107,7 +125,7 @@ impl FrontActor {
     }
 
     fn turn_away(&mut self, job: Box<BatchJob>, failure: BatchFailure) {
-        self.refused += 1;
+        self.refused.fetch_add(1, Ordering::Relaxed);
         self.stats.report(StatsEvent::unanswered(failure));
         job.reply.fail(failure);
     }
@@ -138,7 +156,7 @@ impl Handler<ObserveFront> for FrontActor {
         let queue = self.queue.gauge();
         MessageResult(FrontState {
             admitted: self.admitted,
-            refused: self.refused,
+            refused: self.refused.load(Ordering::Relaxed),
             queue_length: queue.jobs(),
             queue_small: queue.small_jobs(),
             queue_bytes: queue.bytes(),
@@ -149,14 +167,30 @@ impl Handler<ObserveFront> for FrontActor {
 /// What the doors know of the front.
 #[derive(Clone)]
 pub struct FrontHandle {
-    pub(super) front: Addr<FrontActor>,
-    pub(super) in_flight: InFlight,
-    pub(super) abandoned: Abandoned,
-    pub(super) capacity: usize,
-    pub(super) stats: StatsReporter,
+    front: Addr<FrontActor>,
+    queue: QueueGauge,
+    capacity: usize,
+    in_flight: InFlight,
+    abandoned: Abandoned,
+    lifecycle: Lifecycle,
+    stats: StatsReporter,
+    refused: Arc<AtomicU64>,
 }
 
 impl FrontHandle {
+    /// Refuses a call whose request has not been read yet, if the front would surely refuse its batch: the queue is full of
+    /// batches that somebody waits for. Counts it then. `None` says nothing: the front decides.
+    pub fn refuse_unread(&self, rpc: Rpc) -> Option<BatchFailure> {
+        let full = self.queue.jobs() >= self.capacity && !self.abandoned.is_noted() && !self.lifecycle.is_draining();
+        full.then(|| {
+            let failure = BatchFailure::QueueFull { capacity: self.capacity };
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.stats.report(StatsEvent::Call(rpc));
+            self.stats.report(StatsEvent::unanswered(failure));
+            failure
+        })
+    }
+
     /// Sends a job to the front. Never waits; a front too busy to take it counts as a full queue.
     pub fn submit(&self, job: Box<BatchJob>) {
         use actix::prelude::SendError;

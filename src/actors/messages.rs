@@ -57,6 +57,15 @@ pub enum BatchFailure {
         /// Bound of the bytes that wait.
         bytes_max: usize,
     },
+    /// The requests that are being received are at their bound of bytes.
+    #[error(
+        "too much is being received at once: requests under way take {} MiB (limits.receive_mib), try again later",
+        bytes_max >> 20
+    )]
+    ReceptionFull {
+        /// Bound of the bytes that are received at the same time.
+        bytes_max: usize,
+    },
     /// The state this batch leaves cannot be kept for good: memory is at its bound.
     #[error(
         "the state of the batch was not kept: what is kept for good is at its bound of {} MiB (state.permanent_mib)",

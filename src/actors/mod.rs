@@ -19,6 +19,7 @@ pub mod messages;
 pub mod pool;
 pub mod queue;
 pub mod running;
+pub mod slowest;
 pub mod state;
 pub mod stats;
 pub mod writer;

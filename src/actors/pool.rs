@@ -11,11 +11,11 @@ use actix::{Actor, Addr, Arbiter, Supervisor, System};
 
 use super::BatchEngine;
 use super::executor::{ExecutorActor, ExecutorShared};
-use super::front::{Abandoned, FrontActor, FrontHandle};
+use super::front::{FrontActor, FrontHandle};
 use super::lifecycle::Lifecycle;
-use super::messages::InFlight;
 use super::queue::{JobQueue, QueueBounds};
 use super::running::Running;
+use super::slowest::Slowest;
 use super::stats::{PoolGauges, StatsActor, StatsHandle, StatsReporter};
 use super::writer::WriterActor;
 use crate::store::StateStore;
@@ -33,6 +33,10 @@ pub struct ActorOptions {
     pub slow_after: Option<Duration>,
     /// Batches at fewer gas per second have their input logged; 0 for none.
     pub input_gas_threshold: f64,
+    /// Niceness of the executors' threads, where the system has that for a thread.
+    pub executor_niceness: i32,
+    /// Bytes of inputs that are kept of the slowest batches.
+    pub slowest_input_bytes_max: usize,
 }
 
 /// The running actors.
@@ -44,6 +48,7 @@ pub struct ActorSystem {
     /// Keeps the writer alive; `None` for a store without database.
     writer: Option<Addr<WriterActor>>,
     running: Arc<Running>,
+    slowest: Arc<Slowest>,
     state: Arc<StateStore>,
     system: System,
     thread: JoinHandle<()>,
@@ -73,8 +78,8 @@ impl ActorSystem {
         })?;
         let gone = |_| io::Error::other("the actor system's thread ended before it was ready");
         let (actors, system) = started.recv().map_err(gone)??;
-        let StartedActors { front, stats, executors, writer, running } = actors;
-        Ok(Self { front, stats, executors, writer, running, state: kept, system, thread })
+        let StartedActors { front, stats, executors, writer, running, slowest } = actors;
+        Ok(Self { front, stats, executors, writer, running, slowest, state: kept, system, thread })
     }
 
     /// Returns the way to the front.
@@ -90,6 +95,11 @@ impl ActorSystem {
     /// Returns what each executor runs.
     pub fn running(&self) -> &Arc<Running> {
         &self.running
+    }
+
+    /// Returns the slowest of the recent batches.
+    pub fn slowest(&self) -> &Arc<Slowest> {
+        &self.slowest
     }
 
     /// Stops every arbiter. An executor in the middle of a batch ends at its next look at the interrupt.
@@ -122,6 +132,7 @@ struct StartedActors {
     executors: Vec<Addr<ExecutorActor>>,
     writer: Option<Addr<WriterActor>>,
     running: Arc<Running>,
+    slowest: Arc<Slowest>,
 }
 
 fn start_actors(
@@ -148,10 +159,8 @@ fn start_actors(
     let stats_actor = StatsActor::new(options.stats_window, events, reporter.clone(), gauges);
     let stats = StatsActor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| stats_actor);
 
-    let abandoned = Abandoned::default();
-    let capacity = options.queue.jobs_max;
-    let front_actor = FrontActor::new(queue, abandoned.clone(), lifecycle, reporter.clone());
-    let front = Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| front_actor);
+    let (front_actor, front_handle) = FrontActor::new(queue, lifecycle, reporter.clone());
+    let front = front_handle(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| front_actor));
 
     let mut writer = None;
     if state.needs_writer() {
@@ -161,12 +170,15 @@ fn start_actors(
 
     let express = (0..sources.len()).map(|number| number >= options.executors);
     let running = Running::new(express, options.slow_after);
+    let slowest = Slowest::new(options.slowest_input_bytes_max);
     let shared = Arc::new(ExecutorShared {
         engine,
         state,
         stats: reporter.clone(),
         busy,
         running: Arc::clone(&running),
+        slowest: Arc::clone(&slowest),
+        niceness: options.executor_niceness,
         input_gas_threshold: options.input_gas_threshold,
         counter: AtomicU64::new(0),
     });
@@ -175,6 +187,5 @@ fn start_actors(
         let executor = ExecutorActor::new(number, source, Arc::clone(&shared));
         executors.push(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| executor));
     }
-    let front = FrontHandle { front, in_flight: InFlight::default(), abandoned, capacity, stats: reporter.clone() };
-    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors, writer, running })
+    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors, writer, running, slowest })
 }

@@ -82,8 +82,9 @@ impl Running {
             fork_id: job.input.fork_id.get(),
             seconds: 0.0,
         };
+        let id = view.id;
         *slot.batch.lock() = Some(Entry { view, since: Instant::now(), reported: false });
-        Some(RunningGuard { slot })
+        Some(RunningGuard { slot, id })
     }
 
     /// Notes that an executor was started again.
@@ -151,6 +152,14 @@ impl Running {
 /// A batch at hand. Dropped, also by a panic, it leaves the executor idle.
 pub(super) struct RunningGuard<'a> {
     slot: &'a Slot,
+    id: u64,
+}
+
+impl RunningGuard<'_> {
+    /// Returns the number of the batch.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 impl Drop for RunningGuard<'_> {

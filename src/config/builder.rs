@@ -123,6 +123,7 @@ impl ConfigBuilder {
                 connections: self.integer("limits.connections")?,
                 streams_per_connection: self.integer("limits.streams_per_connection")?,
                 header_bytes: self.integer::<u32>("limits.header_kib")? << 10,
+                receive_bytes: self.mebibytes("limits.receive_mib")?,
                 message_bytes: self.mebibytes("limits.message_mib")?,
                 handshake: self.seconds("limits.handshake_seconds")?,
                 keepalive: self.seconds("limits.keepalive_seconds")?,
@@ -143,6 +144,7 @@ impl ConfigBuilder {
             queue_bytes_max: self.mebibytes("executor.queue_mib")?,
             small_batch_bytes_max: self.integer("executor.small_batch_bytes")?,
             helpers: self.integer("executor.helpers")?,
+            executor_niceness: self.integer("executor.niceness")?,
             drain_limit: Duration::from_secs(self.integer("executor.drain_seconds")?),
             db_read_only: self.get("database.read_only", Value::as_bool)?,
             state: MemoryLimits {
@@ -172,6 +174,7 @@ impl ConfigBuilder {
                 0.0 => None,
                 seconds => Some(Duration::from_secs_f64(seconds)),
             },
+            slowest_input_bytes_max: self.mebibytes("stats.slowest_inputs_mib")?,
             files: FileOptions {
                 output_path: self.get("files.output_path", |value| Some(value.as_str()?.into()))?,
                 subfolders: self.get("files.subfolders", Value::as_bool)?,
@@ -182,6 +185,8 @@ impl ConfigBuilder {
                 responses: self.get("files.save_response", Value::as_bool)?,
             },
             request_log: RequestLog {
+                calls: self.get("log.server_calls", Value::as_bool)?,
+                txs: self.get("log.server_txs", Value::as_bool)?,
                 input: self.get("log.server_input", Value::as_bool)?,
                 input_json: self.get("log.server_input_json", Value::as_bool)?,
                 input_gas_threshold: self.get("log.server_input_gas_threshold", Value::as_float)?,

@@ -62,6 +62,8 @@ pub struct Config {
     pub small_batch_bytes_max: usize,
     /// Most threads that help running batches while cores are idle.
     pub helpers: usize,
+    /// Niceness of the executors' threads (Linux): how far they stand back behind those that answer calls.
+    pub executor_niceness: i32,
     /// Time admitted batches have to finish when the server goes down.
     pub drain_limit: Duration,
     /// Requests with update_merkle_tree are refused.
@@ -76,6 +78,8 @@ pub struct Config {
     pub stats_window: Duration,
     /// A batch that runs longer is reported; `None` for never.
     pub slow_batch_limit: Option<Duration>,
+    /// Bytes of inputs that are kept of the slowest batches, for download.
+    pub slowest_input_bytes_max: usize,
     /// Files of requests.
     pub files: FileOptions,
     /// Log lines of requests.

@@ -85,6 +85,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         environment: "ZKEVM_LIMITS_MESSAGE_MIB",
         kind: Kind::Integer { min: 1, max: 2047 },
     },
+    Setting { key: "limits.receive_mib", environment: "ZKEVM_LIMITS_RECEIVE_MIB", kind: MEBIBYTES },
     Setting { key: "limits.handshake_seconds", environment: "ZKEVM_LIMITS_HANDSHAKE_SECONDS", kind: SECONDS },
     Setting { key: "limits.keepalive_seconds", environment: "ZKEVM_LIMITS_KEEPALIVE_SECONDS", kind: SECONDS },
     Setting {
@@ -148,6 +149,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting { key: "executor.helpers", environment: "ZKEVM_HELPERS", kind: Kind::Integer { min: 0, max: 16 } },
     Setting {
+        key: "executor.niceness",
+        environment: "ZKEVM_EXECUTOR_NICENESS",
+        kind: Kind::Integer { min: 0, max: 19 },
+    },
+    Setting {
         key: "executor.drain_seconds",
         environment: "ZKEVM_DRAIN_SECONDS",
         kind: Kind::Integer { min: 0, max: 3600 },
@@ -166,6 +172,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         environment: "ZKEVM_STATS_WINDOW_SECONDS",
         kind: Kind::Float { min: 0.05, max: 3600.0 },
     },
+    Setting {
+        key: "stats.slowest_inputs_mib",
+        environment: "ZKEVM_STATS_SLOWEST_INPUTS_MIB",
+        kind: Kind::Integer { min: 0, max: 1 << 24 },
+    },
     Setting { key: "files.output_path", environment: "OUTPUT_PATH", kind: Kind::Text },
     Setting { key: "files.subfolders", environment: "SAVE_FILES_IN_SUBFOLDERS", kind: Kind::Bool },
     Setting { key: "files.save_request", environment: "SAVE_REQUESTS_TO_FILE", kind: Kind::Bool },
@@ -173,6 +184,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "files.save_db_reads", environment: "SAVE_DB_READS_TO_FILE", kind: Kind::Bool },
     Setting { key: "files.save_db_reads_on_change", environment: "SAVE_DB_READS_TO_FILE_ON_CHANGE", kind: Kind::Bool },
     Setting { key: "files.save_response", environment: "SAVE_RESPONSE_TO_FILE", kind: Kind::Bool },
+    Setting { key: "log.server_calls", environment: "ZKEVM_LOG_SERVER_CALLS", kind: Kind::Bool },
+    Setting { key: "log.server_txs", environment: "LOG_EXECUTOR_SERVER_TXS", kind: Kind::Bool },
     Setting { key: "log.server_input", environment: "LOG_EXECUTOR_SERVER_INPUT", kind: Kind::Bool },
     Setting { key: "log.server_input_json", environment: "LOG_EXECUTOR_SERVER_INPUT_JSON", kind: Kind::Bool },
     Setting {

@@ -17,6 +17,11 @@ pub use saver::{Saver, SaverStats};
 
 use crate::processor::BatchInput;
 
+/// Returns the executor-input file of an input, as text.
+pub fn input_file(input: &BatchInput) -> Vec<u8> {
+    input::text(&input_json(input, None))
+}
+
 /// What is saved, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileOptions {
@@ -98,7 +103,7 @@ impl RequestFiles {
         if self.saver.options().inputs {
             let path = self.path(&format!("{}.process_batch_input.json", input.old_batch_num));
             let input = input.clone();
-            self.saver.save(path, input::estimated_bytes(&input), move || input::text(&input_json(&input, None)));
+            self.saver.save(path, input::estimated_bytes(&input), move || input_file(&input));
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use prost::Message;
+use prost::Message as _;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::deadline::CallTiming;
+use super::lines::{Old, Returned};
 use super::proto::executor::v1 as wire;
 use super::proto::executor::v1::executor_service_server::ExecutorService;
 use super::record::Records;
@@ -60,14 +61,15 @@ impl ExecutorApi {
     }
 
     /// Sends a valid batch to the front and waits for what comes back.
-    async fn execute<R: Message + 'static>(
+    async fn execute<R: Returned + 'static>(
         &self,
         call: Call,
         input: BatchInput,
         convert: Convert<R>,
     ) -> Result<Response<R>, Status> {
         let Call { rpc, timing, request_bytes, context_id, files } = call;
-        self.records.input(rpc, files.as_ref(), &input);
+        self.records.input(rpc, files.as_ref(), &context_id, &input);
+        let old = Old::from(&input);
         let (sender, receiver) = oneshot::channel();
         let interrupt = Interrupt::new(timing.deadline);
         let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
@@ -92,7 +94,7 @@ impl ExecutorApi {
         waiting.answered = true;
         // The sender is dropped without a word only when a panic took the job with it.
         let response = answer.unwrap_or(Err(BatchFailure::Panicked))?;
-        self.records.response(rpc, files.as_ref(), &response);
+        self.records.response(rpc, files.as_ref(), old, &response);
         Ok(Response::new(response))
     }
 }

@@ -3,6 +3,7 @@
 pub mod deadline;
 pub mod executor;
 pub mod hashdb;
+pub mod reception;
 pub mod record;
 pub mod remote;
 pub mod respond;
@@ -12,6 +13,7 @@ pub mod text;
 pub mod tls;
 pub mod validate;
 
+mod lines;
 mod listener;
 mod status;
 

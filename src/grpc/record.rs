@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use super::lines::{GotLine, Old, Returned, ReturnsLine};
 use super::text::text_form;
 use crate::actors::Rpc;
 use crate::dump::{RequestFiles, Saver, input_json};
@@ -10,6 +11,10 @@ use crate::processor::BatchInput;
 /// Which log lines a call gets beside the one at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RequestLog {
+    /// One line when a valid call comes, and one when its answer goes: the original's `got` and `returns`.
+    pub calls: bool,
+    /// Every transaction in the second of these lines.
+    pub txs: bool,
     /// `Input=` and the input as JSON, before the batch runs.
     pub input: bool,
     /// The same with the name of the call, and `'` for `"`.
@@ -44,9 +49,12 @@ impl Records {
     }
 
     /// Takes a valid input before it runs.
-    pub(super) fn input(&self, rpc: Rpc, files: Option<&RequestFiles>, input: &BatchInput) {
+    pub(super) fn input(&self, rpc: Rpc, files: Option<&RequestFiles>, context_id: &str, input: &BatchInput) {
         if let Some(files) = files {
             files.input(input);
+        }
+        if self.log.calls {
+            tracing::info!("{}", GotLine { rpc, context_id, input });
         }
         if (self.log.input || self.log.input_json) && tracing::enabled!(tracing::Level::INFO) {
             let json = input_json(input, None).to_string();
@@ -59,8 +67,11 @@ impl Records {
         }
     }
 
-    /// Takes a response before it goes out.
-    pub(super) fn response(&self, rpc: Rpc, files: Option<&RequestFiles>, response: &impl Message) {
+    /// Takes a response before it goes out; `old` is what its batch was built on.
+    pub(super) fn response(&self, rpc: Rpc, files: Option<&RequestFiles>, old: Old, response: &impl Returned) {
+        if self.log.calls {
+            tracing::info!("{}", ReturnsLine { rpc, old, response, txs: self.log.txs });
+        }
         let file = files.filter(|files| files.wants_response());
         let line = self.log.responses && tracing::enabled!(tracing::Level::INFO);
         if file.is_none() && !line {

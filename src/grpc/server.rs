@@ -17,8 +17,10 @@ use super::proto::FILE_DESCRIPTOR_SET;
 use super::proto::executor::v1::executor_service_server::{ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE};
 use super::proto::hashdb::v1::hash_db_service_server::{HashDbServiceServer, SERVICE_NAME as HASHDB_SERVICE};
 use super::proto::stats::v1::stats_service_server::{SERVICE_NAME as STATS_SERVICE, StatsServiceServer};
+use super::reception::{ReceiveBudget, ReceptionLayer};
 use super::stats::StatsApi;
 use super::tls::{TlsError, TlsFiles};
+use crate::actors::front::FrontHandle;
 use crate::actors::{Lifecycle, Phase};
 
 /// Flow-control windows: large requests must not wait for a round trip every 64 KiB.
@@ -38,6 +40,8 @@ pub struct DoorLimits {
     pub streams_per_connection: u32,
     /// Bytes of headers of one call.
     pub header_bytes: u32,
+    /// Bytes of all requests that are being received, on all ports together.
+    pub receive_bytes: usize,
     /// Bytes of one message, both ways. cdk-erigon's limit is 256 MiB (executor-service §1, §13.9).
     pub message_bytes: usize,
     /// Time for TLS and the first bytes of HTTP/2.
@@ -49,7 +53,7 @@ pub struct DoorLimits {
 }
 
 /// One gRPC port: where it listens and what it admits.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Door {
     /// Address to listen on.
     pub address: SocketAddr,
@@ -57,6 +61,8 @@ pub struct Door {
     pub tls: Option<TlsFiles>,
     /// Limits.
     pub limits: DoorLimits,
+    /// What is being received, shared by all doors.
+    pub receiving: ReceiveBudget,
 }
 
 /// Why the gRPC door could not be opened.
@@ -83,12 +89,14 @@ pub enum GrpcStartError {
 pub async fn open(
     door: Door,
     executor: ExecutorApi,
+    front: FrontHandle,
     stats: StatsApi,
     lifecycle: Lifecycle,
 ) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
     let executor = ExecutorServiceServer::new(executor)
         .max_decoding_message_size(door.limits.message_bytes)
         .max_encoding_message_size(door.limits.message_bytes);
+    let executor = ReceptionLayer::new(executor, door.receiving.clone(), Some(front));
     let router =
         builder(&door.limits).add_service(DeadlineLayer::new(executor)).add_service(StatsServiceServer::new(stats));
     serve(door, router, &EXECUTOR_NAMES, lifecycle).await
@@ -103,6 +111,7 @@ pub async fn open_hashdb(
     let hashdb = HashDbServiceServer::new(hashdb)
         .max_decoding_message_size(door.limits.message_bytes)
         .max_encoding_message_size(door.limits.message_bytes);
+    let hashdb = ReceptionLayer::new(hashdb, door.receiving.clone(), None);
     let router = builder(&door.limits).add_service(DeadlineLayer::new(hashdb));
     serve(door, router, &HASHDB_NAMES, lifecycle).await
 }
@@ -124,7 +133,7 @@ async fn serve(
     names: &'static [&'static str],
     lifecycle: Lifecycle,
 ) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
-    let Door { address, tls, limits } = door;
+    let Door { address, tls, limits, .. } = door;
     let gate = Gate {
         connections_max: limits.connections,
         handshake_limit: limits.handshake,

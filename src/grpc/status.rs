@@ -12,9 +12,10 @@ impl From<BatchFailure> for Status {
         let sentence = failure.to_string();
         match failure {
             // The only status real clients retry on (executor-service §13.2).
-            BatchFailure::QueueFull { .. } | BatchFailure::QueueBytesFull { .. } | BatchFailure::StateFull { .. } => {
-                Self::resource_exhausted(sentence)
-            }
+            BatchFailure::QueueFull { .. }
+            | BatchFailure::QueueBytesFull { .. }
+            | BatchFailure::ReceptionFull { .. }
+            | BatchFailure::StateFull { .. } => Self::resource_exhausted(sentence),
             BatchFailure::Draining | BatchFailure::Stopped | BatchFailure::Cancelled => Self::cancelled(sentence),
             BatchFailure::DeadlineExceeded => Self::deadline_exceeded(sentence),
             BatchFailure::Panicked => Self::internal(sentence),

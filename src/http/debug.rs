@@ -1,22 +1,27 @@
-//! `/debug/actors`: what waits, what runs and since when; and its share of `/metrics`.
+//! `/debug/actors`: what waits, what runs and since when; `/debug/batches`: what was slow; and their share of `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::metrics::Exposition;
 use crate::actors::front::FrontHandle;
 use crate::actors::running::Running;
-use crate::dump::Saver;
+use crate::actors::slowest::Slowest;
+use crate::dump::{Saver, input_file};
 use crate::store::StateStore;
 
 /// Time the front has to say how it is; a page for diagnosis must not hang with what it shows.
 const FRONT_LIMIT: Duration = Duration::from_secs(1);
+/// Texts of inputs that are made at the same time.
+const DOWNLOADS_MAX: usize = 2;
 
 /// Where the page looks.
 #[derive(Clone)]
@@ -29,15 +34,41 @@ pub struct Diagnosis {
     pub store: Arc<StateStore>,
     /// Files of requests.
     pub saver: Saver,
+    /// The slowest of the recent batches.
+    pub slowest: Arc<Slowest>,
 }
 
 pub(super) fn router(diagnosis: Diagnosis) -> Router {
-    Router::new().route("/debug/actors", get(actors)).with_state(diagnosis)
+    let downloads = Arc::new(Semaphore::new(DOWNLOADS_MAX));
+    let slowest = Arc::clone(&diagnosis.slowest);
+    let input = move |Path(id): Path<u64>| input(slowest, downloads, id);
+    Router::new()
+        .route("/debug/actors", get(actors))
+        .route("/debug/batches", get(async |State(doors): State<Diagnosis>| Json(doors.slowest.batches())))
+        .route("/debug/batches/{id}/input", get(input))
+        .with_state(diagnosis)
+}
+
+/// `GET /debug/batches/ID/input`: the input of a listed batch as a file for `process`. Its text takes several times the room of
+/// the input, so only a few are made at a time.
+async fn input(slowest: Arc<Slowest>, downloads: Arc<Semaphore>, id: u64) -> Response {
+    let Some(input) = slowest.input(id) else {
+        return (StatusCode::NOT_FOUND, "the input of this batch is not kept\n").into_response();
+    };
+    let Ok(_place) = downloads.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let name = format!("attachment; filename=\"{}.process_batch_input.json\"", input.old_batch_num);
+    match tokio::task::spawn_blocking(move || input_file(&input)).await {
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_DISPOSITION, name)], text)
+                .into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// `GET /debug/actors`: JSON.
 async fn actors(State(diagnosis): State<Diagnosis>) -> Response {
-    let Diagnosis { front, running, store, saver } = diagnosis;
+    let Diagnosis { front, running, store, saver, .. } = diagnosis;
     // Null when the front does not answer, which is worth knowing.
     let front = tokio::time::timeout(FRONT_LIMIT, front.observe()).await.ok().flatten();
     let flush = store.flush_status();

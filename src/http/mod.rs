@@ -1,4 +1,4 @@
-//! The HTTP door for operators: the live page at `/`, `/events`, `/stats`, `/metrics`, `/healthz`, `/readyz`, `/debug/actors`.
+//! The HTTP door for operators: the live page at `/`, `/events`, `/stats`, `/metrics`, `/healthz`, `/readyz`, `/debug/…`.
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -106,6 +106,63 @@ async fn until_ended(stream: &mut TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_a_call_before_its_request_is_there() {
+    let server = TestServer::start().await;
+    let mut waiting = vec![server.spawn_v2(BLOCK).await];
+    eventually("the executor is busy", async || server.double.started() == 1).await;
+    for _ in 0..2 {
+        waiting.push(server.spawn_v2(BLOCK).await);
+    }
+    eventually("the queue is full", async || {
+        server.running.front().observe().await.is_some_and(|front| front.queue_length == 2)
+    })
+    .await;
+    let mut stream = open_call(&server, "application/grpc").await;
+    stream.write_all(&frame(0, 0, &message(1 << 20, b"only the first bytes"))).await.unwrap();
+    until_ended(&mut stream).await;
+    let sums = server.report().await.totals;
+    assert_eq!((sums.sums.refused, sums.calls_by_rpc["ProcessBatchV2"]), (1, 4));
+    server.double.release();
+    for batch in waiting {
+        batch.await.unwrap().unwrap();
+    }
+    server.assert_healthy().await;
+    server.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_under_way_share_a_bound() {
+    let mut config = config();
+    config.limits.receive_bytes = 2000;
+    let server = TestServer::start_with(config).await;
+    let mut half = open_call(&server, "application/grpc").await;
+    half.write_all(&frame(0, 0, &message(1 << 20, &[0; 1000]))).await.unwrap();
+    let large = async || {
+        let mut client = server.client().await;
+        client.process_batch_v2(request_v2(&[b'x'; 1500])).await
+    };
+    // The half request may not have come in yet.
+    let refused = tokio::time::timeout(CLOSE_LIMIT, async {
+        loop {
+            if let Err(refused) = large().await {
+                return refused;
+            }
+        }
+    });
+    let refused = refused.await.expect("never refused");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(
+        refused.message(),
+        "too much is being received at once: requests under way take 0 MiB (limits.receive_mib), try again later"
+    );
+    assert!(server.report().await.totals.sums.refused >= 1);
+    server.assert_healthy().await;
+    drop(half);
+    eventually("there is room again", async || large().await.is_ok()).await;
+    server.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn http1_gets_an_http_answer() {
     let server = TestServer::start().await;
     let mut stream = connect(&server).await;

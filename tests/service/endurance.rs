@@ -1,23 +1,17 @@
 //! The binary as a process: hundreds of batches in flight, half of the clients killed, memory watched from outside.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
 use zkevm_executor::cli::request::Request;
 use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
-use zkevm_executor::grpc::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
 use zkevm_executor::processor::ExecutorError;
 use zkevm_executor::sample::{Kind, Workload};
 
+use crate::process::Process;
 use crate::support::eventually;
 
 const IN_FLIGHT: usize = 256;
@@ -28,61 +22,6 @@ const TXS_PER_BATCH: usize = 20;
 const STATE_MIB: u64 = 32;
 /// Growth allowed after the warm-up: the volatile state, and as much again for the allocator.
 const GROWTH_MIB_MAX: u64 = 2 * STATE_MIB;
-
-/// A running binary. `ZKEVM_TEST_BINARY` names another one than that of the tests, such as a release build.
-struct Process {
-    child: Child,
-    grpc: SocketAddr,
-}
-
-impl Process {
-    fn start() -> Self {
-        let own = || env!("CARGO_BIN_EXE_zkevm-executor").into();
-        let mut command = Command::new(std::env::var_os("ZKEVM_TEST_BINARY").unwrap_or_else(own));
-        command.args(["serve", "--port=0", "--http-port=0", "--threads=2", "--queue-capacity=512"]);
-        command.args(["--set=grpc.host=127.0.0.1", "--set=http.host=127.0.0.1"]);
-        command.arg(format!("--set=state.volatile_mib={STATE_MIB}"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, addresses) = mpsc::channel();
-        // Both are read to their end, or the process would wait for a reader at some log line.
-        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        for output in [Box::new(stdout) as Box<dyn std::io::Read + Send>, Box::new(stderr)] {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    if let Some((_, address)) = line.split_once("executor server listening on ") {
-                        sender.send(address.trim().parse().unwrap()).unwrap();
-                    }
-                }
-            });
-        }
-        let grpc = addresses.recv_timeout(Duration::from_secs(10)).expect("the server says where it listens");
-        Self { child, grpc }
-    }
-
-    async fn channel(&self) -> Channel {
-        Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
-    }
-
-    async fn stats(&self) -> GetStatsResponse {
-        let mut client = StatsServiceClient::new(self.channel().await);
-        client.get_stats(GetStatsRequest { history_windows: 0 }).await.unwrap().into_inner()
-    }
-
-    /// Resident memory, where the system tells it.
-    fn resident_mib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1024)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The same batch for every client, with its state, so that each can be the first.
 fn request() -> wire::ProcessBatchRequestV2 {
@@ -117,7 +56,8 @@ async fn round(process: &Process, request: &Arc<wire::ProcessBatchRequestV2>) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_clients_leave_no_work_and_no_memory_behind() {
-    let process = Process::start();
+    let volatile = format!("--set=state.volatile_mib={STATE_MIB}");
+    let process = Process::start(Process::binary().args(["serve", "--threads=2", "--queue-capacity=512", &volatile]));
     let request = Arc::new(request());
     let started_mib = process.resident_mib();
     let mut resident_mib = Vec::new();

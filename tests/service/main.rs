@@ -9,6 +9,7 @@ mod engine;
 mod faults;
 mod lanes;
 mod load;
+mod process;
 mod records;
 mod responses;
 mod statistics;

@@ -1,6 +1,7 @@
 //! Files of requests through the public doors: they are there, and what was saved with its reads replays without a store.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use zkevm_executor::grpc::proto::executor::v1::executor_service_client::Executor
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::server::Server;
 
-use crate::support::{BLOCK, TestServer, config, eventually, request_v2};
+use crate::process::Process;
+use crate::support::{BLOCK, TestServer, config, eventually, page, request_v2};
 
 fn all_files(folder: &Path) -> FileOptions {
     FileOptions {
@@ -30,10 +32,17 @@ fn all_files(folder: &Path) -> FileOptions {
     }
 }
 
-/// Runs a batch of token transfers on a server that saves everything and returns the root it came to.
+/// Runs batches on a server that saves files and returns the root they come to.
 async fn run_saved(fork: u64, files: FileOptions) -> B256 {
     let running = Server::new(Config { files, ..config() }).start().await.unwrap();
-    let uri = format!("http://{}", running.grpc_addr());
+    let root = run_batches(fork, running.grpc_addr()).await;
+    running.shutdown().await;
+    root
+}
+
+/// Runs two batches of token transfers, the first of which brings the state, and returns the root they come to.
+async fn run_batches(fork: u64, server: SocketAddr) -> B256 {
+    let uri = format!("http://{server}");
     let mut client = ExecutorServiceClient::new(Channel::from_shared(uri).unwrap().connect().await.unwrap());
     let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 1).unwrap());
     let genesis = workload.genesis().build().unwrap();
@@ -55,7 +64,6 @@ async fn run_saved(fork: u64, files: FileOptions) -> B256 {
         };
         roots.push(B256::from_slice(&root));
     }
-    running.shutdown().await;
     assert_ne!(roots[0], roots[1]);
     roots[1]
 }
@@ -103,6 +111,88 @@ async fn a_disk_that_refuses_costs_the_files_and_nothing_else() {
     let not_a_folder = folder.path().join("file");
     std::fs::write(&not_a_folder, b"").unwrap();
     assert!(!run_saved(9, all_files(&not_a_folder)).await.is_zero());
+}
+
+/// A limit on the size of files stands in for a full disk, which needs a file system of its own: the first bytes of a file are
+/// taken, then the system refuses. A full disk says ENOSPC where this says EFBIG.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_is_reported_and_batches_are_unaffected() {
+    let folder = tempfile::tempdir().unwrap();
+    // The signal would end the process; ignored, the write fails.
+    let limited = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    let binary = Process::binary();
+    let mut command = Command::new("sh");
+    command.args(["-c", limited]).arg(binary.get_program()).arg("serve");
+    command.arg(format!("--set=files.output_path={}", folder.path().display()));
+    command.args(["--set=files.save_input=true", "--set=files.save_db_reads=true", "--set=files.save_response=true"]);
+    let process = Process::start(&mut command);
+    assert_eq!(run_batches(9, process.grpc).await, run_saved(9, FileOptions::default()).await);
+    eventually("all six files are given up", async || {
+        page(process.http, "/metrics").await.1.contains("zkevm_executor_files_failed_total 6\n")
+    })
+    .await;
+    eventually("the log says so", async || process.says("file of a request could not be saved")).await;
+    assert_eq!(saved(folder.path()), BTreeMap::new(), "no part of a file may stay");
+    run_batches(9, process.grpc).await;
+}
+
+/// Returns the list of slow batches once it has this many. A batch is listed after its answer has gone out.
+async fn slow_batches(http: SocketAddr, count: usize) -> Vec<serde_json::Value> {
+    let list = async || serde_json::from_str::<Vec<serde_json::Value>>(&page(http, "/debug/batches").await.1).unwrap();
+    eventually("the batches are listed", async || list().await.len() == count).await;
+    list().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_batches_are_listed_with_an_input_that_replays() {
+    let running = Server::new(config()).start().await.unwrap();
+    let http = running.http_addr();
+    let root = run_batches(9, running.grpc_addr()).await;
+    let list = slow_batches(http, 2).await;
+    assert!(list[0]["seconds"].as_f64() >= list[1]["seconds"].as_f64(), "slowest first: {list:?}");
+    let of = |number: u64| list.iter().find(|batch| batch["old_batch_num"] == number).unwrap();
+    let first = of(0);
+    assert_eq!((&first["txs"], &first["fork_id"], &first["rpc"]), (&2.into(), &9.into(), &"ProcessBatchV2".into()));
+    assert_eq!((&first["error"], &first["has_input"]), (&"EXECUTOR_ERROR_NO_ERROR".into(), &true.into()));
+
+    // The first batch brought its state along, so its input is enough; the second starts where the first ended.
+    let folder = tempfile::tempdir().unwrap();
+    let download = async |batch: &serde_json::Value| {
+        let (status, text) = page(http, &format!("/debug/batches/{}/input", batch["id"])).await;
+        assert_eq!(status, 200, "{text}");
+        let file = folder.path().join(format!("{}.json", batch["id"]));
+        std::fs::write(&file, &text).unwrap();
+        (file, serde_json::from_str::<serde_json::Value>(&text).unwrap())
+    };
+    let (file, _) = download(first).await;
+    let (_, second) = download(of(1)).await;
+    assert_eq!(process(&file)["newStateRoot"], second["oldStateRoot"]);
+    assert_ne!(second["oldStateRoot"], root.to_string());
+    assert_eq!(page(http, "/debug/batches/99/input").await.0, 404);
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_are_only_kept_within_their_bound() {
+    let server = TestServer::start_with(Config { slowest_input_bytes_max: 0, ..config() }).await;
+    server.assert_healthy().await;
+    let list = slow_batches(server.running.http_addr(), 1).await;
+    assert_eq!(list[0]["has_input"], false, "{list:?}");
+    assert_eq!(server.get(&format!("/debug/batches/{}/input", list[0]["id"])).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_logged_with_the_originals_lines() {
+    let mut command = Process::binary();
+    let process = Process::start(command.args(["serve", "--set=log.server_calls=true", "--set=log.server_txs=false"]));
+    run_batches(9, process.grpc).await;
+    for text in
+        ["ExecutorServiceImpl::ProcessBatchV2() got sequencerAddr=0x", "() returns result=EXECUTOR_ERROR_NO_ERROR "]
+    {
+        eventually(text, async || process.says(text)).await;
+    }
+    assert!(!process.says(" tx[0].hash="));
 }
 
 #[tokio::test(flavor = "multi_thread")]

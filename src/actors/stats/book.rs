@@ -53,6 +53,7 @@ impl Stretch {
                 match failure {
                     BatchFailure::QueueFull { .. }
                     | BatchFailure::QueueBytesFull { .. }
+                    | BatchFailure::ReceptionFull { .. }
                     | BatchFailure::StateFull { .. }
                     | BatchFailure::Draining
                     | BatchFailure::Stopped => sums.refused += 1,

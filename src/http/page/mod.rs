@@ -13,6 +13,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Doors, unavailable};
 use crate::actors::Phase;
+use crate::actors::slowest::SlowBatch;
+use crate::actors::stats::StatsReport;
 
 /// Listeners at one time; further ones get 503.
 const LISTENERS_MAX: usize = 32;
@@ -27,6 +29,14 @@ const WINDOWS_NEXT: usize = 20;
 /// The page may load its own files and listen to its own server, nothing else.
 const SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; \
                                base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// One message: the content of `/stats`, and what was slow.
+#[derive(serde::Serialize)]
+struct Message {
+    #[serde(flatten)]
+    report: StatsReport,
+    slowest_batches: Vec<SlowBatch>,
+}
 
 /// Room for listeners.
 #[derive(Clone)]
@@ -63,7 +73,8 @@ fn file(content_type: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-/// `GET /events`: the statistics as server-sent events, in the shape of `/stats`, once a second until the server stops.
+/// `GET /events`: the statistics as server-sent events, in the shape of `/stats` with the slowest batches beside, once a second
+/// until the server stops.
 pub(super) async fn events(State(doors): State<Doors>) -> Response {
     let Ok(place) = Arc::clone(&doors.listeners.0).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many listeners\n").into_response();
@@ -86,7 +97,8 @@ pub(super) async fn events(State(doors): State<Doors>) -> Response {
             }
             let Some(report) = doors.stats.report(windows).await else { return };
             windows = WINDOWS_NEXT;
-            let Ok(event) = Event::default().json_data(&report) else { return };
+            let message = Message { report, slowest_batches: doors.diagnosis.slowest.batches() };
+            let Ok(event) = Event::default().json_data(&message) else { return };
             // Full: the listener does not read. It may come again.
             if messages.try_send(Ok(event)).is_err() {
                 return;

@@ -48,6 +48,27 @@ function facts(id, list) {
   }));
 }
 
+let slowestShown = "";
+function slowest(batches) {
+  // Only changes are drawn, so that a link stays under the finger.
+  const seen = batches.map((batch) => batch.end_unix_ms + "/" + batch.id + (batch.has_input ? "+" : "-")).join();
+  if (seen === slowestShown) return;
+  slowestShown = seen;
+  at("slowest").replaceChildren(...batches.map((b) => {
+    const row = make("tr"), input = make("td", b.has_input ? undefined : "not kept");
+    if (b.has_input) {
+      const link = make("a", "download");
+      link.href = `debug/batches/${b.id}/input`;
+      link.setAttribute("aria-label", `download the input of batch ${b.id}`);
+      input.append(link);
+    }
+    const context = make("td", b.context_id || "–", "name");
+    context.title = b.context_id;
+    row.append(...[clock(b.end_unix_ms), time(b.seconds), time(b.queue_wait_seconds), b.old_batch_num, b.fork_id, b.txs, short(b.gas), bytes(b.bytes)].map((text) => make("td", text)), context, input);
+    return row;
+  }));
+}
+
 function draw({ now, totals }) {
   const last = windows[windows.length - 1] || now.open_window;
   const all = (read) => windows.length ? windows.map(read) : [0];
@@ -108,6 +129,7 @@ function take(message) {
   goneSince = null;
   status(report.now.draining ? "live, draining" : "live", "live");
   draw(report);
+  slowest(report.slowest_batches);
 }
 function listen() {
   const events = new EventSource("events");

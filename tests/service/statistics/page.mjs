@@ -20,7 +20,7 @@ function leave(code) {
   });
   process.kill(-browser.pid, "SIGKILL");
 }
-setTimeout(() => { console.error("the browser took too long"); leave(1); }, 60_000);
+setTimeout(() => { console.error("the browser took too long"); leave(1); }, 120_000);
 browser.on("error", (error) => { console.error(String(error)); process.exit(1); });
 
 let next = 0, rest = "", session;
@@ -51,8 +51,16 @@ await send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-sch
 await send("Page.navigate", { url });
 
 await until(`document.getElementById("status")?.className === "live"`);
-const first = await read(`document.querySelector("main").textContent`);
-await until(`document.querySelector("main").textContent !== ${JSON.stringify(first)}`);
+// Batches are being sent: their number must grow twice, a window with gas must close, and the slowest must be listed.
+const number = `[...document.querySelectorAll("#queue div")].find((line) => line.firstChild.textContent === "batches since then")?.lastChild.textContent`;
+const batches = [await read(number)];
+while (batches.length < 3) {
+  const now = await read(number);
+  if (now !== batches.at(-1)) batches.push(now);
+  await sleep(100);
+}
+await until(`document.querySelector("#rates .value").textContent !== "0"`);
+await until(`document.querySelector("#slowest a")`);
 const quiet = [...messages];
 if (gone) {
   console.log(JSON.stringify({ ready: true }));
@@ -65,6 +73,7 @@ console.log(JSON.stringify({
   overflow: await read("document.documentElement.scrollWidth - document.documentElement.clientWidth"),
   windows: await read(`document.querySelectorAll("#windows tr").length`),
   text: await read(`document.body.innerText`),
+  batches, download: await read(`document.querySelector("#slowest a").getAttribute("href")`),
   messages: quiet, requests: [...requests],
 }));
 leave(0);

@@ -3,13 +3,20 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use zkevm_executor::cli::load::client;
+use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::sample::{Kind, Workload};
+use zkevm_executor::server::{RunningServer, Server};
 
-use crate::support::TestServer;
+use crate::support::{TestServer, config, page};
 
 const LISTENERS_MAX: usize = 32;
 
@@ -82,11 +89,32 @@ fn browser() -> bool {
     there
 }
 
-fn look(server: &TestServer, size: [&str; 2], scheme: &str, picture: &Path, mode: &[&str]) -> Child {
+/// A server, with the engine, that is sent small batches until the task is aborted.
+async fn under_load() -> (RunningServer, JoinHandle<()>) {
+    let running = Server::new(config()).start().await.unwrap();
+    let workload = Arc::new(Workload::new(ForkId::new(9).unwrap(), 1).unwrap());
+    let genesis = workload.genesis().build().unwrap();
+    let uri = format!("http://{}", running.grpc_addr());
+    let channel = Channel::from_shared(uri).unwrap().connect().await.unwrap();
+    client::send_genesis(channel.clone(), &workload, &genesis).await.unwrap();
+    let mut chain = workload.chain(0, genesis.root.to_b256());
+    let load = tokio::spawn(async move {
+        let mut client = client::connect(channel);
+        for count in (1..=8).cycle() {
+            let batch = chain.next_batch(Kind::TokenTransfers, count);
+            let Ok(answer) = client::send_checked(&mut client, &batch, count).await else { return };
+            (chain.state_root, chain.acc_input_hash) = (answer.new_state_root, answer.new_acc_input_hash);
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    });
+    (running, load)
+}
+
+fn look(server: &RunningServer, size: [&str; 2], scheme: &str, picture: &Path, mode: &[&str]) -> Child {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/service/statistics/page.mjs");
     Command::new("node")
         .arg(script)
-        .arg(format!("http://{}/", server.running.http_addr()))
+        .arg(format!("http://{}/", server.http_addr()))
         .args(size)
         .arg(scheme)
         .arg(picture)
@@ -106,9 +134,8 @@ async fn the_page_shows_moving_numbers_on_desk_and_phone() {
     if !browser() {
         return;
     }
-    let server = TestServer::start().await;
-    server.assert_healthy().await;
-    let own = format!("http://{}/", server.running.http_addr());
+    let (server, load) = under_load().await;
+    let own = format!("http://{}/", server.http_addr());
     for (name, size, scheme) in
         [("page-desk.png", ["1100", "1250"], "light"), ("page-phone.png", ["320", "2000"], "dark")]
     {
@@ -118,12 +145,17 @@ async fn the_page_shows_moving_numbers_on_desk_and_phone() {
         let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((&seen["status"], &seen["overflow"]), (&"live".into(), &0.into()), "{name}: {seen}");
         assert!(seen["windows"].as_u64() > Some(0), "{name}: {seen}");
+        let (status, input) = page(server.http_addr(), &format!("/{}", seen["download"].as_str().unwrap())).await;
+        let input: Value = serde_json::from_str(&input).unwrap();
+        assert_eq!((status, &input["forkID"]), (200, &9.into()), "{name}: {seen}");
         assert_eq!(seen["messages"], Value::Array(vec![]), "{name}: the console has messages");
         let requests = seen["requests"].as_array().unwrap();
         let elsewhere = |url: &&Value| url.as_str().is_none_or(|url| !url.starts_with(&own) && url != "data:,");
         assert_eq!(requests.iter().find(elsewhere), None, "{name}");
         assert!(picture(name).metadata().unwrap().len() > 10_000, "{name}");
     }
+    load.abort();
+    server.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,13 +163,14 @@ async fn the_page_says_when_the_server_has_gone() {
     if !browser() {
         return;
     }
-    let server = TestServer::start().await;
+    let (server, load) = under_load().await;
     let mut child = look(&server, ["320", "2000"], "light", &picture("page-gone.png"), &["gone"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let read = move || (lines.next().unwrap().unwrap(), lines);
     let (ready, mut lines) = tokio::task::spawn_blocking(read).await.unwrap();
     assert_eq!(ready, "{\"ready\":true}");
-    server.running.shutdown().await;
+    server.shutdown().await;
+    load.abort();
     let seen = tokio::task::spawn_blocking(move || lines.next().unwrap().unwrap()).await.unwrap();
     let seen: Value = serde_json::from_str(&seen).unwrap();
     assert!(seen["status"].as_str().unwrap().starts_with("no answer since"), "{seen}");

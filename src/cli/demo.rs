@@ -1,18 +1,22 @@
-//! `demo`: a server in this process, many clients with chains of signed batches, and the statistics afterwards.
+//! `demo`: a server in this process, many clients with chains of signed batches, the statistics afterwards, and their state
+//! read back from the database after a restart.
 
 mod report;
+mod state;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use revm::primitives::{Address, B256};
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
 use super::load::client;
-use crate::config::{ConfigBuilder, StoreKind};
+use crate::config::ConfigBuilder;
 use crate::evm::fork::ForkId;
 use crate::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
 use crate::grpc::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
@@ -90,41 +94,69 @@ fn try_run(args: &DemoArgs) -> Result<bool, DemoError> {
 }
 
 async fn serve_and_send(args: &DemoArgs, workload: Arc<Workload>, genesis: GenesisState) -> Result<bool, DemoError> {
-    let server = start_server(args).await?;
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc_addr()))?;
-    println!("server     gRPC {}, HTTP http://{}/stats", server.grpc_addr(), server.http_addr());
+    let folder = tempfile::tempdir()?;
+    let server = start_server(args, folder.path()).await?;
+    let endpoint = endpoint(server.grpc_addr())?;
     println!(
-        "genesis    {} accounts, {} nodes, state root {}",
+        "server     gRPC {}, HashDB {}, HTTP http://{}/stats, embedded database",
+        server.grpc_addr(),
+        server.hashdb_addr(),
+        server.http_addr()
+    );
+    let hashdb = self::endpoint(server.hashdb_addr())?;
+    let root = state::create_genesis(hashdb.connect().await?, workload.genesis()).await?;
+    if root != genesis.root {
+        return Err(format!("the HashDB service made root {}, not {}", root.to_b256(), genesis.root.to_b256()).into());
+    }
+    println!(
+        "genesis    {} accounts, set leaf by leaf through the HashDB service, state root {}",
         workload.genesis().accounts.len(),
-        genesis.nodes.len(),
-        genesis.root.to_b256()
+        root.to_b256()
     );
     println!(
         "clients    {}, half of them with plain transfers, half with token transfers, {} per batch, fork id {}",
         args.clients, args.batch_txs, args.fork
     );
-    client::send_genesis(endpoint.connect().await?, &workload, &genesis).await?;
 
     let progress = Arc::new(Progress::default());
-    let clients = start_clients(args, &endpoint, &workload, &genesis, &progress).await?;
+    let clients = start_clients(args, &endpoint, &workload, root.to_b256(), &progress).await?;
     let start = Instant::now();
     show_progress(Duration::from_secs(args.seconds), &progress).await;
     progress.stop.store(true, Ordering::Relaxed);
-    clients.join_all().await;
+    let chains = clients.join_all().await;
     let elapsed = start.elapsed();
 
     let stats = closed_windows(endpoint.connect().await?).await?;
     report::print(&stats, &progress, elapsed);
+    let accounts: Vec<(B256, Address)> =
+        chains.iter().flat_map(|chain| chain.senders().map(|sender| (chain.state_root, sender))).collect();
+    let before = state::read_accounts(hashdb.connect().await?, &accounts).await?;
+    let stored = server.shutdown().await;
+
+    let server = start_server(args, folder.path()).await?;
+    let hashdb = self::endpoint(server.hashdb_addr())?;
+    let after = state::read_accounts(hashdb.connect().await?, &accounts).await?;
     server.shutdown().await;
-    Ok(progress.errors.load(Ordering::Relaxed) == 0)
+    let is_same = stored && before == after;
+    println!(
+        "restart    balance and nonce of {} accounts at the last {} state roots read back: {}",
+        accounts.len(),
+        chains.len(),
+        if is_same { "the same" } else { "NOT the same" }
+    );
+    Ok(is_same && progress.errors.load(Ordering::Relaxed) == 0)
 }
 
-async fn start_server(args: &DemoArgs) -> Result<RunningServer, DemoError> {
+fn endpoint(address: SocketAddr) -> Result<Endpoint, DemoError> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?)
+}
+
+async fn start_server(args: &DemoArgs, data: &Path) -> Result<RunningServer, DemoError> {
     let mut config = ConfigBuilder::new()?.build()?;
     config.grpc = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.hashdb = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    config.store.kind = StoreKind::Memory;
+    config.store.path = data.to_owned();
     if let Some(executors) = args.executors {
         config.executors = executors.into();
     }
@@ -137,13 +169,13 @@ async fn start_clients(
     args: &DemoArgs,
     endpoint: &Endpoint,
     workload: &Arc<Workload>,
-    genesis: &GenesisState,
+    genesis_root: B256,
     progress: &Arc<Progress>,
-) -> Result<JoinSet<()>, DemoError> {
+) -> Result<JoinSet<Chain>, DemoError> {
     let mut clients = JoinSet::new();
     for number in 0..args.clients {
         let kind = if number % 2 == 0 { Kind::Transfers } else { Kind::TokenTransfers };
-        let chain = workload.chain(number, genesis.root.to_b256());
+        let chain = workload.chain(number, genesis_root);
         let channel = endpoint.connect().await?;
         let batch_txs = usize::try_from(args.batch_txs)?;
         clients.spawn(send_chain(channel, chain, kind, batch_txs, Arc::clone(progress)));
@@ -151,8 +183,15 @@ async fn start_clients(
     Ok(clients)
 }
 
-/// Sends batch after batch until told to stop. After a wrong answer the chain ends: nothing could be built on it.
-async fn send_chain(channel: Channel, mut chain: Chain, kind: Kind, batch_txs: usize, progress: Arc<Progress>) {
+/// Sends batch after batch until told to stop; returns how far the chain got. After a wrong answer it ends: nothing could be
+/// built on it.
+async fn send_chain(
+    channel: Channel,
+    mut chain: Chain,
+    kind: Kind,
+    batch_txs: usize,
+    progress: Arc<Progress>,
+) -> Chain {
     let mut client = client::connect(channel);
     while !progress.stop.load(Ordering::Relaxed) {
         let input = chain.next_batch(kind, batch_txs);
@@ -164,9 +203,13 @@ async fn send_chain(channel: Channel, mut chain: Chain, kind: Kind, batch_txs: u
                 progress.txs.fetch_add(answer.transactions as u64, Ordering::Relaxed);
                 progress.gas.fetch_add(answer.gas_used, Ordering::Relaxed);
             }
-            Err(error) => return progress.count_error(error.to_string()),
+            Err(error) => {
+                progress.count_error(error.to_string());
+                break;
+            }
         }
     }
+    chain
 }
 
 /// Prints a line per second until the time is over.

@@ -3,7 +3,7 @@
 //! Calls may block on the database, so each runs on a blocking thread, a bounded number at a time; others wait.
 //! `GetFlushStatus` reads a few counters and runs at once.
 
-pub(super) mod convert;
+pub(crate) mod convert;
 
 use std::sync::Arc;
 use std::time::Duration;

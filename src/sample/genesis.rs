@@ -43,8 +43,8 @@ pub struct GenesisState {
 }
 
 impl Genesis {
-    /// Builds the state (state-tree §5).
-    pub fn build(&self) -> Result<GenesisState, TreeError> {
+    /// Returns keys and values of all leaves (state-tree §5), zeros among them, and the programs by Poseidon code hash.
+    pub fn leaves(&self) -> (Vec<(Digest, U256)>, HashMap<Digest, Bytes>) {
         let mut leaves: Vec<(Digest, U256)> = Vec::new();
         let mut programs = HashMap::new();
         for account in &self.accounts {
@@ -59,6 +59,12 @@ impl Genesis {
             }
             leaves.extend(account.storage.iter().map(|(slot, value)| (storage_key(address, *slot), *value)));
         }
+        (leaves, programs)
+    }
+
+    /// Builds the state.
+    pub fn build(&self) -> Result<GenesisState, TreeError> {
+        let (mut leaves, programs) = self.leaves();
         let nothing = MemoryStore::new(0);
         let mut tree = StateTree::new(&nothing);
         let state = tree.update(TreeRef::EMPTY, &mut leaves)?;

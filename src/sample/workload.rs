@@ -138,6 +138,11 @@ impl Chain {
         self.batch(builder.finish())
     }
 
+    /// Returns the addresses that send.
+    pub fn senders(&self) -> impl Iterator<Item = Address> {
+        self.senders.iter().map(Account::address)
+    }
+
     /// Returns a batch without any item, to carry state to a server. It does not count as one of the chain.
     pub fn empty_batch(&self) -> BatchInput {
         self.clone().batch(Bytes::new())

@@ -41,10 +41,7 @@ pub fn print(stats: &GetStatsResponse, progress: &Progress, elapsed: Duration) {
     }
     if let Some(totals) = &stats.totals {
         let counted = totals.sums.as_ref().map_or(0, |sums| sums.batches);
-        println!(
-            "server     counted {counted} batches, the genesis one included; {} samples dropped",
-            totals.samples_dropped
-        );
+        println!("server     counted {counted} batches; {} samples dropped", totals.samples_dropped);
     }
     debug_assert!(progress.stop.load(Ordering::Relaxed));
 }

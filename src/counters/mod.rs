@@ -34,6 +34,7 @@ pub mod access;
 pub mod lengths;
 pub mod limits;
 pub mod model;
+pub mod opcodes;
 pub mod paths;
 pub mod replay;
 mod shape;

@@ -1,23 +1,229 @@
-//! What the ROM of the forks with L2 blocks takes on paths whose length is known: real steps, arithmetics and binaries
-//! (exact-counters §3.1). Constants are rows of the ROM, none of these paths touches memory.
+//! What the ROM takes on paths whose length is known: real steps, arithmetics and binaries (exact-counters §3.1).
+//!
+//! Constants are rows of the ROM's routines, counted along the path; none of these paths touches memory. [`Rom`] holds
+//! what differs between the ROMs of the forks, [`super::opcodes`] the paths of the opcodes.
 
-use revm::bytecode::opcode as op;
 use revm::primitives::U256;
 
 use super::Counters;
 use crate::batch::Ladder;
 
-/// Bytes below which the division that sizes the batch digest takes its short path.
+/// Bytes below which a division by the keccak rate takes its short path.
 const SHORT_DIVISION_BYTES: u64 = 136;
+/// What the long path of a division takes more.
+const LONG_DIVISION: Counters = rows(9, 1, 1);
 
-const fn rows(steps: u64, arithmetics: u64, binaries: u64) -> Counters {
+pub(super) const fn rows(steps: u64, arithmetics: u64, binaries: u64) -> Counters {
     Counters::from_array([steps, arithmetics, binaries, 0, 0, 0, 0, 0])
 }
 
-/// Start and end of a batch of so many bytes.
-pub fn batch(bytes: u64) -> Counters {
-    let start = if bytes + 1 < SHORT_DIVISION_BYTES { rows(64, 0, 4) } else { rows(73, 1, 5) };
-    start + rows(51, 0, 1)
+const fn plus(a: Counters, b: Counters) -> Counters {
+    rows(a.steps + b.steps, a.arithmetics + b.arithmetics, a.binaries + b.binaries)
+}
+
+/// Path lengths that differ between ROMs.
+#[derive(Debug)]
+pub struct Rom {
+    /// Start and end of a batch.
+    batch: Counters,
+    /// A batch without data: its start and end.
+    empty_batch: Counters,
+    /// Decoding a transaction without data, its numbers aside.
+    decoding: Counters,
+    /// Steps of reading a recipient beyond those of reading none.
+    recipient_steps: u64,
+    /// Reading a chain id, and comparing it.
+    chain_id: Counters,
+    /// Recovering a key, and the rounds of its ladder after the leading ones: bits set in neither, in one, in both.
+    recovery: [Counters; 4],
+    /// A recovery compares what it adds, and negates a root of the wrong parity.
+    compares_points: bool,
+    /// Checks of a transaction up to its execution, to an account that is neither the sender nor zero.
+    checks: Counters,
+    /// Checks up to the one of the signature or the sender's code, the chain id, the nonce, the balance, the fee's size.
+    rejected: [Counters; 5],
+    /// Refund and fees, and what enters a transaction into the block or the system contract.
+    fees: Counters,
+    /// PUSH reads its data in a loop over groups of four bytes.
+    pub(super) push_loop: bool,
+    /// LOG hashes its data and topics.
+    pub(super) hashes_logs: bool,
+    /// CALLDATALOAD and CALLDATACOPY read the call data from where the decoder left it.
+    pub(super) shared_call_data: bool,
+}
+
+/// ROM of fork 4.
+pub const ROM_4: Rom = Rom {
+    batch: rows(105, 0, 3),
+    empty_batch: rows(105, 0, 3),
+    decoding: rows(244, 0, 3),
+    recipient_steps: 0,
+    chain_id: rows(38, 0, 2),
+    recovery: [rows(139, 14, 524), rows(12, 1, 0), rows(21, 2, 1), rows(22, 2, 1)],
+    compares_points: true,
+    checks: rows(186, 1, 21),
+    rejected: [rows(21, 0, 2), rows(25, 0, 2), rows(60, 0, 6), rows(134, 1, 14), rows(213, 2, 18)],
+    fees: rows(144, 2, 9),
+    push_loop: true,
+    hashes_logs: false,
+    shared_call_data: false,
+};
+
+/// ROM of fork 5.
+pub const ROM_5: Rom = Rom {
+    batch: rows(108, 0, 3),
+    empty_batch: rows(108, 0, 3),
+    decoding: rows(260, 0, 3),
+    checks: rows(198, 3, 22),
+    rejected: [rows(23, 0, 2), rows(27, 0, 2), rows(72, 2, 7), rows(146, 3, 15), rows(225, 4, 19)],
+    shared_call_data: true,
+    ..ROM_4
+};
+
+/// ROM of fork 6.
+pub const ROM_6: Rom = Rom {
+    recovery: [rows(143, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)],
+    compares_points: false,
+    ..ROM_5
+};
+
+/// ROM of fork 7, where doubling a point does not count as an arithmetic.
+pub const ROM_7: Rom = Rom {
+    batch: rows(115, 0, 5),
+    empty_batch: rows(105, 0, 5),
+    decoding: rows(344, 0, 2),
+    recipient_steps: 26,
+    chain_id: rows(46, 0, 1),
+    recovery: [rows(140, 14, 525), rows(12, 0, 0), rows(19, 1, 0), rows(20, 1, 0)],
+    checks: rows(201, 3, 21),
+    rejected: [rows(26, 0, 1), rows(27, 0, 1), rows(75, 2, 6), rows(150, 3, 14), rows(229, 4, 19)],
+    fees: rows(151, 2, 11),
+    hashes_logs: true,
+    ..ROM_6
+};
+
+/// ROM of forks 8 and 9.
+pub const ROM_8: Rom = Rom {
+    recovery: [rows(140, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)],
+    push_loop: false,
+    ..ROM_7
+};
+
+/// What the import of the global exit root takes less, in the forks without blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitRoot {
+    /// It is written.
+    New,
+    /// It is known.
+    Known,
+}
+
+impl Rom {
+    /// Start and end of a batch of so many bytes.
+    pub fn batch(&self, bytes: u64) -> Counters {
+        let own = if bytes == 0 { self.empty_batch } else { self.batch };
+        if bytes + 1 < SHORT_DIVISION_BYTES { own } else { own + LONG_DIVISION }
+    }
+
+    /// Takes the steps out of a batch that its global exit root saves.
+    pub const fn exit_root(root: ExitRoot) -> Counters {
+        match root {
+            ExitRoot::New => rows(13, 0, 1),
+            ExitRoot::Known => rows(11, 0, 0),
+        }
+    }
+
+    /// Decoding a transaction, its recovery aside; and its L2 hash. Real without data, else never less.
+    pub fn decoded(&self, tx: &Fields) -> Counters {
+        let (mut long, mut bytes, mut zeros) = (0, 0, 0);
+        for number in tx.numbers.into_iter().flatten() {
+            if number.is_zero() {
+                zeros += 1;
+            } else if number >= U256::from(0x80) {
+                long += 1;
+                bytes += number.byte_len() as u64;
+            }
+        }
+        let recipient = self.recipient_steps * u64::from(tx.has_recipient);
+        let numbers = rows(35 * long + 74 * bytes + 2 * zeros + recipient, 2 * bytes - long, 6 * bytes);
+        let chain_id = if tx.numbers[4].is_some() { self.chain_id } else { rows(0, 0, 0) };
+        plus(plus(plus(self.decoding, numbers), chain_id), plus(list(tx.list_bytes), data(tx.data_bytes)))
+    }
+
+    /// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r.
+    pub fn recovery(&self, ladder: Ladder, v: u8, root_is_negated: bool) -> Counters {
+        let [both, one, leading] = [ladder.both, ladder.one, ladder.leading].map(u64::from);
+        let [own, round_none, round_one, round_both] = self.recovery;
+        let none = 256 - leading - both - one;
+        let odd = u64::from(v.saturating_sub(27));
+        let negated = u64::from(self.compares_points && root_is_negated);
+        own + rows(8 * leading + 2 * odd + 3 * negated, 0, odd + negated)
+            + round_none.times(none)
+            + round_one.times(one)
+            + round_both.times(both)
+    }
+
+    /// True if a recovery's cost depends on which root of r³ + 7 the ROM is given.
+    pub const fn negates_roots(&self) -> bool {
+        self.compares_points
+    }
+
+    /// The checks of a rejected transaction with so many bytes of data.
+    pub fn rejected(&self, why: Rejection, data_bytes: u64) -> Counters {
+        let [signature, chain_id, nonce, balance, overflow] = self.rejected;
+        match why {
+            Rejection::Signature => signature,
+            Rejection::ChainId => chain_id,
+            Rejection::Nonce => nonce,
+            Rejection::GasLimit => nonce + rows(8, 0, 3),
+            Rejection::IntrinsicGas => nonce + rows(16, 0, 5) + data_gas(data_bytes),
+            Rejection::Balance => balance + data_gas(data_bytes),
+            Rejection::GasOverflow => overflow + data_gas(data_bytes),
+        }
+    }
+
+    /// Checks, transfer, fees and receipt of a transaction to an account without code that is no precompile.
+    pub fn plain_call(&self, call: PlainCall) -> Counters {
+        let saved = match (call.to_self, call.to_zero) {
+            (true, _) => rows(1, 0, 1),
+            (false, false) => rows(0, 0, 0),
+            (false, true) => rows(4, 0, 2),
+        };
+        let transfer = if call.has_value { rows(40, 0, 7) } else { rows(16, 0, 2) };
+        let checks = rows(self.checks.steps - saved.steps, self.checks.arithmetics, self.checks.binaries - saved.binaries);
+        checks + transfer + self.fees + data_gas(call.data_bytes)
+    }
+
+    /// The dearest path of a transaction to an account with code, its opcodes aside: checks, transfer, loading the code,
+    /// a refund of storage, fees, receipt.
+    pub fn contract_call(&self, call: PlainCall) -> Counters {
+        let transfer = if call.has_value { rows(24, 0, 5) } else { rows(0, 0, 0) };
+        self.checks + transfer + rows(62, 1, 6) + rows(42, 1, 3) + self.fees + data_gas(call.data_bytes)
+    }
+}
+
+/// Adding up the gas of the data.
+const fn data_gas(bytes: u64) -> Counters {
+    if bytes == 0 { rows(0, 0, 0) } else { rows(4 + 9 * bytes, 0, 0) }
+}
+
+/// Reading the length of a list of so many bytes in all.
+const fn list(bytes: u64) -> Counters {
+    let length = match bytes {
+        0..=56 => rows(0, 0, 0),
+        57..=257 => rows(106, 1, 6),
+        _ => rows(260, 5, 18),
+    };
+    if bytes + 1 < SHORT_DIVISION_BYTES { length } else { plus(length, LONG_DIVISION) }
+}
+
+/// The dearest path of reading data: each byte is shifted out of its word.
+const fn data(bytes: u64) -> Counters {
+    match bytes {
+        0 => rows(0, 0, 0),
+        1..=55 => rows(90 + 87 * bytes, 2 + 2 * bytes, 2 + 6 * bytes),
+        _ => rows(330 + 87 * bytes, 8 + 2 * bytes, 22 + 6 * bytes),
+    }
 }
 
 /// Decoding a ChangeL2Block.
@@ -25,7 +231,7 @@ pub const fn block_decoded() -> Counters {
     rows(52, 0, 0)
 }
 
-/// Opening a block without an L1 info entry.
+/// Opening a block, its L1 info entry aside.
 pub const fn block_opened() -> Counters {
     rows(100, 0, 13)
 }
@@ -35,44 +241,20 @@ pub const fn block_closed() -> Counters {
     rows(19, 0, 2)
 }
 
-/// What decoding a transaction without data depends on.
+/// What decoding a transaction depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields {
     /// Nonce, gas price, gas limit, value and, if there is one, chain id.
     pub numbers: [Option<U256>; 5],
     /// It has a recipient.
     pub has_recipient: bool,
+    /// Bytes of the signed list.
+    pub list_bytes: u64,
+    /// Bytes of call data or init code.
+    pub data_bytes: u64,
 }
 
-/// Decoding a transaction without data and with a short list, its recovery aside; and its L2 hash.
-pub fn decoded(fields: &Fields) -> Counters {
-    let (mut long, mut bytes, mut zeros) = (0, 0, 0);
-    for number in fields.numbers.into_iter().flatten() {
-        if number.is_zero() {
-            zeros += 1;
-        } else if number >= U256::from(0x80) {
-            long += 1;
-            bytes += number.byte_len() as u64;
-        }
-    }
-    let recipient = 26 * u64::from(fields.has_recipient);
-    let chain_id = 43 * u64::from(fields.numbers[4].is_some());
-    rows(307 + 35 * long + 74 * bytes + 2 * zeros + recipient + chain_id, 2 * bytes - long, 2 + 6 * bytes)
-        + rows(40, 0, 1)
-}
-
-/// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r. Doublings count as
-/// arithmetics unless the fork's prover leaves them out.
-pub fn recovery(ladder: Ladder, v: u8, counts_doublings: bool) -> Counters {
-    let [both, one, leading] = [ladder.both, ladder.one, ladder.leading].map(u64::from);
-    let none = 256 - leading - both - one;
-    let odd = u64::from(v.saturating_sub(27));
-    let steps = 140 + 8 * leading + 12 * none + 19 * one + 20 * both + 2 * odd;
-    let doublings = if counts_doublings { (none + one + both).saturating_sub(1) } else { 0 };
-    rows(steps, 14 + doublings + one + both, 525 + odd)
-}
-
-/// A transaction to an account without code that is no precompile.
+/// A transaction to an account.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlainCall {
     /// The recipient is the sender.
@@ -81,76 +263,25 @@ pub struct PlainCall {
     pub to_zero: bool,
     /// Value moves.
     pub has_value: bool,
-}
-
-/// Checks, transfer, fees and receipt of such a transaction.
-pub fn plain_call(call: PlainCall) -> Counters {
-    let checks = match (call.to_self, call.to_zero) {
-        (true, _) => rows(200, 3, 20),
-        (false, false) => rows(201, 3, 21),
-        (false, true) => rows(197, 3, 19),
-    };
-    let transfer = if call.has_value { rows(40, 0, 7) } else { rows(16, 0, 2) };
-    checks + transfer + rows(119, 2, 6) + rows(32, 0, 5)
-}
-
-/// The dearest path of a transaction to an account with code, its opcodes aside: checks, transfer, loading the code, fees,
-/// receipt.
-pub const fn contract_call() -> Counters {
-    rows(560, 8, 50)
-}
-
-/// The dearest path of an opcode in code of an account, in the ROM these were measured on (exact-counters §3.2): steps,
-/// arithmetics, binaries, mem-aligns. Opcodes that are not here keep the model's price.
-pub const fn opcode(opcode: u8) -> Option<Counters> {
-    let [s, a, b, m] = match opcode {
-        op::ADD | op::LT..=op::EQ | op::AND..=op::XOR => [18, 0, 1, 0],
-        op::SUB => [19, 0, 1, 0],
-        op::ISZERO | op::NOT => [17, 0, 1, 0],
-        op::MUL => [46, 1, 1, 0],
-        op::DIV => [55, 1, 3, 0],
-        op::SHR => [76, 1, 5, 0],
-        op::SHL => [50, 1, 2, 0],
-        op::PUSH0 => [15, 0, 0, 0],
-        op::PUSH1 => [23, 0, 0, 0],
-        op::PUSH2 => [25, 0, 0, 0],
-        op::PUSH4 => [27, 0, 0, 0],
-        op::PUSH20 => [51, 0, 0, 0],
-        op::PUSH32 => [63, 0, 0, 0],
-        op::DUP1..=op::DUP16 => [16, 0, 0, 0],
-        op::SWAP1..=op::SWAP16 => [17, 0, 0, 0],
-        op::POP => [13, 0, 0, 0],
-        op::JUMPDEST => [12, 0, 0, 0],
-        op::JUMP => [24, 0, 1, 0],
-        op::JUMPI => [27, 0, 2, 0],
-        // With memory expansion: 73 1 4 0 more.
-        op::MLOAD => [76 + 73, 1, 6 + 4, 1],
-        op::MSTORE => [66 + 73, 1, 5 + 4, 1],
-        op::MSTORE8 => [58 + 73, 1, 5 + 4, 1],
-        op::CALLDATALOAD => [196, 4, 11, 1],
-        op::SLOAD => [37, 0, 1, 0],
-        op::SSTORE => [67, 0, 6, 0],
-        _ => return None,
-    };
-    Some(Counters::from_array([s, a, b, m, 0, 0, 0, 0]))
+    /// Bytes of call data.
+    pub data_bytes: u64,
 }
 
 /// Why a transaction was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
+    /// Its signature, or the code of its sender.
+    Signature,
     /// Its chain id.
     ChainId,
     /// Its nonce.
     Nonce,
+    /// A gas limit beyond that of a batch.
+    GasLimit,
+    /// A gas limit below what it costs before it runs.
+    IntrinsicGas,
     /// The sender's balance.
     Balance,
-}
-
-/// The checks of a rejected transaction.
-pub const fn rejected(why: Rejection) -> Counters {
-    match why {
-        Rejection::ChainId => rows(9 + 18, 0, 1),
-        Rejection::Nonce => rows(9 + 66, 2, 6),
-        Rejection::Balance => rows(9 + 141, 3, 14),
-    }
+    /// The product of gas limit and price.
+    GasOverflow,
 }

@@ -6,7 +6,8 @@ use super::Counters;
 use super::access::AccessLog;
 use super::lengths::{keccak_blocks, poseidon_blocks, sha256_blocks};
 use super::model::{CallPart, Frame, Operands, Precompile, Prices, R12};
-use super::paths::{self, PlainCall, plain_call};
+use super::opcodes;
+use super::paths::{PlainCall, Rom};
 
 /// Kinds of frames an opcode can run in.
 const FRAMES: [Frame; 3] = [Frame::Call, Frame::CreationTx, Frame::Create];
@@ -21,12 +22,14 @@ pub struct Tally {
     pub accesses: AccessLog,
     /// Call part of the running transaction, known when its first frame starts.
     pub transaction_part: CallPart,
-    /// The running transaction goes to an account without code, in a fork whose path for that is known.
-    pub plain: Option<PlainCall>,
-    /// Paths of batches, blocks and transactions are known: the forks with L2 blocks.
-    pub known_paths: bool,
-    /// The fork's ROM is the one whose opcodes were measured.
-    measured_opcodes: bool,
+    /// The running transaction goes to an account that is no precompile: how, and whether it has code.
+    pub call: Option<(PlainCall, bool)>,
+    /// Path lengths of the fork's ROM.
+    pub rom: Option<&'static Rom>,
+    /// The last call opcode has a known path, up to the code it loads.
+    call_is_known: bool,
+    /// Memory ended inside a word somewhere in the running transaction.
+    partial_memory: bool,
     /// The virtual model's prices.
     pub prices: Prices,
     /// What the model has charged, opcodes of fixed price aside.
@@ -47,19 +50,19 @@ impl Default for Tally {
             prices: Prices::new(&R12, 0),
             charged: Counters::default(),
             bounded: Counters::default(),
-            plain: None,
-            known_paths: false,
-            measured_opcodes: false,
+            call: None,
+            rom: None,
+            call_is_known: false,
+            partial_memory: false,
             opcodes: Box::new([[0; 256]; 3]),
         }
     }
 }
 
 impl Tally {
-    /// Creates a tally that counts, with the model at these prices. `known_paths` and
-    /// `measured_opcodes` let the bound use the path costs of the ROMs that they hold for.
-    pub fn counting(prices: Prices, known_paths: bool, measured_opcodes: bool) -> Self {
-        Self { on: true, prices, known_paths, measured_opcodes, ..Self::default() }
+    /// Creates a tally that counts, with the model at these prices and the bound along the paths of this ROM.
+    pub fn counting(prices: Prices, rom: Option<&'static Rom>) -> Self {
+        Self { on: true, prices, rom, ..Self::default() }
     }
 
     /// True if anything is counted: the request did not ask for `no_counters`.
@@ -101,34 +104,62 @@ impl Tally {
 
     /// Charges an opcode whose price depends on lengths.
     pub fn opcode_by_length(&mut self, opcode: u8, frame: Frame, operands: &Operands) {
-        self.charge(self.prices.by_length(opcode, frame, operands));
+        let price = self.prices.by_length(opcode, frame, operands);
+        let known = self.rom_in(frame).and_then(|rom| opcodes::by_length(rom, opcode, operands));
+        self.call_is_known = known.is_some();
+        self.charge_real(price, known.unwrap_or(price));
     }
 
     /// Adds to the bound what an opcode costs up to where it fails; the model has nothing for it.
-    pub fn opcode_failed(&mut self, frame: Frame) {
-        self.charge_beyond_model(self.prices.failed_opcode(frame));
+    pub fn opcode_failed(&mut self, opcode: u8, frame: Frame) {
+        let known = self.rom_in(frame).map(|rom| opcodes::failed(rom, opcode));
+        self.charge_beyond_model(known.unwrap_or_else(|| self.prices.failed_opcode(frame)));
+    }
+
+    /// The ROM, if its paths are known for opcodes in such a frame.
+    fn rom_in(&self, frame: Frame) -> Option<&'static Rom> {
+        self.rom.filter(|_| frame == Frame::Call)
+    }
+
+    /// Adds to the bound the growth of memory by an opcode that needs it up to `end`, where it is not in the opcode's price.
+    ///
+    /// The ROM knows the length to the byte: once it ended inside a word, the last word can grow without the memory.
+    pub fn memory_used(&mut self, frame: Frame, end: u64, bytes_before: u64, bytes_after: u64) {
+        if self.rom_in(frame).is_none() {
+            return;
+        }
+        let inside_last = self.partial_memory && end + 32 > bytes_after;
+        self.partial_memory |= !end.is_multiple_of(32);
+        if bytes_after > bytes_before || inside_last {
+            self.charge_beyond_model(opcodes::memory_growth(bytes_after.div_ceil(32)));
+        }
     }
 
     /// Adds to the bound the arguments that a call copies.
     pub fn arguments_copied(&mut self, opcode: u8, operands: &Operands) {
         if matches!(opcode, opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL) {
-            self.charge_beyond_model(self.prices.by_length(opcode::RETURN, Frame::Call, operands));
+            let price = self.prices.by_length(opcode::RETURN, Frame::Call, operands);
+            self.charge_beyond_model(self.rom.map_or(price, |_| opcodes::arguments_copied(operands)));
         }
     }
 
-    /// Charges the call or creation part of an opcode.
-    pub fn part(&mut self, part: CallPart) {
-        self.charge(self.prices.part(part));
+    /// Charges the call or creation part of an opcode. The path of a call includes it, unless a precompile is called.
+    pub fn part(&mut self, part: CallPart, is_precompile: bool) {
+        let price = self.prices.part(part);
+        if self.call_is_known && !is_precompile && matches!(part, CallPart::Call(_)) {
+            self.charge_real(price, Counters::default());
+        } else {
+            self.charge(price);
+        }
     }
 
     /// Charges the run of a transaction.
     pub fn processed(&mut self, part: CallPart) {
         let price = self.prices.process(part);
-        match self.plain {
-            Some(call) => self.charge_real(price, plain_call(call)),
-            None if self.known_paths && matches!(part, CallPart::Call(1..)) => {
-                self.charge_real(price, paths::contract_call());
-            }
+        self.partial_memory = false;
+        match self.rom.zip(self.call) {
+            Some((rom, (call, false))) => self.charge_real(price, rom.plain_call(call)),
+            Some((rom, (call, true))) => self.charge_real(price, rom.contract_call(call)),
             None => self.charge(price),
         }
     }
@@ -170,8 +201,8 @@ impl Tally {
     pub fn bound(&self) -> Counters {
         self.bounded
             + self.opcodes_at(|opcode, frame| {
-                let measured = if self.measured_opcodes && frame == Frame::Call { paths::opcode(opcode) } else { None };
-                measured.unwrap_or_else(|| self.prices.fixed(opcode, frame))
+                let known = self.rom_in(frame).and_then(|rom| opcodes::fixed(rom, opcode));
+                known.unwrap_or_else(|| self.prices.fixed(opcode, frame))
             })
     }
 

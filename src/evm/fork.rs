@@ -1,6 +1,7 @@
 //! The one table of fork rules. Code asks it for a rule and never compares fork numbers itself.
 
 use crate::counters::model::{R7, R12, Revision};
+use crate::counters::paths::{ROM_4, ROM_5, ROM_6, ROM_7, ROM_8, Rom};
 
 /// A fork id of the zkEVM that this build executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,12 +94,11 @@ pub struct ForkRules {
     pub logs: LogShape,
     /// Prices of the virtual counter model (counters §5).
     pub counter_prices: &'static Revision,
-    /// Binaries that recovering a key takes beyond those of the later ROM, at most: one comparison per bit pair.
+    /// Path lengths of the ROM, where they are known.
+    pub rom: Option<&'static Rom>,
+    /// Binaries that the precompile recovering a key takes beyond those of the later ROM, at most: one comparison per
+    /// bit pair.
     pub recovery_extra_binaries: u64,
-    /// Path costs of opcodes are known for this fork's ROM.
-    pub measured_opcodes: bool,
-    /// Doubling a point counts as an arithmetic.
-    pub counts_doublings: bool,
     /// Calls copy their arguments word by word when they start.
     pub calls_copy_arguments: bool,
     /// read_write_addresses carries code and storage too.
@@ -130,9 +130,8 @@ const FORK_4: ForkRules = ForkRules {
     zero_l1_leaf_rule: false,
     logs: LogShape::Padded,
     counter_prices: &R7,
+    rom: Some(&ROM_4),
     recovery_extra_binaries: 264,
-    measured_opcodes: false,
-    counts_doublings: false,
     calls_copy_arguments: true,
     touched_accounts_in_full: false,
 };
@@ -147,10 +146,17 @@ const FORK_5: ForkRules = ForkRules {
     invalid_rlp_listed: true,
     storage_traced_before_gas: true,
     calls_copy_arguments: false,
+    rom: Some(&ROM_5),
     ..FORK_4
 };
 
-const FORK_6: ForkRules = ForkRules { id: 6, ecrecover_infinity_bug: false, recovery_extra_binaries: 0, ..FORK_5 };
+const FORK_6: ForkRules = ForkRules {
+    id: 6,
+    ecrecover_infinity_bug: false,
+    rom: Some(&ROM_6),
+    recovery_extra_binaries: 0,
+    ..FORK_5
+};
 
 const FORK_7: ForkRules = ForkRules {
     id: 7,
@@ -161,6 +167,7 @@ const FORK_7: ForkRules = ForkRules {
     modexp_copies_whole_output: true,
     results_follow_rom_index: true,
     outermost_caller_keeps_rlp_length: true,
+    rom: Some(&ROM_7),
     ..FORK_6
 };
 
@@ -175,17 +182,16 @@ const FORK_8: ForkRules = ForkRules {
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
     counter_prices: &R12,
-    measured_opcodes: true,
-    counts_doublings: true,
+    rom: Some(&ROM_8),
     ..FORK_7
 };
 
 const FORK_9: ForkRules = ForkRules { id: 9, zero_l1_leaf_rule: true, ..FORK_8 };
 
 /// Forks 1 to 3 follow the rules of fork 4 wherever a vector or a recording shows them.
-const FORK_1: ForkRules = ForkRules { id: 1, ..FORK_4 };
-const FORK_2: ForkRules = ForkRules { id: 2, ..FORK_4 };
-const FORK_3: ForkRules = ForkRules { id: 3, ..FORK_4 };
+const FORK_1: ForkRules = ForkRules { id: 1, rom: None, ..FORK_4 };
+const FORK_2: ForkRules = ForkRules { id: 2, ..FORK_1 };
+const FORK_3: ForkRules = ForkRules { id: 3, ..FORK_1 };
 
 const TABLE: [ForkRules; 9] = [FORK_1, FORK_2, FORK_3, FORK_4, FORK_5, FORK_6, FORK_7, FORK_8, FORK_9];
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing here fails a batch: a store that cannot answer fails the execution itself at the same access.
 
-use revm::primitives::{Address, U256};
+use revm::primitives::{Address, B256, U256, uint};
 
 use super::RomError;
 use super::block_info::BlockHeader;
@@ -11,7 +11,7 @@ use super::run::{BatchRun, TxEnd};
 use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
 use crate::counters::limits::{self, Counter};
 use crate::counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
-use crate::counters::paths::{self, Fields, Rejection};
+use crate::counters::paths::{self, ExitRoot, Fields, Rejection, Rom};
 use crate::counters::replay;
 use crate::counters::{Access, Counters};
 use crate::evm::fork::ApiVersion;
@@ -31,8 +31,9 @@ const L1_INFO_LEVELS: u64 = 32;
 const CHANGE_L2_BLOCK_BYTES: usize = 9;
 /// Bytes of a signature behind its list.
 const SIGNATURE_BYTES: usize = 65;
-/// Longest batch for which the real cost of transfers was checked to the last row, in bytes.
-const CHECKED_BATCH_BYTES: usize = 32_767;
+/// Order of the field of secp256k1, and a quarter of the number after it: an exponent that takes square roots.
+const FIELD: U256 = uint!(0xfffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f_U256);
+const ROOT_EXPONENT: U256 = uint!(0x3fffffffffffffffffffffffffffffffffffffffffffffffffffffffbfffff0c_U256);
 /// Bytes of a public key, digested to an address.
 const PUBLIC_KEY_BYTES: u64 = 64;
 
@@ -77,11 +78,7 @@ impl BatchRun<'_> {
         let price = self.decode_price(tx, recovered);
         let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
         let tally = &mut self.evm.context().chain.counters;
-        match real {
-            Some(real) => tally.charge_real(price, real),
-            None => tally.charge(price),
-        }
-        tally.charge_beyond_model(extra);
+        tally.charge_real(price, real.unwrap_or(price + extra));
         let has_l2_hash = self.rules.api == ApiVersion::V2;
         let tally = &mut self.evm.context().chain.counters;
         tally.keccak(tx.signed_rlp.len() as u64);
@@ -93,38 +90,42 @@ impl BatchRun<'_> {
         }
     }
 
-    /// Cost of decoding a transaction whose key is recovered, where the path is known: real without data in a short list,
-    /// else the dearest.
+    /// Cost of decoding a transaction whose key is recovered: real without data, else the dearest.
     fn decode_path(&mut self, tx: &Transaction, recovered: Recovered) -> Option<Counters> {
-        const LONGEST_SHORT_LIST: u8 = 0xf7;
-        let is_short = tx.signed_rlp.first().is_some_and(|&first| first <= LONGEST_SHORT_LIST);
-        let ladder = recovered.ladder.filter(|_| self.rules.api == ApiVersion::V2)?;
+        let (rom, ladder) = self.rules.rom.zip(recovered.ladder)?;
         let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
         let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
-        let recovery = paths::recovery(ladder, tx.v, self.rules.counts_doublings);
-        let decoded = paths::decoded(&Fields { numbers, has_recipient: tx.to.is_some() });
-        // The one long batch of transfers on record takes a row more for each of its transactions.
-        let long_batch = self.input.batch_l2_data.len() > CHECKED_BATCH_BYTES;
-        // So does the one on record with a nonce this long.
-        let long_nonce = tx.nonce > u64::from(u32::MAX);
-        let steps = u64::from(long_batch) + u64::from(long_nonce);
-        let data = if tx.data.is_empty() && is_short {
-            Counters::default()
-        } else {
-            self.prices().data_bound(tx.data.len() as u64)
-        };
-        Some(decoded + recovery + data + Counters { steps, ..Counters::default() })
+        let root_is_negated = rom.negates_roots() && root_is_negated(tx.r, tx.v);
+        let decoded = rom.decoded(&Fields {
+            numbers,
+            has_recipient: tx.to.is_some(),
+            list_bytes: tx.signed_rlp.len() as u64,
+            data_bytes: tx.data.len() as u64,
+        });
+        Some(decoded + rom.recovery(ladder, tx.v, root_is_negated))
     }
 
     /// Counts the checks of a rejected transaction: the model has nothing for them.
-    pub(super) fn count_rejected(&mut self, error: RomError) {
-        if self.counts() {
+    pub(super) fn count_rejected(&mut self, error: RomError, data_bytes: usize) {
+        if let Some(rom) = self.rules.rom.filter(|_| self.counts()) {
             let why = match error {
+                RomError::IntrinsicInvalidSignature | RomError::IntrinsicInvalidSenderCode => Rejection::Signature,
                 RomError::IntrinsicInvalidChainId => Rejection::ChainId,
                 RomError::IntrinsicInvalidNonce => Rejection::Nonce,
+                RomError::IntrinsicInvalidBatchGasLimit => Rejection::GasLimit,
+                RomError::IntrinsicInvalidGasLimit => Rejection::IntrinsicGas,
+                RomError::IntrinsicTxGasOverflow => Rejection::GasOverflow,
                 _ => Rejection::Balance,
             };
-            self.evm.context().chain.counters.charge_beyond_model(paths::rejected(why));
+            let cost = rom.rejected(why, data_bytes as u64);
+            self.evm.context().chain.counters.charge_beyond_model(cost);
+        }
+    }
+
+    /// Counts what a V1 batch does with its global exit root before it decodes.
+    pub(super) fn count_exit_root(&mut self, root: ExitRoot) {
+        if self.rules.rom.is_some() && self.counts() {
+            self.evm.context().chain.counters.charge_beyond_model(Rom::exit_root(root));
         }
     }
 
@@ -151,18 +152,17 @@ impl BatchRun<'_> {
     }
 
     /// Charges the batch, once its decoding is over: the model charges nothing for one that does not decode.
-    pub(super) fn count_batch_decoded(&mut self, decodes: bool) {
+    pub(super) fn count_batch_decoded(&mut self, decodes: bool, is_forced: bool) {
         if self.counts() {
             let bytes = self.input.batch_l2_data.len() as u64;
             let price = self.prices().batch(bytes);
-            let is_known = self.rules.api == ApiVersion::V2 && bytes > 0;
+            let forced = Counters { steps: u64::from(is_forced), ..Counters::default() };
+            let real = self.rules.rom.map_or(price, |rom| rom.batch(bytes) + forced);
             let tally = &mut self.evm.context().chain.counters;
-            if decodes && is_known {
-                tally.charge_real(price, paths::batch(bytes));
-            } else if decodes {
-                tally.charge(price);
+            if decodes {
+                tally.charge_real(price, real);
             } else {
-                tally.charge_beyond_model(price);
+                tally.charge_beyond_model(real);
             }
         }
     }
@@ -249,7 +249,9 @@ impl BatchRun<'_> {
     pub(super) fn count_implicit_block(&mut self, end: &TxEnd) {
         if self.counts() && matches!(end, TxEnd::Included { .. }) {
             let price = self.prices().open_block(false);
-            self.evm.context().chain.counters.charge(price);
+            // Known paths have it among the fees.
+            let real = self.rules.rom.map_or(price, |_| Counters::default());
+            self.evm.context().chain.counters.charge_real(price, real);
         }
     }
 
@@ -366,4 +368,11 @@ impl BatchRun<'_> {
         let Counters { steps, arithmetics, binaries, mem_aligns, .. } = tally.bound();
         Counters { steps, arithmetics, binaries, mem_aligns, ..tally.real }
     }
+}
+
+/// True if the root of r³ + 7 that the exponent yields has the other parity than v asks for.
+fn root_is_negated(r: B256, v: u8) -> bool {
+    let r = U256::from_be_bytes(r.0);
+    let square = r.mul_mod(r, FIELD).mul_mod(r, FIELD).add_mod(U256::from(7), FIELD);
+    square.pow_mod(ROOT_EXPONENT, FIELD).bit(0) == (v == 27)
 }

@@ -130,7 +130,7 @@ impl<'a> BatchRun<'a> {
         let world = World::new(state, input.old_state_root, &input.state_override, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
         if !input.no_counters {
-            evm.context().chain.counters = Tally::counting(prices, rules.api == ApiVersion::V2, rules.measured_opcodes);
+            evm.context().chain.counters = Tally::counting(prices, rules.rom);
         }
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
@@ -187,7 +187,7 @@ impl<'a> BatchRun<'a> {
         self.phases.decode += start.elapsed();
         // The model ends a forced batch at its first ChangeL2Block, decoded or not; any other bad item leaves it nothing.
         let ends_model = decoded.is_ok() || decoded == Err(RomError::InvalidDecodeChangeL2Block) && forced;
-        self.count_batch_decoded(ends_model);
+        self.count_batch_decoded(ends_model, forced);
         if let Err(error) = decoded {
             self.count_undecodable(items, ends_model);
             return Err(error);
@@ -285,7 +285,7 @@ impl<'a> BatchRun<'a> {
         output.full_trace = self.empty_trace(prepared, listed_as);
         let (end, register) = match checked {
             Err(error) => {
-                self.count_rejected(error);
+                self.count_rejected(error, tx.data.len());
                 output.error = error;
                 (TxEnd::Skipped, self.gas_register)
             }

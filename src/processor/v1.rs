@@ -9,6 +9,7 @@ use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, PreparedItem, PreparedTx,
 use super::{Interrupt, Interrupted};
 use crate::batch::{acc_input_hash_v1, keccak_slot};
 use crate::counters::model::Prices;
+use crate::counters::paths::ExitRoot;
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::store::StateReader;
 use crate::tree::{GOLDILOCKS_PRIME, TreeRef};
@@ -105,7 +106,9 @@ fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> R
         run.count_mapping_key();
         let known = run.system_slot(GER_MANAGER_ADDRESS, slot)?;
         // The ROM tests the low 32 bits only.
-        if known.as_limbs()[0] as u32 == 0 {
+        let is_new = known.as_limbs()[0] as u32 == 0;
+        run.count_exit_root(if is_new { ExitRoot::New } else { ExitRoot::Known });
+        if is_new {
             run.set_system_slot(GER_MANAGER_ADDRESS, slot, U256::from(eth_timestamp))?;
         }
     }

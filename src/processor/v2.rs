@@ -123,7 +123,8 @@ impl V2Batch<'_> {
         }
         self.run.count_batch();
         if self.run.input.batch_l2_data.is_empty() {
-            self.run.count_batch_decoded(true);
+            let forced = self.context.is_forced();
+            self.run.count_batch_decoded(true, forced);
             return Ok(());
         }
         let forced = self.context.is_forced();

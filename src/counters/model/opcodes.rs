@@ -27,6 +27,12 @@ pub struct Operands {
     pub code_bytes: u64,
     /// Byte length of the exponent, or of the creator's next nonce.
     pub number_bytes: u64,
+    /// The call moves value.
+    pub has_value: bool,
+    /// What is copied ends within the call data.
+    pub within_call_data: bool,
+    /// The opcode ends the transaction's own frame.
+    pub ends_transaction: bool,
 }
 
 /// True for the opcodes priced by [`Prices::by_length`].
@@ -162,7 +168,7 @@ impl Prices {
 
     /// Price of an opcode whose price depends on lengths, without the call or creation part.
     pub fn by_length(&self, opcode: u8, frame: Frame, operands: &Operands) -> Counters {
-        let Operands { bytes, return_bytes, code_bytes, number_bytes } = *operands;
+        let Operands { bytes, return_bytes, code_bytes, number_bytes, .. } = *operands;
         let words = bytes / 32;
         let entry = rows(12, 0, 0, 0) + self.surcharge(frame);
         let call_areas =

@@ -9,7 +9,6 @@ use crate::counters::model::CallPart;
 use crate::counters::paths::PlainCall;
 use crate::counters::{Access, Tally};
 use crate::evm::context::{StateDatabase, ZkContext};
-use crate::evm::fork::ApiVersion;
 use crate::evm::precompiles::ZkPrecompiles;
 use crate::tree::LeafKind;
 
@@ -29,14 +28,16 @@ pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallI
     match depth {
         0 => {
             tally.transaction_part = CallPart::Call(code_bytes);
-            let is_plain = code_bytes == 0 && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
-            tally.plain = (is_plain && context.chain.rules.api == ApiVersion::V2).then(|| PlainCall {
+            let call = PlainCall {
                 to_self: inputs.caller == inputs.bytecode_address,
                 to_zero: inputs.bytecode_address.is_zero(),
                 has_value: !inputs.value.get().is_zero(),
-            });
+                data_bytes: inputs.input.len() as u64,
+            };
+            let is_precompile = ZkPrecompiles::number(&inputs.bytecode_address).is_some();
+            tally.call = (!is_precompile).then_some((call, code_bytes > 0));
         }
-        _ => tally.part(CallPart::Call(code_bytes)),
+        _ => tally.part(CallPart::Call(code_bytes), ZkPrecompiles::number(&inputs.bytecode_address).is_some()),
     }
     tally.accesses.push(Access::Enter);
     touch(tally, inputs.bytecode_address);
@@ -99,8 +100,8 @@ pub fn create_frame(tally: &mut Tally, inputs: &CreateInputs, depth: usize, star
     let attempted = !matches!(start, CreateStart::NoFunds | CreateStart::NonceOverflow);
     match inputs.scheme() {
         _ if depth == 0 => {}
-        CreateScheme::Create2 { .. } => tally.part(CallPart::Create2(bytes)),
-        _ if attempted => tally.part(CallPart::Create(bytes)),
+        CreateScheme::Create2 { .. } => tally.part(CallPart::Create2(bytes), false),
+        _ if attempted => tally.part(CallPart::Create(bytes), false),
         _ => {}
     }
     let created = match start {
@@ -143,7 +144,7 @@ pub fn transaction_ended(tally: &mut Tally, result: &FrameResult) {
     let end = result.instruction_result();
     tally.accesses.push(Access::Leave(end.is_ok()));
     if matches!(result, FrameResult::Create(_)) {
-        tally.plain = None;
+        tally.call = None;
     }
     let part = match result {
         FrameResult::Call(_) => tally.transaction_part,

@@ -128,12 +128,18 @@ fn counted_step<DB: StateDatabase>(
         return metered_step(opcode, interpreter, table, context, frame);
     }
     context.chain.counters.opcode(opcode, frame);
+    let memory = memory_end(opcode, interpreter).map(|end| (end, interpreter.memory.len() as u64));
     let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
+    if let Some((end, before)) = memory
+        && result.is_ok()
+    {
+        context.chain.counters.memory_used(frame, end, before, interpreter.memory.len() as u64);
+    }
     if let Err(end) = result
         && !is_charged(opcode, end, interpreter.stack.len(), 0, interpreter)
     {
         context.chain.counters.take_back(opcode, frame);
-        context.chain.counters.opcode_failed(frame);
+        context.chain.counters.opcode_failed(opcode, frame);
     }
     result
 }
@@ -146,6 +152,7 @@ fn metered_step<DB: StateDatabase>(
     frame: Frame,
 ) -> InstructionExecResult {
     let (stack, gas) = (interpreter.stack.len(), interpreter.gas.remaining());
+    let memory = (memory_areas(opcode, interpreter), interpreter.memory.len() as u64);
     let mut operands = operands(opcode, interpreter, context);
     let pending = before(opcode, interpreter, context);
     let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
@@ -158,13 +165,48 @@ fn metered_step<DB: StateDatabase>(
         } else {
             context.chain.counters.opcode(opcode, frame);
         }
+        let (areas, before) = memory;
+        for end in areas.into_iter().flatten() {
+            context.chain.counters.memory_used(frame, end, before, interpreter.memory.len() as u64);
+        }
         if context.chain.rules.calls_copy_arguments {
             context.chain.counters.arguments_copied(opcode, &operands);
         }
     } else {
-        context.chain.counters.opcode_failed(frame);
+        context.chain.counters.opcode_failed(opcode, frame);
     }
     result
+}
+
+/// Returns where the memory that an opcode of fixed price needs ends.
+#[inline]
+fn memory_end(opcode: u8, interpreter: &Interpreter<EthInterpreter>) -> Option<u64> {
+    let bytes = match opcode {
+        opcode::MLOAD | opcode::MSTORE => 32,
+        opcode::MSTORE8 => 1,
+        _ => return None,
+    };
+    interpreter.stack.data().last().and_then(|offset| offset.saturating_to::<u64>().checked_add(bytes))
+}
+
+/// Returns where each area of memory that an opcode needs ends.
+fn memory_areas(opcode: u8, interpreter: &Interpreter<EthInterpreter>) -> [Option<u64>; 2] {
+    let end = |offset: &U256, bytes: &U256| {
+        let bytes = Some(bytes.saturating_to::<u64>()).filter(|bytes| *bytes > 0)?;
+        offset.saturating_to::<u64>().checked_add(bytes)
+    };
+    match (opcode, interpreter.stack.data().as_slice()) {
+        (opcode::KECCAK256 | opcode::RETURN | opcode::REVERT | opcode::LOG0..=opcode::LOG4, [.., bytes, offset])
+        | (opcode::CALLDATACOPY | opcode::CODECOPY | opcode::RETURNDATACOPY, [.., bytes, _, offset])
+        | (opcode::EXTCODECOPY, [.., bytes, _, offset, _])
+        | (opcode::CREATE, [.., bytes, offset, _])
+        | (opcode::CREATE2, [.., _, bytes, offset, _]) => [end(offset, bytes), None],
+        (opcode::CALL | opcode::CALLCODE, [.., out_bytes, out, in_bytes, input, _, _, _])
+        | (opcode::DELEGATECALL | opcode::STATICCALL, [.., out_bytes, out, in_bytes, input, _, _]) => {
+            [end(input, in_bytes), end(out, out_bytes)]
+        }
+        _ => [None; 2],
+    }
 }
 
 /// Returns which code this is; only code of an account has an address to be loaded from.
@@ -235,11 +277,26 @@ fn operands<DB: StateDatabase>(
     let stack = interpreter.stack.data();
     let length = |word: &U256| word.saturating_to::<u32>().into();
     match (opcode, stack.as_slice()) {
+        (opcode::RETURN | opcode::REVERT, [.., bytes, _]) => {
+            let ends_transaction = interpreter.input.depth == 0;
+            Operands { bytes: length(bytes), ends_transaction, ..Operands::default() }
+        }
+        (opcode::CALLDATACOPY, [.., bytes, offset, _]) => {
+            let end = offset.saturating_to::<u64>().checked_add(length(bytes));
+            let within_call_data = end.is_some_and(|end| end <= interpreter.input.input().len() as u64);
+            Operands { bytes: length(bytes), within_call_data, ..Operands::default() }
+        }
         (opcode::EXP, [.., exponent, _]) => Operands { number_bytes: byte_length(*exponent), ..Operands::default() },
-        (opcode::KECCAK256 | opcode::RETURN | opcode::REVERT | opcode::LOG0..=opcode::LOG4, [.., bytes, _])
-        | (opcode::CALLDATACOPY | opcode::CODECOPY | opcode::RETURNDATACOPY, [.., bytes, _, _])
+        (opcode::KECCAK256 | opcode::LOG0..=opcode::LOG4, [.., bytes, _])
+        | (opcode::CODECOPY | opcode::RETURNDATACOPY, [.., bytes, _, _])
         | (opcode::EXTCODECOPY, [.., bytes, _, _, _]) => Operands { bytes: length(bytes), ..Operands::default() },
-        (opcode::CALL | opcode::CALLCODE, [.., return_bytes, _, bytes, _, _, _, _])
+        (opcode::CALL, [.., return_bytes, _, bytes, _, value, _, _]) => Operands {
+            bytes: length(bytes),
+            return_bytes: length(return_bytes),
+            has_value: !value.is_zero(),
+            ..Operands::default()
+        },
+        (opcode::CALLCODE, [.., return_bytes, _, bytes, _, _, _, _])
         | (opcode::DELEGATECALL | opcode::STATICCALL, [.., return_bytes, _, bytes, _, _, _]) => {
             Operands { bytes: length(bytes), return_bytes: length(return_bytes), ..Operands::default() }
         }

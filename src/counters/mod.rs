@@ -87,6 +87,14 @@ impl Counters {
         ]
     }
 
+    /// Returns the larger value of each counter.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        let (mut largest, other) = (self.to_array(), other.to_array());
+        largest.iter_mut().zip(other).for_each(|(largest, value)| *largest = (*largest).max(value));
+        Self::from_array(largest)
+    }
+
     /// Multiplies every counter.
     #[must_use]
     pub fn times(self, factor: u64) -> Self {

@@ -10,6 +10,8 @@ use crate::batch::Ladder;
 
 /// Bytes below which a division by the keccak rate takes its short path.
 const SHORT_DIVISION_BYTES: u64 = 136;
+/// Smallest number whose list item has a prefix.
+const PREFIXED: u64 = 0x80;
 /// What the long path of a division takes more.
 const LONG_DIVISION: Counters = rows(9, 1, 1);
 
@@ -48,6 +50,8 @@ pub struct Rom {
     pub(super) push_loop: bool,
     /// LOG hashes its data and topics.
     pub(super) hashes_logs: bool,
+    /// The prover reports what the ROM's checks asked for.
+    pub(super) reserves: bool,
     /// CALLDATALOAD and CALLDATACOPY read the call data from where the decoder left it.
     pub(super) shared_call_data: bool,
 }
@@ -66,6 +70,7 @@ pub const ROM_4: Rom = Rom {
     fees: rows(144, 2, 9),
     push_loop: true,
     hashes_logs: false,
+    reserves: false,
     shared_call_data: false,
 };
 
@@ -106,6 +111,7 @@ pub const ROM_7: Rom = Rom {
 pub const ROM_8: Rom = Rom {
     recovery: [rows(140, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)],
     push_loop: false,
+    reserves: true,
     ..ROM_7
 };
 
@@ -135,17 +141,21 @@ impl Rom {
 
     /// Decoding a transaction, its recovery aside; and its L2 hash. Real without data, else never less.
     pub fn decoded(&self, tx: &Fields) -> Counters {
-        let (mut long, mut bytes, mut zeros) = (0, 0, 0);
+        let (mut long, mut bytes, mut zeros, mut extra) = (0, 0, 0, 0);
         for number in tx.numbers.into_iter().flatten() {
             if number.is_zero() {
                 zeros += 1;
-            } else if number >= U256::from(0x80) {
+            } else if number >= U256::from(PREFIXED) {
                 long += 1;
                 bytes += number.byte_len() as u64;
+                // A prefixed byte has to be one that needs its prefix.
+                extra += u64::from(number.byte_len() == 1);
             }
         }
+        // The length of the nonce is kept.
+        extra += u64::from(tx.numbers[0].is_some_and(|nonce| nonce >= U256::from(PREFIXED)));
         let recipient = self.recipient_steps * u64::from(tx.has_recipient);
-        let numbers = rows(35 * long + 74 * bytes + 2 * zeros + recipient, 2 * bytes - long, 6 * bytes);
+        let numbers = rows(35 * long + 74 * bytes + 2 * zeros + extra + recipient, 2 * bytes - long, 6 * bytes);
         let chain_id = if tx.numbers[4].is_some() { self.chain_id } else { rows(0, 0, 0) };
         plus(plus(plus(self.decoding, numbers), chain_id), plus(list(tx.list_bytes), data(tx.data_bytes)))
     }
@@ -226,14 +236,98 @@ const fn data(bytes: u64) -> Counters {
     }
 }
 
+/// Poseidon hashes that the ROM's checks allow a tree access.
+const ACCESS: u64 = 518;
+
+/// What the ROM checks to be free before a step, beyond what is counted here at that moment. The end of a batch is
+/// counted at its start, so the constants are those of the ROM less that.
+pub mod wanted {
+    use super::{ACCESS, Counters};
+
+    const fn want(steps: u64, arithmetics: u64, binaries: u64, accesses: u64) -> Counters {
+        Counters::from_array([steps, arithmetics, binaries, 0, 0, 0, accesses * ACCESS, 0])
+    }
+
+    /// Recovering a key.
+    pub const RECOVERY: Counters = want(6400, 1100, 550, 0);
+    /// Opening a block.
+    pub const BLOCK: Counters = want(467, 0, 8, 6);
+    /// Writing the header of a block.
+    pub const HEADER: Counters = want(0, 0, 0, 7);
+    /// Running a transaction.
+    pub const TRANSACTION: Counters = want(99_966, 2, 99, 0);
+    /// Anything inside a transaction that runs code, after it: the largest constants of opcodes and precompiles beyond
+    /// their own cost.
+    pub const CODE: Counters = Counters::from_array([13_000, 700, 60, 1, 0, 0, 0, 0]);
+    /// Writing the receipt of a transaction.
+    pub const RECEIPT: Counters = want(0, 0, 0, 4);
+    /// Closing a block.
+    pub const CLOSE: Counters = want(0, 0, 0, 2);
+}
+
+/// Verifying an L1 info leaf: a row more for each bit set in its index, and in the later ROM the test for the leaf that
+/// stands for none; then the comparison of timestamps.
+pub fn l1_info_proof(index: u32, tests_zero_leaf: bool) -> Counters {
+    let test = if tests_zero_leaf { rows(5, 0, 1) } else { rows(0, 0, 0) };
+    rows(220 + u64::from(index.count_ones()), 0, 1) + test
+}
+
 /// Decoding a ChangeL2Block.
 pub const fn block_decoded() -> Counters {
     rows(52, 0, 0)
 }
 
-/// Opening a block, its L1 info entry aside.
-pub const fn block_opened() -> Counters {
-    rows(100, 0, 13)
+/// Parts of opening a block, in the order of the ROM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Its start, for a ChangeL2Block or a forced batch.
+    Start {
+        /// The batch is forced.
+        forced: bool,
+    },
+    /// A timestamp beyond the limit, or before that of the L1 info entry.
+    BadTimestamp,
+    /// A new timestamp, with an L1 info entry or without.
+    Timestamp {
+        /// There is an entry.
+        has_l1_info: bool,
+    },
+    /// A forced batch's timestamp, which moves or stays.
+    ForcedTimestamp {
+        /// It moves.
+        moves: bool,
+    },
+    /// The global exit root of an entry or a forced batch.
+    ExitRoot {
+        /// The batch is forced.
+        forced: bool,
+        /// What becomes of it; `None` for zero.
+        root: Option<ExitRoot>,
+    },
+    /// The header.
+    Header,
+}
+
+/// A part of opening a block.
+pub fn block_opened(part: Opening) -> Counters {
+    match part {
+        Opening::Start { forced: false } => rows(46, 0, 3),
+        Opening::Start { forced: true } => rows(38, 0, 3),
+        Opening::BadTimestamp => rows(6, 0, 2),
+        Opening::Timestamp { has_l1_info: false } => rows(10, 0, 3),
+        Opening::Timestamp { has_l1_info: true } => rows(14, 0, 3),
+        Opening::ForcedTimestamp { moves: false } => rows(4, 0, 1),
+        Opening::ForcedTimestamp { moves: true } => rows(10, 0, 2),
+        Opening::ExitRoot { forced, root } => {
+            let own = match root {
+                None => rows(4, 0, 1),
+                Some(ExitRoot::Known) => rows(17, 0, 2),
+                Some(ExitRoot::New) => rows(21, 0, 3),
+            };
+            own + rows(2 * u64::from(forced), 0, 0)
+        }
+        Opening::Header => rows(44, 0, 7),
+    }
 }
 
 /// Closing a block.

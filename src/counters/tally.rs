@@ -38,6 +38,10 @@ pub struct Tally {
     bounded: Counters,
     /// Opcodes of fixed price that ran, by frame kind.
     opcodes: Box<[[u64; 256]; 3]>,
+    /// Largest sum of what was counted and what a check of the ROM wanted free.
+    reserved: Counters,
+    /// Largest of what the checks wanted.
+    wanted: Counters,
 }
 
 impl Default for Tally {
@@ -55,6 +59,8 @@ impl Default for Tally {
             call_is_known: false,
             partial_memory: false,
             opcodes: Box::new([[0; 256]; 3]),
+            reserved: Counters::default(),
+            wanted: Counters::default(),
         }
     }
 }
@@ -204,6 +210,25 @@ impl Tally {
                 let known = self.rom_in(frame).and_then(|rom| opcodes::fixed(rom, opcode));
                 known.unwrap_or_else(|| self.prices.fixed(opcode, frame))
             })
+    }
+
+    /// Returns what is reported: keccaks, Poseidons and SHA-256 as the ROM counts them, the others as a bound.
+    pub fn used(&self) -> Counters {
+        let Counters { steps, arithmetics, binaries, mem_aligns, .. } = self.bound();
+        Counters { steps, arithmetics, binaries, mem_aligns, ..self.real }
+    }
+
+    /// Notes that a check of the ROM wants so much free.
+    pub fn reserve(&mut self, wanted: Counters) {
+        if self.on && self.rom.is_some_and(|rom| rom.reserves) {
+            self.wanted = self.wanted.max(wanted);
+            self.reserved = self.reserved.max(self.used() + wanted);
+        }
+    }
+
+    /// Returns what was reserved at most, and what a single check wanted at most.
+    pub const fn reservations(&self) -> (Counters, Counters) {
+        (self.reserved, self.wanted)
     }
 
     /// Returns what the virtual model makes of the batch so far.

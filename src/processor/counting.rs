@@ -11,7 +11,7 @@ use super::run::{BatchRun, TxEnd};
 use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
 use crate::counters::limits::{self, Counter};
 use crate::counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
-use crate::counters::paths::{self, ExitRoot, Fields, Rejection, Rom};
+use crate::counters::paths::{self, ExitRoot, Fields, Opening, Rejection, Rom, wanted};
 use crate::counters::replay;
 use crate::counters::{Access, Counters};
 use crate::evm::fork::ApiVersion;
@@ -27,6 +27,8 @@ const MAPPING_KEY_BYTES: u64 = 64;
 const L1_INFO_LEAF_BYTES: u64 = 72;
 /// Digests of 64 bytes from an L1 info leaf to the root.
 const L1_INFO_LEVELS: u64 = 32;
+/// Bytes absorbed by one keccak-f permutation.
+const KECCAK_RATE_BYTES: u64 = 136;
 /// Bytes of a ChangeL2Block item.
 const CHANGE_L2_BLOCK_BYTES: usize = 9;
 /// Bytes of a signature behind its list.
@@ -102,7 +104,9 @@ impl BatchRun<'_> {
             list_bytes: tx.signed_rlp.len() as u64,
             data_bytes: tx.data.len() as u64,
         });
-        Some(decoded + rom.recovery(ladder, tx.v, root_is_negated))
+        let recovery = rom.recovery(ladder, tx.v, root_is_negated);
+        self.reserve(decoded + wanted::RECOVERY);
+        Some(decoded + recovery)
     }
 
     /// Counts the checks of a rejected transaction: the model has nothing for them.
@@ -119,6 +123,26 @@ impl BatchRun<'_> {
             };
             let cost = rom.rejected(why, data_bytes as u64);
             self.evm.context().chain.counters.charge_beyond_model(cost);
+        }
+    }
+
+    /// Counts a part of opening a block.
+    pub(super) fn count_opening(&mut self, part: Opening) {
+        if self.rules.rom.is_some() && self.counts() {
+            self.evm.context().chain.counters.charge_beyond_model(paths::block_opened(part));
+        }
+    }
+
+    /// Notes what a check of the ROM wants free.
+    pub(super) fn reserve(&mut self, wanted: Counters) {
+        self.evm.context().chain.counters.reserve(wanted);
+    }
+
+    /// Notes what the checks inside the last transaction can have wanted, if it was not a plain transfer.
+    pub(super) fn reserve_code(&mut self) {
+        let tally = &mut self.evm.context().chain.counters;
+        if !matches!(tally.call.take(), Some((_, false))) {
+            tally.reserve(wanted::CODE);
         }
     }
 
@@ -230,17 +254,12 @@ impl BatchRun<'_> {
     }
 
     /// Counts the slot of the system contract's mapping that a new block writes, and charges the block.
-    pub(super) fn count_block_opened(&mut self, has_l1_info: bool) {
+    pub(super) fn count_block_opened(&mut self, has_l1_info: bool, forced: bool) {
         if self.counts() {
             let price = self.prices().open_block(has_l1_info);
-            let tally = &mut self.evm.context().chain.counters;
-            if has_l1_info {
-                // The comparisons of the L1 info entry, and a row for each bit that is set: the price lists leave them out.
-                tally.charge_beyond_model(Counters { steps: 32, binaries: 4, ..Counters::default() });
-                tally.charge(price);
-            } else {
-                tally.charge_real(price, paths::block_opened());
-            }
+            self.reserve(wanted::BLOCK);
+            let start = paths::block_opened(Opening::Start { forced });
+            self.evm.context().chain.counters.charge_real(price, start);
         }
         self.count_mapping_key();
     }
@@ -263,9 +282,11 @@ impl BatchRun<'_> {
     }
 
     /// Counts the digests of an L1 info proof; the ROM makes them whether or not somebody looks at the root.
-    pub(super) fn count_l1_info_proof(&mut self) {
+    pub(super) fn count_l1_info_proof(&mut self, index: u32) {
         if self.counts() {
+            let proof = paths::l1_info_proof(index, self.rules.zero_l1_leaf_rule);
             let tally = &mut self.evm.context().chain.counters;
+            tally.charge_beyond_model(proof);
             tally.keccak(L1_INFO_LEAF_BYTES);
             (0..L1_INFO_LEVELS).for_each(|_| tally.keccak(MAPPING_KEY_BYTES));
         }
@@ -274,6 +295,8 @@ impl BatchRun<'_> {
     /// Counts the header leaves of a block.
     pub(super) fn count_header(&mut self, block: &BlockHeader) {
         if self.counts() {
+            self.count_opening(Opening::Header);
+            self.reserve(wanted::HEADER);
             let present = [
                 !block.parent_hash.is_zero(),
                 !block.coinbase.is_zero(),
@@ -291,6 +314,7 @@ impl BatchRun<'_> {
     /// Counts the receipt of an included transaction.
     pub(super) fn count_receipt(&mut self, status: bool, cumulative_gas_used: u64, percentage: u8) {
         if self.counts() {
+            self.reserve(wanted::RECEIPT);
             let hashes = self.replay.receipt(status, cumulative_gas_used != 0, percentage != 0);
             self.add_poseidons(Ok(hashes));
         }
@@ -299,6 +323,7 @@ impl BatchRun<'_> {
     /// Counts the block info leaf that closes a block.
     pub(super) fn count_block_closed(&mut self, gas_used: u64) {
         if self.counts() {
+            self.reserve(wanted::CLOSE);
             self.evm.context().chain.counters.charge_beyond_model(paths::block_closed());
             let hashes = self.replay.close_block(gas_used != 0);
             self.add_poseidons(Ok(hashes));
@@ -333,6 +358,9 @@ impl BatchRun<'_> {
             return;
         }
         let accesses = self.evm.context().chain.counters.accesses.take();
+        if self.input.no_counters {
+            return self.evm.context().chain.counters.accesses.reuse(accesses);
+        }
         let mut state = self.evm.db().state_access();
         let hashes = self.replay.transaction(&accesses, start, &mut state);
         self.evm.context().chain.counters.accesses.reuse(accesses);
@@ -362,11 +390,23 @@ impl BatchRun<'_> {
         })
     }
 
-    /// Returns the counters as reported: keccak, Poseidon and SHA-256 as the ROM counts them, the others as a bound.
+    /// Returns the counters as reported. Without counting there are only steps, as in the original.
     pub(super) fn counters(&mut self) -> Counters {
-        let tally = &self.evm.context().chain.counters;
-        let Counters { steps, arithmetics, binaries, mem_aligns, .. } = tally.bound();
-        Counters { steps, arithmetics, binaries, mem_aligns, ..tally.real }
+        let used = self.evm.context().chain.counters.used();
+        if self.input.no_counters { Counters { steps: used.steps, ..Counters::default() } } else { used }
+    }
+
+    /// Returns the reservations as reported, never below the counters.
+    pub(super) fn reservations(&mut self, used: Counters) -> Counters {
+        let (reserved, wanted) = self.evm.context().chain.counters.reservations();
+        if self.input.no_counters {
+            // The checks saw nothing used.
+            return used.max(wanted);
+        }
+        // Keccaks of the batch's end are set aside by dividing its length and one: a whole quotient counts once more.
+        let whole = (self.input.batch_l2_data.len() as u64 + 1).is_multiple_of(KECCAK_RATE_BYTES);
+        let keccaks = used.keccaks + u64::from(whole && reserved != Counters::default());
+        used.max(Counters { keccaks, ..reserved })
     }
 }
 

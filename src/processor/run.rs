@@ -11,6 +11,7 @@ use super::output::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccou
 use super::world::{World, WorldError};
 use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
 use crate::counters::model::Prices;
+use crate::counters::paths::wanted;
 use crate::counters::replay::Replay;
 use crate::counters::{Access, Counters, Tally};
 use crate::evm::context::SYSTEM_ADDRESS;
@@ -129,9 +130,7 @@ impl<'a> BatchRun<'a> {
         let rules = input.fork_id.rules();
         let world = World::new(state, input.old_state_root, &input.state_override, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
-        if !input.no_counters {
-            evm.context().chain.counters = Tally::counting(prices, rules.rom);
-        }
+        evm.context().chain.counters = Tally::counting(prices, rules.rom);
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
@@ -280,6 +279,7 @@ impl<'a> BatchRun<'a> {
         if self.input.get_keys {
             self.world().note_program(prepared.l2_hash.to_b256());
         }
+        self.reserve(wanted::TRANSACTION);
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
         output.full_trace = self.empty_trace(prepared, listed_as);
@@ -292,6 +292,7 @@ impl<'a> BatchRun<'a> {
             Ok(call) => {
                 let trace = self.trace_options(output.full_trace.is_some());
                 let outcome = self.evm.transact(&call, trace)?;
+                self.reserve_code();
                 let register = outcome.gas_left;
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }
@@ -505,7 +506,11 @@ impl<'a> BatchRun<'a> {
 
     fn output(&mut self, error: ExecutorError) -> BatchOutput {
         self.phases.tree = self.world().tree_time() + self.phases.info_tree;
-        let counters = if error == ExecutorError::NoError { self.counters() } else { Counters::default() };
+        let (mut counters, mut reserved) = <(Counters, Counters)>::default();
+        if error == ExecutorError::NoError {
+            counters = self.counters();
+            reserved = self.reservations(counters);
+        }
         BatchOutput {
             error,
             roots: None,
@@ -522,7 +527,7 @@ impl<'a> BatchRun<'a> {
             new_programs: Vec::new(),
             phases: self.phases,
             counters,
-            reserved: counters,
+            reserved,
             model_counters: self.evm.context().chain.counters.model(),
         }
     }

@@ -13,6 +13,7 @@ use crate::batch::{
     L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, acc_input_hash_v2, keccak_slot, l1_info_leaf_hash, l1_info_root,
 };
 use crate::counters::model::Prices;
+use crate::counters::paths::{ExitRoot, Opening};
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::evm::fork::LogShape;
 use crate::store::StateReader;
@@ -162,7 +163,7 @@ impl V2Batch<'_> {
 
     /// Opens a block for a ChangeL2Block (`delta`, `index`) or for a forced batch (batch §7).
     fn open_block(&mut self, change: Option<(u32, u32)>) -> Result<(), Stop> {
-        self.run.count_block_opened(change.is_none_or(|(_, index)| index != 0));
+        self.run.count_block_opened(change.is_none_or(|(_, index)| index != 0), change.is_none());
         let parent_hash = self.run.world().root();
         self.run.set_system(keccak_slot(self.block_number, STATE_ROOT_MAPPING), parent_hash.into())?;
         self.block_number = self.block_number.wrapping_add(U256::from(1));
@@ -171,12 +172,18 @@ impl V2Batch<'_> {
             Some((delta, index)) => self.open_regular(delta, index)?,
             None => self.open_forced()?,
         };
+        let mut root = None;
         if !ger.is_zero() {
             let slot = keccak_slot(ger.into(), 0);
             self.run.count_mapping_key();
+            root = Some(ExitRoot::Known);
             if self.run.system_slot(GER_MANAGER_ADDRESS, slot)?.is_zero() {
                 self.run.set_system_slot(GER_MANAGER_ADDRESS, slot, block_hash_l1.into())?;
+                root = Some(ExitRoot::New);
             }
+        }
+        if change.is_none_or(|(_, index)| index != 0) {
+            self.run.count_opening(Opening::ExitRoot { forced: change.is_none(), root });
         }
         let mut block = OpenBlock { parent_hash, ger, block_hash_l1, ..OpenBlock::default() };
         let header = BlockHeader {
@@ -198,8 +205,10 @@ impl V2Batch<'_> {
         let current = self.run.system_slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
         let timestamp = current.saturating_add(U256::from(delta));
         if timestamp > U256::from(self.context.timestamp_limit) {
+            self.run.count_opening(Opening::BadTimestamp);
             return Err(Stop::Invalid(RomError::InvalidTxChangeL2BlockLimitTimestamp));
         }
+        self.run.count_opening(Opening::Timestamp { has_l1_info: index != 0 });
         self.run.set_system(TIMESTAMP_SLOT, timestamp)?;
         self.timestamp = timestamp;
         if index == 0 {
@@ -208,9 +217,10 @@ impl V2Batch<'_> {
         let leaf = self.context.l1_info_tree_data.get(&index).ok_or_else(|| {
             Abort::new(ExecutorError::InvalidL1InfoTreeIndex, format!("no L1 info for index {index}"))
         })?;
-        self.run.count_l1_info_proof();
+        self.run.count_l1_info_proof(index);
         self.verify_l1_info(index, leaf)?;
         if timestamp < U256::from(leaf.min_timestamp) {
+            self.run.count_opening(Opening::BadTimestamp);
             return Err(Stop::Invalid(RomError::InvalidTxChangeL2BlockMinTimestamp));
         }
         Ok((leaf.global_exit_root, leaf.block_hash_l1))
@@ -240,6 +250,7 @@ impl V2Batch<'_> {
         let current = self.run.system_slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
         let limit = U256::from(self.context.timestamp_limit);
         self.timestamp = current;
+        self.run.count_opening(Opening::ForcedTimestamp { moves: current < limit });
         if current < limit {
             self.run.set_system(TIMESTAMP_SLOT, limit)?;
             self.timestamp = limit;

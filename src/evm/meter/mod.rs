@@ -22,7 +22,7 @@ use super::fork::ApiVersion;
 use super::precompiles::ZkPrecompiles;
 use crate::batch::keccak_slot;
 use crate::counters::model::{Frame, Operands, is_priced_by_length};
-use crate::counters::{Access, Tally};
+use crate::counters::{Access, Counters, Tally};
 use crate::tree::LeafKind;
 
 /// Gas of EXP, its exponent aside.
@@ -460,7 +460,10 @@ fn after<DB: StateDatabase>(
         }
         Pending::Keccak { bytes } if went_well => context.chain.counters.keccak(bytes.saturating_to()),
         Pending::Log { bytes, topics } if went_well && context.chain.rules.api == ApiVersion::V2 => {
-            let bytes = bytes.saturating_to::<u64>().saturating_add(32 * topics);
+            let bytes = bytes.saturating_to::<u64>();
+            let poseidon_paddings = 4 + bytes / 56;
+            context.chain.counters.reserve(Counters { poseidon_paddings, ..Counters::default() });
+            let bytes = bytes.saturating_add(32 * topics);
             context.chain.counters.linear_poseidon(bytes);
             context.chain.counters.accesses.push(Access::Log);
         }

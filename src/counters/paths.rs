@@ -66,7 +66,7 @@ pub const ROM_4: Rom = Rom {
     recovery: [rows(139, 14, 524), rows(12, 1, 0), rows(21, 2, 1), rows(22, 2, 1)],
     compares_points: true,
     checks: rows(186, 1, 21),
-    rejected: [rows(21, 0, 2), rows(25, 0, 2), rows(60, 0, 6), rows(134, 1, 14), rows(213, 2, 18)],
+    rejected: [rows(22, 0, 2), rows(25, 0, 2), rows(59, 0, 6), rows(134, 1, 14), rows(218, 2, 18)],
     fees: rows(144, 2, 9),
     push_loop: true,
     hashes_logs: false,
@@ -80,7 +80,7 @@ pub const ROM_5: Rom = Rom {
     empty_batch: rows(108, 0, 3),
     decoding: rows(260, 0, 3),
     checks: rows(198, 3, 22),
-    rejected: [rows(23, 0, 2), rows(27, 0, 2), rows(72, 2, 7), rows(146, 3, 15), rows(225, 4, 19)],
+    rejected: [rows(24, 0, 2), rows(27, 0, 2), rows(71, 2, 7), rows(146, 3, 15), rows(230, 4, 19)],
     shared_call_data: true,
     ..ROM_4
 };
@@ -101,7 +101,7 @@ pub const ROM_7: Rom = Rom {
     chain_id: rows(46, 0, 1),
     recovery: [rows(140, 14, 525), rows(12, 0, 0), rows(19, 1, 0), rows(20, 1, 0)],
     checks: rows(201, 3, 21),
-    rejected: [rows(26, 0, 1), rows(27, 0, 1), rows(75, 2, 6), rows(150, 3, 14), rows(229, 4, 19)],
+    rejected: [rows(26, 0, 1), rows(27, 0, 1), rows(75, 2, 6), rows(150, 3, 14), rows(234, 4, 19)],
     fees: rows(151, 2, 11),
     hashes_logs: true,
     ..ROM_6
@@ -185,8 +185,8 @@ impl Rom {
             Rejection::Signature => signature,
             Rejection::ChainId => chain_id,
             Rejection::Nonce => nonce,
-            Rejection::GasLimit => nonce + rows(8, 0, 3),
-            Rejection::IntrinsicGas => nonce + rows(16, 0, 5) + data_gas(data_bytes),
+            Rejection::GasLimit => nonce + rows(9, 0, 3),
+            Rejection::IntrinsicGas => nonce + rows(17, 0, 5) + data_gas(data_bytes),
             Rejection::Balance => balance + data_gas(data_bytes),
             Rejection::GasOverflow => overflow + data_gas(data_bytes),
         }
@@ -200,20 +200,21 @@ impl Rom {
             (false, true) => rows(4, 0, 2),
         };
         let transfer = if call.has_value { rows(40, 0, 7) } else { rows(16, 0, 2) };
-        let checks = rows(self.checks.steps - saved.steps, self.checks.arithmetics, self.checks.binaries - saved.binaries);
-        checks + transfer + self.fees + data_gas(call.data_bytes)
+        let checks =
+            rows(self.checks.steps - saved.steps, self.checks.arithmetics, self.checks.binaries - saved.binaries);
+        checks + transfer + self.fees
     }
 
     /// The dearest path of a transaction to an account with code, its opcodes aside: checks, transfer, loading the code,
     /// a refund of storage, fees, receipt.
     pub fn contract_call(&self, call: PlainCall) -> Counters {
         let transfer = if call.has_value { rows(24, 0, 5) } else { rows(0, 0, 0) };
-        self.checks + transfer + rows(62, 1, 6) + rows(42, 1, 3) + self.fees + data_gas(call.data_bytes)
+        self.checks + transfer + rows(62, 1, 6) + rows(42, 1, 3) + self.fees
     }
 }
 
 /// Adding up the gas of the data.
-const fn data_gas(bytes: u64) -> Counters {
+pub const fn data_gas(bytes: u64) -> Counters {
     if bytes == 0 { rows(0, 0, 0) } else { rows(4 + 9 * bytes, 0, 0) }
 }
 
@@ -357,8 +358,6 @@ pub struct PlainCall {
     pub to_zero: bool,
     /// Value moves.
     pub has_value: bool,
-    /// Bytes of call data.
-    pub data_bytes: u64,
 }
 
 /// Why a transaction was rejected.

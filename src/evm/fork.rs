@@ -150,13 +150,8 @@ const FORK_5: ForkRules = ForkRules {
     ..FORK_4
 };
 
-const FORK_6: ForkRules = ForkRules {
-    id: 6,
-    ecrecover_infinity_bug: false,
-    rom: Some(&ROM_6),
-    recovery_extra_binaries: 0,
-    ..FORK_5
-};
+const FORK_6: ForkRules =
+    ForkRules { id: 6, ecrecover_infinity_bug: false, rom: Some(&ROM_6), recovery_extra_binaries: 0, ..FORK_5 };
 
 const FORK_7: ForkRules = ForkRules {
     id: 7,

@@ -126,6 +126,13 @@ impl BatchRun<'_> {
         }
     }
 
+    /// Counts what adds up the gas of a transaction's data.
+    pub(super) fn count_data_gas(&mut self, data_bytes: usize) {
+        if self.rules.rom.is_some() && self.counts() {
+            self.evm.context().chain.counters.charge_beyond_model(paths::data_gas(data_bytes as u64));
+        }
+    }
+
     /// Counts a part of opening a block.
     pub(super) fn count_opening(&mut self, part: Opening) {
         if self.rules.rom.is_some() && self.counts() {

@@ -290,6 +290,7 @@ impl<'a> BatchRun<'a> {
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
+                self.count_data_gas(tx.data.len());
                 let trace = self.trace_options(output.full_trace.is_some());
                 let outcome = self.evm.transact(&call, trace)?;
                 self.reserve_code();

@@ -32,7 +32,6 @@ pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallI
                 to_self: inputs.caller == inputs.bytecode_address,
                 to_zero: inputs.bytecode_address.is_zero(),
                 has_value: !inputs.value.get().is_zero(),
-                data_bytes: inputs.input.len() as u64,
             };
             let is_precompile = ZkPrecompiles::number(&inputs.bytecode_address).is_some();
             tally.call = (!is_precompile).then_some((call, code_bytes > 0));

@@ -97,12 +97,18 @@ fn the_model_gives_the_known_answers() {
     assert!(wrong.is_empty(), "{} of {checked} totals differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Our counters and the recorded ones of a case, in the order of the specification.
-fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<([u64; 8], [u64; 8], bool)> {
+/// Counters of a case and what was reserved, ours and the recorded ones, in the order of the specification.
+struct Recorded {
+    used: [[u64; 8]; 2],
+    reserved: [[u64; 8]; 2],
+    no_counters: bool,
+}
+
+fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<Recorded> {
     let request = case.request().unwrap();
     let answer = case.answer().unwrap()?;
     let rules = ValidationRules::default();
-    let (input, theirs) = match case.rpc {
+    let (input, theirs, reserved) = match case.rpc {
         Rpc::ProcessBatch => {
             let input = validate::process_batch(ProcessBatchRequest::decode(&*request).unwrap(), rules).ok()?;
             let r = ProcessBatchResponse::decode(&*answer).unwrap();
@@ -116,7 +122,7 @@ fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<([u64; 8], [u64; 8]
                 r.cnt_poseidon_hashes,
                 0,
             ];
-            (input, theirs)
+            (input, theirs, [0; 8])
         }
         Rpc::ProcessBatchV2 => {
             let input = validate::process_batch_v2(ProcessBatchRequestV2::decode(&*request).unwrap(), rules).ok()?;
@@ -131,26 +137,41 @@ fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<([u64; 8], [u64; 8]
                 r.cnt_poseidon_hashes,
                 r.cnt_sha256_hashes,
             ];
-            (input, theirs)
+            let reserved = [
+                r.cnt_reserve_steps,
+                r.cnt_reserve_arithmetics,
+                r.cnt_reserve_binaries,
+                r.cnt_reserve_mem_aligns,
+                r.cnt_reserve_keccak_hashes,
+                r.cnt_reserve_poseidon_paddings,
+                r.cnt_reserve_poseidon_hashes,
+                r.cnt_reserve_sha256_hashes,
+            ];
+            (input, theirs, reserved)
         }
     };
     let no_counters = input.no_counters;
-    let ours = run(&input, kept);
-    Some((ours.to_array(), theirs.map(u64::from), no_counters))
+    let ours = run(&input, kept).map(Counters::to_array);
+    let [theirs, their_reserved] = [theirs, reserved].map(|values| values.map(u64::from));
+    Some(Recorded { used: [ours[0], theirs], reserved: [ours[1], their_reserved], no_counters })
 }
 
-fn run(input: &BatchInput, kept: &MemoryStore) -> Counters {
+/// What was used, and what was reserved.
+fn run(input: &BatchInput, kept: &MemoryStore) -> [Counters; 2] {
     let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
     let output = processor::process(input, &state, &Interrupt::default()).unwrap();
     kept.write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent).unwrap();
     kept.write(&output.new_nodes, &output.new_programs, Durability::Permanent).unwrap();
-    output.counters
+    [output.counters, output.reserved]
 }
 
 /// The counters from here on are the ROM's own numbers; those before are bounds.
 const FIRST_REAL: usize = 4;
 
-/// Hash counters are the recorded ones; the others are never below.
+/// Hash counters are the recorded ones; the others and the reservations are never below.
+///
+/// Columns of the table: fork, case, apart, no_counters, then eight counters each of ours, the recorded ones, our
+/// reservations and the recorded ones.
 #[test]
 fn recorded_counters_are_met() {
     let Some(golden) = beside("ZKEVM_GOLDEN", "../shared/golden", "vectors/INDEX.jsonl") else { return };
@@ -175,19 +196,30 @@ fn recorded_counters_are_met() {
             kept = Arc::new(MemoryStore::new(0));
             chain.clone_from(&case.chain);
         }
-        let Some((ours, theirs, no_counters)) = recorded(case, &kept) else { continue };
+        let Some(Recorded { used: [ours, theirs], reserved, no_counters }) = recorded(case, &kept) else { continue };
         let apart = case.own_abort().is_some() || case.out_of_counters();
         if dump.is_some() {
-            let cells: Vec<String> = ours.iter().chain(&theirs).map(u64::to_string).collect();
+            let cells = [ours, theirs, reserved[0], reserved[1]].concat();
+            let cells: Vec<String> = cells.iter().map(u64::to_string).collect();
             table += &format!("{}\t{}\t{}\t{}\t{}\n", case.fork_id, case.name, apart, no_counters, cells.join("\t"));
         }
-        if apart || no_counters {
+        if apart {
+            continue;
+        }
+        if no_counters {
+            if ours[0] < theirs[0] || ours[1..] != [0; 7] {
+                wrong.push(format!("{} without counters: ours {ours:?}, recorded {theirs:?}", case.name));
+            }
             continue;
         }
         for (index, name) in NAMES.iter().enumerate() {
             let (ours, theirs) = (ours[index], theirs[index]);
             if ours < theirs || (index >= FIRST_REAL && ours != theirs) {
                 wrong.push(format!("{} {name}: ours {ours}, recorded {theirs}", case.name));
+            }
+            if reserved[0][index] < reserved[1][index] {
+                let [ours, theirs] = reserved.map(|values| values[index]);
+                wrong.push(format!("{} reserved {name}: ours {ours}, recorded {theirs}", case.name));
             }
         }
     }

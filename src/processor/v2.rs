@@ -157,8 +157,38 @@ impl V2Batch<'_> {
     }
 
     /// Ends a batch that ran out of counters: the block in progress is dropped, the closed ones stay listed (counters §15.1).
+    ///
+    /// A batch that starts inside a block is a sequencer's trial of a transaction: it keeps the block, with the error on
+    /// the transaction that showed it (counters §16.3).
     fn check_counters(&mut self) -> Result<(), Stop> {
-        self.run.out_of_counters(false).map_or(Ok(()), |error| Err(Stop::Invalid(error)))
+        let Some(error) = self.run.out_of_counters(false) else { return Ok(()) };
+        if self.context.skip_first_change_l2_block
+            && let Some(mut block) = self.open.take()
+        {
+            if let Some(last) = block.transactions.last_mut() {
+                last.error = error;
+            }
+            let output = self.block_output(block, B256::ZERO, B256::ZERO);
+            self.closed.push(BlockOutput { error, ..output });
+        }
+        Err(Stop::Invalid(error))
+    }
+
+    fn block_output(&self, block: OpenBlock, block_info_root: B256, block_hash: B256) -> BlockOutput {
+        BlockOutput {
+            parent_hash: block.parent_hash,
+            coinbase: self.run.input.coinbase,
+            gas_limit: self.run.rules.block_gas_limit,
+            block_number: self.block_number.saturating_to(),
+            timestamp: self.timestamp.saturating_to(),
+            ger: block.ger,
+            block_hash_l1: block.block_hash_l1,
+            gas_used: block.cumulative_gas_used,
+            block_info_root,
+            block_hash,
+            transactions: block.transactions,
+            error: RomError::NoError,
+        }
     }
 
     /// Opens a block for a ChangeL2Block (`delta`, `index`) or for a forced batch (batch §7).
@@ -355,20 +385,8 @@ impl V2Batch<'_> {
         }
         let block_hash = world.root_of(version);
         self.run.kept_versions.push(version);
-        self.closed.push(BlockOutput {
-            parent_hash: block.parent_hash,
-            coinbase: self.run.input.coinbase,
-            gas_limit: self.run.rules.block_gas_limit,
-            block_number: self.block_number.saturating_to(),
-            timestamp: self.timestamp.saturating_to(),
-            ger: block.ger,
-            block_hash_l1: block.block_hash_l1,
-            gas_used: block.cumulative_gas_used,
-            block_info_root: info_root,
-            block_hash,
-            transactions: block.transactions,
-            error: RomError::NoError,
-        });
+        let output = self.block_output(block, info_root, block_hash);
+        self.closed.push(output);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use zkevm_executor::processor::{BatchOutput, ExecutorError, RomError};
 use zkevm_executor::sample::genesis::GenesisAccount;
 use zkevm_executor::sample::{BatchBuilder, Transfer};
 
-use super::support::{A, ALL, CHAIN_ID, R, State, bytes, ether, fork, request, sender, transactions};
+use super::support::{A, ALL, CHAIN_ID, R, State, bytes, ether, fork, request, sender, transactions, v2};
 
 /// Digests 64 KiB over and over until the gas is gone: 482 keccaks each time, the limit is 2258.
 const KECCAK_LOOP: &str = "5b 62010000 6000 20 50 6000 56";
@@ -63,6 +63,22 @@ fn enforce_undoes_the_batch_and_names_the_counter() {
             let input = batch(fork_id, state.root, CountersPolicy::Enforce);
             assert_undone(&state.run(&input), &input, error);
         }
+    }
+}
+
+/// The block of a sequencer's trial stays, so that it can tell which transaction to drop.
+#[test]
+fn a_batch_inside_a_block_keeps_it() {
+    let state = state(KECCAK_LOOP);
+    for fork_id in [7, 8, 9] {
+        let mut input = batch(fork_id, state.root, CountersPolicy::Enforce);
+        input.batch_l2_data = input.batch_l2_data.slice(9..);
+        v2(&mut input).skip_first_change_l2_block = true;
+        let output = state.run(&input);
+        assert_eq!((output.error_rom, output.invalid_batch), (RomError::OutOfCountersKeccak, true));
+        assert_eq!(output.roots.map(|roots| roots.new_state_root), Some(input.old_state_root));
+        let errors: Vec<RomError> = transactions(&output).iter().map(|tx| tx.error).collect();
+        assert_eq!(errors, [RomError::NoError, RomError::OutOfCountersKeccak], "fork {fork_id}");
     }
 }
 

@@ -6,16 +6,17 @@
 //! * **bound**: never less than that, from real path costs where the path is known and the virtual price elsewhere;
 //! * **virtual**: the model's price list alone, which is an upper bound by calibration.
 //!
-//! | Counter | Forks 1–6 | Fork 7 | Forks 8, 9 |
+//! | Counter | Forks 1–3 | Forks 4–7 | Forks 8, 9 |
 //! |---|---|---|---|
 //! | keccaks, paddings, Poseidons, SHA-256 | real | real | real |
-//! | steps, arithmetics, binaries: batch, block, decoding, recovery, plain transfer | virtual (R7) | real | real |
-//! | the same: data, code of an account called, L1 info, forced blocks | virtual (R7) | bound | bound |
-//! | the same: opcodes in code of an account | virtual (R7) | virtual (R7) | bound: measured opcodes, else virtual (R12) |
-//! | the same: init code, precompiles | virtual (R7) | virtual (R7) | virtual (R12) |
-//! | mem-aligns | virtual (R7) | virtual (R7) | as opcodes above |
+//! | steps, arithmetics, binaries: batch, block, decoding, recovery, plain transfer, rejection | virtual (R7) | real | real |
+//! | the same: data, code of an account called, bad signatures, undecodable batches | virtual (R7) | bound | bound |
+//! | the same: opcodes in code of an account | virtual (R7) | bound: dearest paths | bound: dearest paths |
+//! | the same: init code, CREATE, precompiles | virtual (R7) | virtual (R7) | virtual (R12) |
+//! | mem-aligns | virtual (R7) | as opcodes above | as opcodes above |
+//! | reserved | – | as used | real for transfers, else bound |
 //!
-//! With `no_counters` nothing is counted and every counter is 0. `cnt_reserve_*` repeats `cnt_*`.
+//! With `no_counters` only steps are reported, and what the checks of forks 8 and 9 wanted free.
 //!
 //! | Room | Job |
 //! |---|---|
@@ -23,7 +24,8 @@
 //! | [`access`] | the tree accesses of a transaction, in the ROM's order, as they happen |
 //! | [`replay`] | the shape of the three trees at each of those accesses: Poseidon hashes |
 //! | [`model`] | the virtual price list, revision by revision |
-//! | [`paths`] | real costs of known paths |
+//! | [`paths`] | real costs of batches, blocks and transactions, and what the ROM's checks want free |
+//! | [`opcodes`] | the dearest path of each opcode |
 //! | [`limits`] | the ROM's limits, and what policy `enforce` makes of them |
 //! | [`tally`] | what one batch has accumulated |
 //!

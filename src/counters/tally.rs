@@ -71,7 +71,7 @@ impl Tally {
         Self { on: true, prices, rom, ..Self::default() }
     }
 
-    /// True if anything is counted: the request did not ask for `no_counters`.
+    /// True if anything is counted.
     #[inline]
     pub const fn is_on(&self) -> bool {
         self.on

@@ -79,6 +79,9 @@ impl BatchRun<'_> {
         let recovered = recovered.signer.is_some();
         let price = self.decode_price(tx, recovered);
         let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
+        if real.is_none() {
+            self.reserve(price + wanted::RECOVERY);
+        }
         let tally = &mut self.evm.context().chain.counters;
         tally.charge_real(price, real.unwrap_or(price + extra));
         let has_l2_hash = self.rules.api == ApiVersion::V2;
@@ -187,7 +190,10 @@ impl BatchRun<'_> {
         if self.counts() {
             let bytes = self.input.batch_l2_data.len() as u64;
             let price = self.prices().batch(bytes);
-            let forced = Counters { steps: u64::from(is_forced), ..Counters::default() };
+            self.reserve(wanted::DIVISION);
+            // That it is forced is noted, and tested again at its first item.
+            let tests = if bytes == 0 { 1 } else { 2 };
+            let forced = Counters { steps: if is_forced { tests } else { 0 }, ..Counters::default() };
             let real = self.rules.rom.map_or(price, |rom| rom.batch(bytes) + forced);
             let tally = &mut self.evm.context().chain.counters;
             if decodes {
@@ -231,9 +237,22 @@ impl BatchRun<'_> {
             }
         }
         let rest = self.undecodable_bound(decoded_bytes);
+        let keccaks = self.claimed_keccaks(decoded_bytes);
+        self.reserve(Counters { keccaks, ..Counters::default() });
         let tally = &mut self.evm.context().chain.counters;
         let kept = if in_model { tally.charges() } else { model };
         tally.move_beyond_model(kept, rest);
+    }
+
+    /// Keccaks for a list as long as the one after the items that decode says it is.
+    fn claimed_keccaks(&self, decoded_bytes: usize) -> u64 {
+        let bytes = match self.input.batch_l2_data.get(decoded_bytes..).unwrap_or_default() {
+            [first @ 0xf8..=0xfa, rest @ ..] => {
+                rest.iter().take(usize::from(first - 0xf7)).fold(0, |length, byte| length << 8 | u64::from(*byte))
+            }
+            _ => 0,
+        };
+        (bytes + 5) / KECCAK_RATE_BYTES + 2
     }
 
     /// Bound for what comes after the items that decode: as much of one transaction as its list can hold, and the rest of
@@ -291,6 +310,7 @@ impl BatchRun<'_> {
     /// Counts the digests of an L1 info proof; the ROM makes them whether or not somebody looks at the root.
     pub(super) fn count_l1_info_proof(&mut self, index: u32) {
         if self.counts() {
+            self.reserve(Counters { keccaks: 1 + L1_INFO_LEVELS, ..Counters::default() });
             let proof = paths::l1_info_proof(index, self.rules.zero_l1_leaf_rule);
             let tally = &mut self.evm.context().chain.counters;
             tally.charge_beyond_model(proof);
@@ -412,7 +432,8 @@ impl BatchRun<'_> {
         }
         // Keccaks of the batch's end are set aside by dividing its length and one: a whole quotient counts once more.
         let whole = (self.input.batch_l2_data.len() as u64 + 1).is_multiple_of(KECCAK_RATE_BYTES);
-        let keccaks = used.keccaks + u64::from(whole && reserved != Counters::default());
+        let most = reserved.keccaks.max(used.keccaks);
+        let keccaks = if reserved == Counters::default() { 0 } else { most + u64::from(whole) };
         used.max(Counters { keccaks, ..reserved })
     }
 }

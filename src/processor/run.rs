@@ -279,7 +279,8 @@ impl<'a> BatchRun<'a> {
         if self.input.get_keys {
             self.world().note_program(prepared.l2_hash.to_b256());
         }
-        self.reserve(wanted::TRANSACTION);
+        let skipped = if tx.chain_id.is_none() { wanted::NO_CHAIN_ID } else { Counters::default() };
+        self.reserve(wanted::TRANSACTION + skipped);
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
         output.full_trace = self.empty_trace(prepared, listed_as);
@@ -507,11 +508,8 @@ impl<'a> BatchRun<'a> {
 
     fn output(&mut self, error: ExecutorError) -> BatchOutput {
         self.phases.tree = self.world().tree_time() + self.phases.info_tree;
-        let (mut counters, mut reserved) = <(Counters, Counters)>::default();
-        if error == ExecutorError::NoError {
-            counters = self.counters();
-            reserved = self.reservations(counters);
-        }
+        let counters = if error == ExecutorError::NoError { self.counters() } else { Counters::default() };
+        let reserved = self.reservations(counters);
         BatchOutput {
             error,
             roots: None,

@@ -369,7 +369,7 @@ impl V2Batch<'_> {
         block.info.insert_gas_used(block.cumulative_gas_used);
         self.run.count_block_closed(block.cumulative_gas_used);
         let start = std::time::Instant::now();
-        let (info_root, keys) = block.info.finish().map_err(WorldError::from)?;
+        let (info_root, keys) = std::mem::take(&mut block.info).finish().map_err(WorldError::from)?;
         self.run.phases.info_tree += start.elapsed();
         if self.run.input.get_keys {
             keys.into_iter().for_each(|key| self.run.world().note_key(key));

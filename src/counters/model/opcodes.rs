@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn prices_by_length_are_those_of_the_specification() {
         let of = |opcode, frame, bytes, return_bytes, code_bytes, number_bytes| {
-            let operands = Operands { bytes, return_bytes, code_bytes, number_bytes };
+            let operands = Operands { bytes, return_bytes, code_bytes, number_bytes, ..Operands::default() };
             prices().by_length(opcode, frame, &operands).to_array()
         };
         use Frame::{Call, Create};

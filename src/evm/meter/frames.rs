@@ -6,7 +6,7 @@ use revm::primitives::{Address, U256};
 
 use super::{code_loaded, touch};
 use crate::counters::model::CallPart;
-use crate::counters::paths::PlainCall;
+use crate::counters::paths::{PlainCall, wanted};
 use crate::counters::{Access, Tally};
 use crate::evm::context::{StateDatabase, ZkContext};
 use crate::evm::precompiles::ZkPrecompiles;
@@ -41,6 +41,9 @@ pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallI
     tally.accesses.push(Access::Enter);
     touch(tally, inputs.bytecode_address);
     let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
+    if let Some(number) = precompile {
+        tally.reserve(wanted::precompile(number, inputs.input.len() as u64));
+    }
     if precompile.is_some_and(|number| !context.chain.rules.has_precompile(number)) {
         return;
     }

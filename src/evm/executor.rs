@@ -36,8 +36,6 @@ use crate::tree::linear_hash;
 
 /// Largest deployed code, in bytes (EIP-170).
 const CODE_SIZE_MAX_BYTES: usize = 24_576;
-/// Items the stack can hold.
-pub(super) const STACK_LIMIT: usize = 1024;
 /// Gas per byte of deployed code.
 const CODE_DEPOSIT_GAS: u64 = 200;
 /// First byte no deployed code may have (EIP-3541).
@@ -517,25 +515,19 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             _ => &self.inner.instruction,
         };
         let unpaid = self.unpaid.of_frame(frame.depth);
-        let mut action = match (&mut self.tracer, unpaid) {
+        let action = match (&mut self.tracer, unpaid) {
             (Some(tracer), unpaid) => run_traced(frame, table, &mut self.inner.ctx, tracer, unpaid)?,
             (None, Some(unpaid)) => unpaid::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
             (None, None) if self.inner.ctx.chain.counters.is_on() => {
                 meter::run_counted(&mut frame.interpreter, table, &mut self.inner.ctx)
             }
-            (None, None) => {
-                frame.interpreter.run_plain(table.instruction_table(), table.gas_table(), &mut self.inner.ctx)
-            }
+            (None, None) => meter::run_plain(&mut frame.interpreter, table, &mut self.inner.ctx),
         };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
         }
-        if let InterpreterAction::Return(result) = &mut action {
+        if let InterpreterAction::Return(result) = &action {
             self.unpaid.frame_ended(frame.depth);
-            // revm reports a DUP or SWAP beyond the stack's bottom as an overflow.
-            if result.result == InstructionResult::StackOverflow && frame.interpreter.stack.len() < STACK_LIMIT {
-                result.result = InstructionResult::StackUnderflow;
-            }
             let scratch = &mut self.inner.ctx.chain;
             scratch.refund_counter = result.gas.refunded();
             // The step of a STOP right behind a failed create is left out (executor-service §8.3), so the create is last.

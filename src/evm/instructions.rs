@@ -7,7 +7,7 @@ use revm::handler::instructions::EthInstructions;
 use revm::interpreter::instructions::{contract, host, system};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag};
-use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecResult, InstructionResult};
+use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecResult, InstructionResult, Interpreter};
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
@@ -15,6 +15,7 @@ use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::fork::ForkRules;
 use super::precompiles::ZkPrecompiles;
 use super::touch::AccountLeaves;
+use super::trace::{CREATE_GAS, is_defined};
 use crate::batch::{keccak_slot, log_hash};
 
 /// Instruction table over a database.
@@ -48,6 +49,12 @@ pub fn instruction_table<DB: StateDatabase>(rules: &ForkRules) -> ZkInstructions
     table.insert_instruction(opcode::CALL, Instruction::new(call::<DB>), WARM_ACCOUNT_GAS);
     table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB>), 20);
     table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB>), 0);
+    // What later forks of Ethereum define has a price in revm's table already.
+    for unassigned in (0..=u8::MAX).filter(|&op| !is_defined(op)) {
+        table.insert_instruction(unassigned, Instruction::new(undefined::<DB>), 0);
+    }
+    table.insert_instruction(opcode::CREATE, Instruction::new(create::<false, DB>), 0);
+    table.insert_instruction(opcode::CREATE2, Instruction::new(create::<true, DB>), 0);
     table.insert_instruction(opcode::SELFDESTRUCT, Instruction::new(sendall::<DB>), SENDALL_GAS);
     table.insert_instruction(opcode::LOG0, Instruction::new(log::<0, DB>), 375);
     table.insert_instruction(opcode::LOG1, Instruction::new(log::<1, DB>), 375);
@@ -229,9 +236,11 @@ fn sstore<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     Ok(())
 }
 
-/// Stock, but the ROM tests the receiver for emptiness when value moves.
+/// Stock, but the ROM wants all operands before it looks at the static flag, and tests the receiver for emptiness when
+/// value moves.
 fn call<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
+    require_operands(interpreter, 7)?;
     let receiver = match interpreter.stack.data()[..] {
         [.., value, to, _gas] if !value.is_zero() => Some(Address::from_word(to.into())),
         _ => None,
@@ -248,6 +257,19 @@ fn call<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     result
 }
 
+/// Stock, but the ROM charges the fixed part first, then wants all operands, and only then looks at the static flag.
+fn create<const IS_CREATE2: bool, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    if context.interpreter.gas.remaining() < CREATE_GAS {
+        return Err(InstructionResult::OutOfGas);
+    }
+    require_operands(context.interpreter, if IS_CREATE2 { 4 } else { 3 })?;
+    contract::create::<IS_CREATE2, _, _>(context)
+}
+
+fn require_operands(interpreter: &Interpreter<EthInterpreter>, count: usize) -> InstructionExecResult {
+    if interpreter.stack.len() < count { Err(InstructionResult::StackUnderflow) } else { Ok(()) }
+}
+
 /// A call of kind `OP` that notes where its output goes, which revm forgets when the area is empty (evm Q6).
 fn call_noting_output<const OP: u8, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     let position = if matches!(OP, opcode::CALL | opcode::CALLCODE) { 5 } else { 4 };
@@ -256,9 +278,11 @@ fn call_noting_output<const OP: u8, DB: StateDatabase>(context: Ctx<'_, DB>) -> 
     if OP == opcode::CALL { call(context) } else { contract::call::<OP, _, _>(context) }
 }
 
-/// Stock; notes the hash of the log when keys are asked for, because a reverted log keeps its keys.
+/// Stock, but the ROM wants all operands first. Notes the hash of the log when keys are asked for, because a reverted log
+/// keeps its keys.
 fn log<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
+    require_operands(interpreter, N + 2)?;
     host::log::<N, _>(InstructionContext { interpreter, host: &mut *host })?;
     let logs = &host.journaled_state.inner.logs;
     if let (Some(hashes), Some(log)) = (&mut host.chain.log_hashes, logs.last()) {

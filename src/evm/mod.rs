@@ -4,6 +4,7 @@ pub mod bytecode;
 pub mod context;
 pub mod errors;
 pub mod executor;
+mod faults;
 pub mod fork;
 pub mod instructions;
 pub mod meter;

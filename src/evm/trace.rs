@@ -530,7 +530,7 @@ fn changes_state(op: u8) -> bool {
 }
 
 /// True for the opcodes the ROM knows under their own byte.
-fn is_defined(op: u8) -> bool {
+pub(super) fn is_defined(op: u8) -> bool {
     matches!(op,
         0x00..=0x0b | 0x10..=0x1d | 0x20 | 0x30..=0x47 | 0x50..=0x5b | 0x5f..=0xa4 | 0x48 | 0xf0..=0xf5 | 0xfa | 0xfd | 0xff)
 }

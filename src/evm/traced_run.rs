@@ -6,12 +6,12 @@ use revm::context_interface::Host;
 use revm::handler::EthFrame;
 use revm::handler::evm::ContextDbError;
 use revm::interpreter::interpreter::EthInterpreter;
-use revm::interpreter::interpreter_types::{InputsTr, Jumps, LoopControl};
-use revm::interpreter::{FrameInput, InstructionResult, Interpreter, InterpreterAction};
+use revm::interpreter::interpreter_types::{InputsTr, Jumps};
+use revm::interpreter::{FrameInput, Interpreter, InterpreterAction};
 use revm::primitives::{Address, U256};
 
 use super::context::{StateDatabase, ZkContext};
-use super::executor::STACK_LIMIT;
+use super::faults;
 use super::instructions::ZkInstructions;
 use super::meter;
 use super::touch::TouchLog;
@@ -46,13 +46,8 @@ pub(super) fn run_traced<DB: StateDatabase>(
         if let Some(unpaid) = &mut unpaid {
             unpaid.reveal(interpreter, context.gas_params());
         }
-        let result = meter::step(interpreter, table, context);
-        let result = match result {
-            Err(InstructionResult::StackOverflow) if interpreter.stack.len() < STACK_LIMIT => {
-                Some(InstructionResult::StackUnderflow)
-            }
-            other => other.err(),
-        };
+        let end = meter::step(interpreter, table, context).err();
+        let result = end.map(|end| faults::reported(interpreter, end));
         if op == opcode::RETURN && tracer.wants_returned_memory() {
             tracer.create_returned(interpreter, &operands);
         }
@@ -61,11 +56,8 @@ pub(super) fn run_traced<DB: StateDatabase>(
         if let Some(gas) = asked_gas(op, gas_before, operands_count, &operands, interpreter) {
             tracer.ask(gas);
         }
-        if let Some(result) = result {
-            if interpreter.bytecode.action().is_none() {
-                interpreter.halt(result);
-            }
-            return Ok(interpreter.take_next_action());
+        if let Some(end) = end {
+            return Ok(faults::finish(interpreter, end));
         }
     }
 }

@@ -9,11 +9,12 @@ use revm::bytecode::opcode;
 use revm::context_interface::Host;
 use revm::context_interface::cfg::GasParams;
 use revm::interpreter::interpreter::EthInterpreter;
-use revm::interpreter::interpreter_types::{Jumps, LoopControl, MemoryTr};
+use revm::interpreter::interpreter_types::{Jumps, MemoryTr};
 use revm::interpreter::{Interpreter, InterpreterAction, SharedMemory, num_words};
 use revm::primitives::U256;
 
 use super::context::{StateDatabase, ZkContext};
+use super::faults;
 use super::instructions::ZkInstructions;
 use super::meter;
 
@@ -106,10 +107,7 @@ pub fn run<DB: StateDatabase>(
             break end;
         }
     };
-    if interpreter.bytecode.action().is_none() {
-        interpreter.halt(end);
-    }
-    interpreter.take_next_action()
+    faults::finish(interpreter, end)
 }
 
 /// Length of an area of memory.

@@ -131,3 +131,40 @@ fn failed_and_skipped_transactions_count_as_their_kind() {
         case("one block was made").forks(&[8, 9]).slot_is(0, 1).errors_are(&errors),
     ]);
 }
+
+/// Error of the transaction when an opcode has two faults at once (evm §8.2).
+#[test]
+fn the_stack_is_looked_at_before_gas_but_for_a_few_opcodes() {
+    let case = |name, code, gas: u64| Case::new(name).code(A, code).gas_limit(21_000 + gas).gas_is(21_000 + gas);
+    let underflow = [
+        case("ADD", "600101", 5),
+        case("MSTORE", "600152", 5),
+        case("BALANCE", "31", 99),
+        case("JUMP", "56", 7),
+        case("DUP2", "600181", 5),
+        case("SWAP1", "600190", 5),
+        case("LOG0", "6000a0", 377),
+        case("LOG1 of much data without a topic", "63ffffffff6000a1", 100_000),
+        case("CALL of much data without an output area", "63ffffffff60006000600060006000f1", 100_000),
+        case("CREATE2 of much code without a salt", "63ffffffff60006000f5", 100_000),
+    ];
+    let out_of_gas = [
+        case("ADDMOD", "08", 7),
+        case("JUMPI", "57", 9),
+        case("CREATE", "60016000f0", 31_000),
+        case("CREATE2", "60016000f5", 31_000),
+        case("SELFDESTRUCT", "ff", 4_999),
+        case("ADD with both operands", "6001600101", 8),
+    ];
+    check(&underflow.map(|case| case.error_is(RomError::StackUnderflow)));
+    check(&out_of_gas.map(|case| case.error_is(RomError::OutOfGas)));
+}
+
+/// Bytes that only later forks of Ethereum define cost nothing before they fail (evm §2).
+#[test]
+fn an_unassigned_byte_is_an_invalid_opcode_without_any_gas() {
+    let cases: Vec<Case> = ["1e", "49", "4a", "5c", "5d", "5e", "f6", "fe"]
+        .map(|code| Case::new(code).code(A, code).gas_limit(21_000).gas_is(21_000).error_is(RomError::InvalidOpcode))
+        .into();
+    check(&cases);
+}

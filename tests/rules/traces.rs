@@ -220,3 +220,22 @@ fn fork_7_writes_the_trace_to_the_entry_that_takes_the_result() {
         assert_eq!(steps_of(&run(fork_id, &codes, &sent, 1, false)[1]).len(), 5, "fork {fork_id}");
     }
 }
+
+/// In a static frame a create is charged for and wants its operands first; a call wants its operands and then refuses
+/// value before any gas (evm §8.2).
+#[test]
+fn the_static_flag_has_its_place_among_the_checks() {
+    for &fork_id in ALL {
+        for (code, gas, op, error) in [
+            ("a0", 100_000, 0xa0, RomError::StackUnderflow),
+            ("f0", 100_000, 0xf0, RomError::StackUnderflow),
+            ("600060006000f0", 31_000, 0xf0, RomError::OutOfGas),
+            ("600060006000f0", 40_000, 0xf0, RomError::InvalidStatic),
+            ("600160006000f1", 100_000, 0xf1, RomError::StackUnderflow),
+            ("6000600060006000600160006000f1", 50, 0xf1, RomError::InvalidStatic),
+        ] {
+            let steps = steps(fork_id, &[(A, &call(opcode::STATICCALL, gas, B, 0)), (B, code)]);
+            assert_eq!(find(&steps, op, 2).error, error, "fork {fork_id}, {code} with {gas} gas");
+        }
+    }
+}

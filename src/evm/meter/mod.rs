@@ -7,7 +7,7 @@ use revm::context_interface::Host;
 use revm::handler::instructions::EthInstructions;
 use revm::interpreter::STACK_LIMIT;
 use revm::interpreter::interpreter::EthInterpreter;
-use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, LoopControl, RuntimeFlag};
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag};
 use revm::interpreter::{InstructionExecResult, InstructionResult, Interpreter, InterpreterAction};
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
@@ -18,6 +18,7 @@ pub use frames::{CreateStart, call_frame, code_deployed, create_frame, frame_end
 pub use precompiles::{modexp_refused, precompile_ran};
 
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
+use super::faults;
 use super::fork::ApiVersion;
 use super::precompiles::ZkPrecompiles;
 use crate::batch::keccak_slot;
@@ -97,10 +98,21 @@ pub fn run_counted<DB: StateDatabase>(
             break end;
         }
     };
-    if interpreter.bytecode.action().is_none() {
-        interpreter.halt(end);
-    }
-    interpreter.take_next_action()
+    faults::finish(interpreter, end)
+}
+
+/// Runs the frame to its next action, counting nothing.
+pub fn run_plain<DB: StateDatabase>(
+    interpreter: &mut Interpreter<EthInterpreter>,
+    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
+    context: &mut ZkContext<DB>,
+) -> InterpreterAction {
+    let end = loop {
+        if let Err(end) = interpreter.step(table.instruction_table(), table.gas_table(), context) {
+            break end;
+        }
+    };
+    faults::finish(interpreter, end)
 }
 
 /// Runs one opcode, and counts it if anything is counted.

@@ -10,8 +10,8 @@ pub const MAX: Counters = Counters::from_array([7_968_988, 249_037, 498_074, 249
 /// From this place on the counters are the ROM's own numbers: any excess is one.
 const FIRST_REAL: usize = 4;
 
-/// Multiple of its limit that a bound has to pass before it counts as an excess. A heuristic: the fullest recorded batches
-/// that the ROM accepts are bounded by up to 1.98 times the limit, the least recorded excess of steps by 2.06 times.
+/// Multiple of its limit that a bound has to pass before it counts as an excess. A heuristic: the fullest recorded batch
+/// that the ROM accepts is bounded by 1.97 times the limit of arithmetics.
 const BOUND_FACTOR: u64 = 2;
 
 /// Place of the binaries, whose bound is close while a batch is decoded: six to each byte of data, as in the ROM.

@@ -137,7 +137,7 @@ async fn the_page_shows_moving_numbers_on_desk_and_phone() {
     let (server, load) = under_load().await;
     let own = format!("http://{}/", server.http_addr());
     for (name, size, scheme) in
-        [("page-desk.png", ["1100", "1250"], "light"), ("page-phone.png", ["320", "2000"], "dark")]
+        [("page-desk.png", ["1100", "2000"], "light"), ("page-phone.png", ["320", "2600"], "dark")]
     {
         let child = look(&server, size, scheme, &picture(name), &[]);
         let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
@@ -164,7 +164,7 @@ async fn the_page_says_when_the_server_has_gone() {
         return;
     }
     let (server, load) = under_load().await;
-    let mut child = look(&server, ["320", "2000"], "light", &picture("page-gone.png"), &["gone"]);
+    let mut child = look(&server, ["320", "2600"], "light", &picture("page-gone.png"), &["gone"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let read = move || (lines.next().unwrap().unwrap(), lines);
     let (ready, mut lines) = tokio::task::spawn_blocking(read).await.unwrap();

@@ -66,7 +66,7 @@ pub const ROM_4: Rom = Rom {
     recovery: [rows(139, 14, 524), rows(12, 1, 0), rows(21, 2, 1), rows(22, 2, 1)],
     compares_points: true,
     checks: rows(186, 1, 21),
-    rejected: [rows(22, 0, 2), rows(25, 0, 2), rows(60, 0, 6), rows(135, 1, 14), rows(218, 2, 18)],
+    rejected: [rows(22, 0, 2), rows(26, 0, 2), rows(60, 0, 6), rows(135, 1, 14), rows(218, 2, 18)],
     fees: rows(144, 2, 9),
     push_loop: true,
     hashes_logs: false,
@@ -80,7 +80,7 @@ pub const ROM_5: Rom = Rom {
     empty_batch: rows(108, 0, 3),
     decoding: rows(260, 0, 3),
     checks: rows(198, 3, 22),
-    rejected: [rows(24, 0, 2), rows(27, 0, 2), rows(72, 2, 7), rows(147, 3, 15), rows(230, 4, 19)],
+    rejected: [rows(24, 0, 2), rows(28, 0, 2), rows(72, 2, 7), rows(147, 3, 15), rows(230, 4, 19)],
     shared_call_data: true,
     ..ROM_4
 };

@@ -10,7 +10,7 @@ const [url, width, height, scheme, picture, gone] = process.argv.slice(2);
 const profile = fs.mkdtempSync(path.join(os.tmpdir(), "zkevm-page-"));
 const browser = spawn(process.env.CHROMIUM ?? "chromium",
   ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe", `--user-data-dir=${profile}`],
-  { detached: true, stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
+  { detached: true, env: { ...process.env, TMPDIR: profile }, stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
 // The browser is many processes in a group of their own. Some write to the profile until the kernel has taken them away, so a folder that
 // stays is no failure.
 function leave(code) {

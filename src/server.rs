@@ -105,9 +105,9 @@ impl Server {
             },
             stats_window: config.stats_window,
             slow_after: config.slow_batch_limit,
-            // With every input in the log the slow ones need no line of their own.
             executor_niceness: config.executor_niceness,
             slowest_input_bytes_max: config.slowest_input_bytes_max,
+            // With every input in the log the slow ones need no line of their own.
             input_gas_threshold: if config.request_log.input { 0.0 } else { config.request_log.input_gas_threshold },
         };
         let saver = Saver::start(config.files.clone())?;

@@ -85,7 +85,7 @@ impl Slowest {
 
     /// Takes in a batch if it is among the slowest.
     pub(super) fn note(&self, ended: Ended, sample: &BatchSample) {
-        // What goes is dropped after the lock: inputs may be large.
+        // Made before the lock, so dropped after it: inputs may be large.
         let mut gone = Vec::new();
         let mut entries = self.entries.lock();
         gone.extend(entries.extract_if(.., |entry| is_old(entry, sample.finished_at)).map(|entry| entry.input));
@@ -105,7 +105,6 @@ impl Slowest {
                 bytes = with_this;
             }
         }
-        drop(entries);
     }
 
     /// Returns the slowest batches of the last ten minutes, slowest first.

@@ -14,6 +14,10 @@ use crate::helpers::{self, Pieces};
 /// n/2, the largest legal s.
 const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0_U256);
 
+/// Order of the field of secp256k1, and a quarter of the number after it: an exponent that takes square roots.
+const FIELD: U256 = uint!(0xfffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f_U256);
+const ROOT_EXPONENT: U256 = uint!(0x3fffffffffffffffffffffffffffffffffffffffffffffffffffffffbfffff0c_U256);
+
 /// Address that forks 4 and 5 recover when the public key is the point at infinity (evm Q5).
 pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e597ba5fb5");
 
@@ -47,18 +51,29 @@ pub struct Recovered {
     pub signer: Option<Address>,
     /// What the zk counters of the recovery depend on; there when there is a signer.
     pub ladder: Option<Ladder>,
+    /// The root of r³ + 7 that the ROM's exponent yields has the other parity; told where the rules ask for it.
+    pub root_is_negated: bool,
+}
+
+/// What of a recovery depends on the fork.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RecoveryRules {
+    /// A public key at infinity is accepted as [`INFINITY_ADDRESS`] (evm Q5).
+    pub infinity_bug: bool,
+    /// The zk counters depend on [`Recovered::root_is_negated`].
+    pub roots_count: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct SignatureKey {
     signature: Signature,
-    infinity_bug: bool,
+    rules: RecoveryRules,
 }
 
 /// Recovers the signers as [`recover_signer`] does, remembering them for the next time. What is not known is shared with
 /// the threads of [`crate::helpers`] that are idle.
-pub fn known_signers(signatures: &[Signature], infinity_bug: bool) -> Vec<Recovered> {
-    let key = |signature: &Signature| SignatureKey { signature: *signature, infinity_bug };
+pub fn known_signers(signatures: &[Signature], rules: RecoveryRules) -> Vec<Recovered> {
+    let key = |signature: &Signature| SignatureKey { signature: *signature, rules };
     let mut recovered = Vec::with_capacity(signatures.len());
     let mut unknown = Vec::new();
     for signature in signatures {
@@ -74,12 +89,16 @@ pub fn known_signers(signatures: &[Signature], infinity_bug: bool) -> Vec<Recove
     let missing: Vec<Signature> = unknown.iter().map(|&place| signatures[place]).collect();
     let ladders = Ladder::of_many(&missing);
     let recover_all = move |signatures: &[Signature]| {
-        let recover = |s: &Signature| recover_signer(s.hash, s.r, s.s, s.v, infinity_bug);
+        let recover = |s: &Signature| {
+            let signer = recover_signer(s.hash, s.r, s.s, s.v, rules.infinity_bug);
+            (signer, rules.roots_count && signer.is_some() && root_is_negated(s.r, s.v))
+        };
         signatures.iter().map(recover).collect()
     };
     let signers = helpers::map(missing, PIECES, recover_all);
-    for ((place, signer), ladder) in unknown.into_iter().zip(signers).zip(ladders) {
-        recovered[place] = Recovered { signer, ladder: ladder.filter(|_| signer.is_some()) };
+    for ((place, (signer, root_is_negated)), ladder) in unknown.into_iter().zip(signers).zip(ladders) {
+        let ladder = ladder.filter(|_| signer.is_some());
+        recovered[place] = Recovered { signer, ladder, root_is_negated };
         SENDERS.insert(key(&signatures[place]), recovered[place]);
     }
     recovered
@@ -116,6 +135,13 @@ fn recover(hash: B256, r: B256, s: B256, parity: u8) -> Option<Address> {
     Some(Address::from_slice(&keccak256(&public_key.serialize_uncompressed()[1..])[12..]))
 }
 
+/// True if the root of r³ + 7 that the exponent yields has the other parity than v asks for.
+fn root_is_negated(r: B256, v: u8) -> bool {
+    let r = U256::from_be_bytes(r.0);
+    let square = r.mul_mod(r, FIELD).mul_mod(r, FIELD).add_mod(U256::from(7), FIELD);
+    square.pow_mod(ROOT_EXPONENT, FIELD).bit(0) == (v == 27)
+}
+
 /// True if the signature is well formed and its public key would be the point at infinity: z·G = s·R.
 pub fn recover_infinity(hash: B256, r: B256, s: B256, parity: u8) -> bool {
     let mut compressed = [0u8; 33];
@@ -150,10 +176,20 @@ mod tests {
         let signatures = [27, 28, 29, 27].map(|v| Signature { hash: HASH, r: R, s: S, v });
         let expected = signatures.map(|Signature { hash, r, s, v }| recover_signer(hash, r, s, v, false));
         for _ in 0..2 {
-            let recovered = known_signers(&signatures, false);
+            let recovered = known_signers(&signatures, RecoveryRules::default());
             assert_eq!(recovered.iter().map(|recovered| recovered.signer).collect::<Vec<_>>(), expected);
             assert!(recovered.iter().all(|recovered| recovered.signer.is_some() == recovered.ladder.is_some()));
         }
+    }
+
+    #[test]
+    fn one_of_both_parities_is_the_roots_own() {
+        let rules = RecoveryRules { roots_count: true, ..RecoveryRules::default() };
+        let signatures = [27, 28].map(|v| Signature { hash: HASH, r: R, s: S, v });
+        let negated: Vec<_> = known_signers(&signatures, rules).iter().map(|signer| signer.root_is_negated).collect();
+        assert_ne!(negated[0], negated[1]);
+        let root = U256::from(45 * 45).pow_mod(ROOT_EXPONENT, FIELD);
+        assert!(root == U256::from(45) || root == FIELD - U256::from(45));
     }
 
     #[test]

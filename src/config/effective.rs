@@ -27,11 +27,14 @@ impl ConfigBuilder {
             let Some((value, origin)) = self.values.get(setting.key) else { continue };
             let (mut value, mut origin) = (masked(value).to_string(), origin.clone());
             // A database that is named decides about the kind, unless that is named too.
-            if setting.key == "store.kind" && self.store_kind()? == StoreKind::Postgres && value != "\"postgres\"" {
-                (value, origin) = ("\"postgres\"".to_owned(), "store.url is set".to_owned());
-            }
-            if setting.key == "store.kind" && self.store_kind()? == StoreKind::Remote {
-                origin = "without effect: hashdb.url is set".to_owned();
+            if setting.key == "store.kind" {
+                match self.store_kind()? {
+                    StoreKind::Postgres if value != "\"postgres\"" => {
+                        (value, origin) = ("\"postgres\"".to_owned(), "store.url is set".to_owned());
+                    }
+                    StoreKind::Remote => origin = "without effect: hashdb.url is set".to_owned(),
+                    _ => {}
+                }
             }
             all.push(Effective { key: setting.key, value, origin });
         }

@@ -32,17 +32,25 @@ pub enum Access {
     Leave(bool),
 }
 
-/// Accesses of the running transaction; empty and unused when nothing is counted.
+/// Accesses of the running transaction; empty when hashes are not counted.
 #[derive(Debug, Default)]
 pub struct AccessLog {
     entries: Vec<Access>,
+    on: bool,
 }
 
 impl AccessLog {
+    /// Creates a log that takes accesses in, or leaves them out.
+    pub const fn new(on: bool) -> Self {
+        Self { entries: Vec::new(), on }
+    }
+
     /// Appends an access.
     #[inline]
     pub fn push(&mut self, access: Access) {
-        self.entries.push(access);
+        if self.on {
+            self.entries.push(access);
+        }
     }
 
     /// Appends the accesses that move value between two accounts: nothing for zero (the ROM's own rule).

@@ -1,7 +1,7 @@
 //! Blocks that a digest of so many bytes takes (counters §2: keccak, paddings, SHA-256).
 
 /// Bytes absorbed by one keccak-f permutation.
-const KECCAK_RATE_BYTES: u64 = 136;
+pub const KECCAK_RATE_BYTES: u64 = 136;
 /// Bytes absorbed by one permutation of a linear Poseidon digest.
 const POSEIDON_RATE_BYTES: u64 = 56;
 /// Bytes of one SHA-256 block.

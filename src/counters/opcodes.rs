@@ -1,8 +1,9 @@
 //! The dearest path of each opcode in code of an account, its fetch included (exact-counters §3.2): steps, arithmetics,
 //! binaries, mem-aligns.
 //!
-//! Most were found by walking all paths through the ROM's routine, errors aside; docs/counters.md names the others. Growing the memory is a path of its own, counted
-//! where it happens; so are the words of an operand. Opcodes and frames that are not here keep the model's price.
+//! Most were found by walking all paths through the ROM's routine, errors aside; docs/counters.md names the others. Growing
+//! the memory is a path of its own, counted where it happens; so are the words of an operand. Opcodes and frames that are
+//! not here keep the model's price.
 
 use revm::bytecode::opcode as op;
 

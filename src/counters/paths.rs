@@ -6,10 +6,9 @@
 use revm::primitives::U256;
 
 use super::Counters;
+use super::lengths::KECCAK_RATE_BYTES;
 use crate::batch::Ladder;
 
-/// Bytes below which a division by the keccak rate takes its short path.
-const SHORT_DIVISION_BYTES: u64 = 136;
 /// Smallest number whose list item has a prefix.
 const PREFIXED: u64 = 0x80;
 /// What the long path of a division takes more.
@@ -21,6 +20,11 @@ pub(super) const fn rows(steps: u64, arithmetics: u64, binaries: u64) -> Counter
 
 const fn plus(a: Counters, b: Counters) -> Counters {
     rows(a.steps + b.steps, a.arithmetics + b.arithmetics, a.binaries + b.binaries)
+}
+
+/// A path with the division of a digest's bytes by the keccak rate, which is short below it.
+const fn divided(bytes: u64, own: Counters) -> Counters {
+    if bytes + 1 < KECCAK_RATE_BYTES { own } else { plus(own, LONG_DIVISION) }
 }
 
 /// Path lengths that differ between ROMs.
@@ -115,7 +119,7 @@ pub const ROM_8: Rom = Rom {
     ..ROM_7
 };
 
-/// What the import of the global exit root takes less, in the forks without blocks.
+/// What becomes of a global exit root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitRoot {
     /// It is written.
@@ -127,11 +131,10 @@ pub enum ExitRoot {
 impl Rom {
     /// Start and end of a batch of so many bytes.
     pub fn batch(&self, bytes: u64) -> Counters {
-        let own = if bytes == 0 { self.empty_batch } else { self.batch };
-        if bytes + 1 < SHORT_DIVISION_BYTES { own } else { own + LONG_DIVISION }
+        divided(bytes, if bytes == 0 { self.empty_batch } else { self.batch })
     }
 
-    /// Takes the steps out of a batch that its global exit root saves.
+    /// Importing the global exit root, in the forks without blocks.
     pub const fn exit_root(root: ExitRoot) -> Counters {
         match root {
             ExitRoot::New => rows(13, 0, 1),
@@ -161,12 +164,14 @@ impl Rom {
     }
 
     /// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r.
+    ///
+    /// `root_is_negated` counts in the ROMs of which [`Self::negates_roots`] is true.
     pub fn recovery(&self, ladder: Ladder, v: u8, root_is_negated: bool) -> Counters {
         let [both, one, leading] = [ladder.both, ladder.one, ladder.leading].map(u64::from);
         let [own, round_none, round_one, round_both] = self.recovery;
         let none = 256 - leading - both - one;
         let odd = u64::from(v.saturating_sub(27));
-        let negated = u64::from(self.compares_points && root_is_negated);
+        let negated = u64::from(root_is_negated);
         own + rows(8 * leading + 2 * odd + 3 * negated, 0, odd + negated)
             + round_none.times(none)
             + round_one.times(one)
@@ -225,7 +230,7 @@ const fn list(bytes: u64) -> Counters {
         57..=257 => rows(106, 1, 6),
         _ => rows(260, 5, 18),
     };
-    if bytes + 1 < SHORT_DIVISION_BYTES { length } else { plus(length, LONG_DIVISION) }
+    divided(bytes, length)
 }
 
 /// The dearest path of reading data: each byte is shifted out of its word.

@@ -12,10 +12,9 @@ use super::paths::{PlainCall, Rom};
 /// Kinds of frames an opcode can run in.
 const FRAMES: [Frame; 3] = [Frame::Call, Frame::CreationTx, Frame::Create];
 
-/// Counters of a running batch. Lives beside the EVM's context; nothing is counted unless it is on.
+/// Counters of a running batch. Lives beside the EVM's context.
 #[derive(Debug)]
 pub struct Tally {
-    on: bool,
     /// Real keccak, Poseidon and SHA-256 counters; the other fields stay zero.
     pub real: Counters,
     /// Tree accesses of the running transaction.
@@ -36,8 +35,10 @@ pub struct Tally {
     charged: Counters,
     /// The bound's share of the same: real costs where they are known, and operations the model does not price.
     bounded: Counters,
-    /// Opcodes of fixed price that ran, by frame kind.
+    /// Opcodes of fixed price that ran and are not settled, by frame kind.
     opcodes: Box<[[u64; 256]; 3]>,
+    /// There are some.
+    opcodes_ran: bool,
     /// Largest sum of what was counted and what a check of the ROM wanted free.
     reserved: Counters,
     /// Largest of what the checks wanted.
@@ -47,7 +48,6 @@ pub struct Tally {
 impl Default for Tally {
     fn default() -> Self {
         Self {
-            on: false,
             real: Counters::default(),
             accesses: AccessLog::default(),
             transaction_part: CallPart::Call(0),
@@ -59,6 +59,7 @@ impl Default for Tally {
             call_is_known: false,
             partial_memory: false,
             opcodes: Box::new([[0; 256]; 3]),
+            opcodes_ran: false,
             reserved: Counters::default(),
             wanted: Counters::default(),
         }
@@ -66,15 +67,10 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Creates a tally that counts, with the model at these prices and the bound along the paths of this ROM.
-    pub fn counting(prices: Prices, rom: Option<&'static Rom>) -> Self {
-        Self { on: true, prices, rom, ..Self::default() }
-    }
-
-    /// True if anything is counted.
-    #[inline]
-    pub const fn is_on(&self) -> bool {
-        self.on
+    /// Creates a tally with the model at these prices and the bound along the paths of this ROM. `hashes` says whether tree
+    /// accesses are noted for [`super::replay`].
+    pub fn new(prices: Prices, rom: Option<&'static Rom>, hashes: bool) -> Self {
+        Self { prices, rom, accesses: AccessLog::new(hashes), ..Self::default() }
     }
 
     /// Counts a keccak digest.
@@ -101,6 +97,7 @@ impl Tally {
     #[inline]
     pub fn opcode(&mut self, opcode: u8, frame: Frame) {
         self.opcodes[frame as usize][usize::from(opcode)] += 1;
+        self.opcodes_ran = true;
     }
 
     /// Takes an opcode back that turned out not to be charged.
@@ -203,6 +200,14 @@ impl Tally {
         self.bounded += more;
     }
 
+    /// Prices the opcodes of fixed price that ran so far. Called after each transaction: totals are asked for often.
+    pub fn settle(&mut self) {
+        (self.charged, self.bounded) = (self.model(), self.bound());
+        if std::mem::take(&mut self.opcodes_ran) {
+            *self.opcodes = [[0; 256]; 3];
+        }
+    }
+
     /// Returns the upper bound of the batch so far: the model and what it leaves out.
     pub fn bound(&self) -> Counters {
         self.bounded
@@ -220,7 +225,7 @@ impl Tally {
 
     /// Notes that a check of the ROM wants so much free.
     pub fn reserve(&mut self, wanted: Counters) {
-        if self.on && self.rom.is_some_and(|rom| rom.reserves) {
+        if self.rom.is_some_and(|rom| rom.reserves) {
             self.wanted = self.wanted.max(wanted);
             self.reserved = self.reserved.max(self.used() + wanted);
         }
@@ -238,6 +243,9 @@ impl Tally {
 
     fn opcodes_at(&self, price: impl Fn(u8, Frame) -> Counters) -> Counters {
         let mut sum = Counters::default();
+        if !self.opcodes_ran {
+            return sum;
+        }
         for frame in FRAMES {
             for (opcode, count) in (0..=u8::MAX).zip(self.opcodes[frame as usize]).filter(|(_, count)| *count > 0) {
                 sum += price(opcode, frame).times(count);

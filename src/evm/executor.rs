@@ -518,10 +518,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         let action = match (&mut self.tracer, unpaid) {
             (Some(tracer), unpaid) => run_traced(frame, table, &mut self.inner.ctx, tracer, unpaid)?,
             (None, Some(unpaid)) => unpaid::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
-            (None, None) if self.inner.ctx.chain.counters.is_on() => {
-                meter::run_counted(&mut frame.interpreter, table, &mut self.inner.ctx)
-            }
-            (None, None) => meter::run_plain(&mut frame.interpreter, table, &mut self.inner.ctx),
+            (None, None) => meter::run(&mut frame.interpreter, table, &mut self.inner.ctx),
         };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));

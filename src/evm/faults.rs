@@ -5,7 +5,20 @@
 use revm::bytecode::opcode::{self, OpCode};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{Jumps, LegacyBytecode, LoopControl, RuntimeFlag};
-use revm::interpreter::{InstructionResult, Interpreter, InterpreterAction, STACK_LIMIT};
+use revm::interpreter::{InstructionExecResult, InstructionResult, Interpreter, InterpreterAction, STACK_LIMIT};
+
+/// Runs a frame step by step to its next action.
+pub fn run(
+    interpreter: &mut Interpreter<EthInterpreter>,
+    mut step: impl FnMut(&mut Interpreter<EthInterpreter>) -> InstructionExecResult,
+) -> InterpreterAction {
+    let end = loop {
+        if let Err(end) = step(interpreter) {
+            break end;
+        }
+    };
+    finish(interpreter, end)
+}
 
 /// Ends a frame whose last opcode returned `end`, and returns what comes next.
 pub fn finish(interpreter: &mut Interpreter<EthInterpreter>, end: InstructionResult) -> InterpreterAction {

@@ -1,5 +1,6 @@
 //! The one table of fork rules. Code asks it for a rule and never compares fork numbers itself.
 
+use crate::batch::RecoveryRules;
 use crate::counters::model::{R7, R12, Revision};
 use crate::counters::paths::{ROM_4, ROM_5, ROM_6, ROM_7, ROM_8, Rom};
 
@@ -107,6 +108,16 @@ pub struct ForkRules {
 
 const V1_PRECOMPILES: u16 = 1 << 1 | 1 << 4;
 const NO_MODEXP: u16 = V1_PRECOMPILES | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 8;
+
+impl ForkRules {
+    /// Returns how keys are recovered from signatures.
+    pub fn recovery(&self) -> RecoveryRules {
+        RecoveryRules {
+            infinity_bug: self.ecrecover_infinity_bug,
+            roots_count: self.rom.is_some_and(Rom::negates_roots),
+        }
+    }
+}
 
 const FORK_4: ForkRules = ForkRules {
     id: 4,

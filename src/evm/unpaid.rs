@@ -101,13 +101,10 @@ pub fn run<DB: StateDatabase>(
     context: &mut ZkContext<DB>,
     unpaid: &mut UnpaidWords,
 ) -> InterpreterAction {
-    let end = loop {
+    faults::run(interpreter, |interpreter| {
         unpaid.reveal(interpreter, context.gas_params());
-        if let Err(end) = meter::step(interpreter, table, context) {
-            break end;
-        }
-    };
-    faults::finish(interpreter, end)
+        meter::step(interpreter, table, context)
+    })
 }
 
 /// Length of an area of memory.

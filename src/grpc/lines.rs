@@ -228,13 +228,17 @@ mod tests {
         v1.context = BatchContext::V1 { global_exit_root: B256::with_last_byte(5), eth_timestamp: 9 };
         v1.update_merkle_tree = true;
         v1.no_counters = false;
-        let line = GotLine { rpc: Rpc::ProcessBatch, context_id: "me", input: &v1 }.to_string();
-        assert_eq!(
-            line,
-            format!(
-                "ExecutorServiceImpl::ProcessBatch() {common} forkId=6 native globalExitRoot=0x5 timestamp=9 from={zero} \
-                 bUpdateMerkleTree=1 bNoCounters=0 traceConfig=0 UUID=me"
-            )
+        let got = |rpc: Rpc, input: &BatchInput, rest: &str| {
+            let line = GotLine { rpc, context_id: "me", input }.to_string();
+            assert_eq!(line, format!("ExecutorServiceImpl::{}() {common} {rest}", rpc.name()));
+        };
+        got(
+            Rpc::ProcessBatch,
+            &v1,
+            &format!(
+                "forkId=6 native globalExitRoot=0x5 timestamp=9 from={zero} bUpdateMerkleTree=1 bNoCounters=0 traceConfig=0 \
+                 UUID=me"
+            ),
         );
         let mut v2 = input(9);
         let mut context = crate::processor::input::V2Context { timestamp_limit: 9, ..Default::default() };
@@ -243,14 +247,14 @@ mod tests {
         v2.context = BatchContext::V2(context);
         v2.update_merkle_tree = false;
         v2.no_counters = true;
-        let line = GotLine { rpc: Rpc::ProcessBatchV2, context_id: "me", input: &v2 }.to_string();
-        assert_eq!(
-            line,
-            format!(
-                "ExecutorServiceImpl::ProcessBatchV2() {common} forkId=9 native l1InfoRoot=0x0 timestampLimit=9 from={zero} \
-                 bUpdateMerkleTree=0 bNoCounters=1 bGetKeys=0 bSkipVerifyL1InfoRoot=0 bSkipFirstChangeL2Block=0 \
-                 bSkipWriteBlockInfoRoot=0 traceConfig=0 UUID=me l1InfoTreeData.size=2=1,3, stateOverride.size=0"
-            )
+        got(
+            Rpc::ProcessBatchV2,
+            &v2,
+            &format!(
+                "forkId=9 native l1InfoRoot=0x0 timestampLimit=9 from={zero} bUpdateMerkleTree=0 bNoCounters=1 bGetKeys=0 \
+                 bSkipVerifyL1InfoRoot=0 bSkipFirstChangeL2Block=0 bSkipWriteBlockInfoRoot=0 traceConfig=0 UUID=me \
+                 l1InfoTreeData.size=2=1,3, stateOverride.size=0"
+            ),
         );
     }
 

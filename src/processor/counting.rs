@@ -2,18 +2,19 @@
 //!
 //! Nothing here fails a batch: a store that cannot answer fails the execution itself at the same access.
 
-use revm::primitives::{Address, B256, U256, uint};
+use revm::primitives::{Address, U256};
 
 use super::RomError;
 use super::block_info::BlockHeader;
 use super::input::CountersPolicy;
 use super::run::{BatchRun, TxEnd};
 use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
+use crate::counters::lengths::KECCAK_RATE_BYTES;
 use crate::counters::limits::{self, Counter};
 use crate::counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
 use crate::counters::paths::{self, ExitRoot, Fields, Opening, Rejection, Rom, wanted};
 use crate::counters::replay;
-use crate::counters::{Access, Counters};
+use crate::counters::{Access, Counters, Tally};
 use crate::evm::fork::ApiVersion;
 use crate::evm::precompiles::ZkPrecompiles;
 use crate::tree::{TreeError, TreeRef};
@@ -27,28 +28,27 @@ const MAPPING_KEY_BYTES: u64 = 64;
 const L1_INFO_LEAF_BYTES: u64 = 72;
 /// Digests of 64 bytes from an L1 info leaf to the root.
 const L1_INFO_LEVELS: u64 = 32;
-/// Bytes absorbed by one keccak-f permutation.
-const KECCAK_RATE_BYTES: u64 = 136;
 /// Bytes of a ChangeL2Block item.
 const CHANGE_L2_BLOCK_BYTES: usize = 9;
 /// Bytes of a signature behind its list.
 const SIGNATURE_BYTES: usize = 65;
-/// Order of the field of secp256k1, and a quarter of the number after it: an exponent that takes square roots.
-const FIELD: U256 = uint!(0xfffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f_U256);
-const ROOT_EXPONENT: U256 = uint!(0x3fffffffffffffffffffffffffffffffffffffffffffffffffffffffbfffff0c_U256);
 /// Bytes of a public key, digested to an address.
 const PUBLIC_KEY_BYTES: u64 = 64;
 
 impl BatchRun<'_> {
-    fn counts(&mut self) -> bool {
-        self.evm.context().chain.counters.is_on()
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.evm.context().chain.counters
     }
 
     /// Notes a tree access of the running transaction.
     pub(super) fn count(&mut self, access: Access) {
-        let tally = &mut self.evm.context().chain.counters;
-        if tally.is_on() {
-            tally.accesses.push(access);
+        self.tally().accesses.push(access);
+    }
+
+    /// Counts what the ROM does on a path that the price lists leave out, in the forks whose paths are known.
+    fn count_path(&mut self, cost: Counters) {
+        if self.rules.rom.is_some() {
+            self.tally().charge_beyond_model(cost);
         }
     }
 
@@ -61,20 +61,15 @@ impl BatchRun<'_> {
 
     /// Counts the digests every batch ends with: its data and the accumulated input hash.
     pub(super) fn count_batch(&mut self) {
-        if self.counts() {
-            let bytes = self.input.batch_l2_data.len() as u64;
-            let forced_block_hash = if self.rules.api == ApiVersion::V2 { FORCED_BLOCK_HASH_BYTES } else { 0 };
-            let tally = &mut self.evm.context().chain.counters;
-            tally.keccak(bytes);
-            tally.keccak(ACC_INPUT_HASH_BYTES + forced_block_hash);
-        }
+        let bytes = self.input.batch_l2_data.len() as u64;
+        let forced_block_hash = if self.rules.api == ApiVersion::V2 { FORCED_BLOCK_HASH_BYTES } else { 0 };
+        let tally = self.tally();
+        tally.keccak(bytes);
+        tally.keccak(ACC_INPUT_HASH_BYTES + forced_block_hash);
     }
 
     /// Counts what decoding a transaction digests: the signed list, the public key, the L2 hash.
     pub(super) fn count_decoded(&mut self, tx: &Transaction, recovered: Recovered) {
-        if !self.counts() {
-            return;
-        }
         let real = self.decode_path(tx, recovered);
         let recovered = recovered.signer.is_some();
         let price = self.decode_price(tx, recovered);
@@ -82,10 +77,9 @@ impl BatchRun<'_> {
         if real.is_none() {
             self.reserve(price + wanted::RECOVERY);
         }
-        let tally = &mut self.evm.context().chain.counters;
-        tally.charge_real(price, real.unwrap_or(price + extra));
         let has_l2_hash = self.rules.api == ApiVersion::V2;
-        let tally = &mut self.evm.context().chain.counters;
+        let tally = self.tally();
+        tally.charge_real(price, real.unwrap_or(price + extra));
         tally.keccak(tx.signed_rlp.len() as u64);
         if recovered {
             tally.keccak(PUBLIC_KEY_BYTES);
@@ -100,21 +94,20 @@ impl BatchRun<'_> {
         let (rom, ladder) = self.rules.rom.zip(recovered.ladder)?;
         let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
         let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
-        let root_is_negated = rom.negates_roots() && root_is_negated(tx.r, tx.v);
         let decoded = rom.decoded(&Fields {
             numbers,
             has_recipient: tx.to.is_some(),
             list_bytes: tx.signed_rlp.len() as u64,
             data_bytes: tx.data.len() as u64,
         });
-        let recovery = rom.recovery(ladder, tx.v, root_is_negated);
+        let recovery = rom.recovery(ladder, tx.v, recovered.root_is_negated);
         self.reserve(decoded + wanted::RECOVERY);
         Some(decoded + recovery)
     }
 
     /// Counts the checks of a rejected transaction: the model has nothing for them.
     pub(super) fn count_rejected(&mut self, error: RomError, data_bytes: usize) {
-        if let Some(rom) = self.rules.rom.filter(|_| self.counts()) {
+        if let Some(rom) = self.rules.rom {
             let why = match error {
                 RomError::IntrinsicInvalidSignature | RomError::IntrinsicInvalidSenderCode => Rejection::Signature,
                 RomError::IntrinsicInvalidChainId => Rejection::ChainId,
@@ -124,33 +117,29 @@ impl BatchRun<'_> {
                 RomError::IntrinsicTxGasOverflow => Rejection::GasOverflow,
                 _ => Rejection::Balance,
             };
-            let cost = rom.rejected(why, data_bytes as u64);
-            self.evm.context().chain.counters.charge_beyond_model(cost);
+            self.count_path(rom.rejected(why, data_bytes as u64));
         }
     }
 
     /// Counts what adds up the gas of a transaction's data.
     pub(super) fn count_data_gas(&mut self, data_bytes: usize) {
-        if self.rules.rom.is_some() && self.counts() {
-            self.evm.context().chain.counters.charge_beyond_model(paths::data_gas(data_bytes as u64));
-        }
+        self.count_path(paths::data_gas(data_bytes as u64));
     }
 
     /// Counts a part of opening a block.
     pub(super) fn count_opening(&mut self, part: Opening) {
-        if self.rules.rom.is_some() && self.counts() {
-            self.evm.context().chain.counters.charge_beyond_model(paths::block_opened(part));
-        }
+        self.count_path(paths::block_opened(part));
     }
 
     /// Notes what a check of the ROM wants free.
     pub(super) fn reserve(&mut self, wanted: Counters) {
-        self.evm.context().chain.counters.reserve(wanted);
+        self.tally().reserve(wanted);
     }
 
-    /// Notes what the checks inside the last transaction can have wanted, if it was not a plain transfer.
-    pub(super) fn reserve_code(&mut self) {
-        let tally = &mut self.evm.context().chain.counters;
+    /// Settles the last transaction, and notes what the checks inside it can have wanted, if it was not a plain transfer.
+    pub(super) fn settle_transaction(&mut self) {
+        let tally = self.tally();
+        tally.settle();
         if !matches!(tally.call.take(), Some((_, false))) {
             tally.reserve(wanted::CODE);
         }
@@ -158,13 +147,11 @@ impl BatchRun<'_> {
 
     /// Counts what a V1 batch does with its global exit root before it decodes.
     pub(super) fn count_exit_root(&mut self, root: ExitRoot) {
-        if self.rules.rom.is_some() && self.counts() {
-            self.evm.context().chain.counters.charge_beyond_model(Rom::exit_root(root));
-        }
+        self.count_path(Rom::exit_root(root));
     }
 
     fn prices(&mut self) -> Prices {
-        self.evm.context().chain.counters.prices
+        self.tally().prices
     }
 
     fn decode_price(&mut self, tx: &Transaction, recovered: bool) -> Counters {
@@ -187,38 +174,31 @@ impl BatchRun<'_> {
 
     /// Charges the batch, once its decoding is over: the model charges nothing for one that does not decode.
     pub(super) fn count_batch_decoded(&mut self, decodes: bool, is_forced: bool) {
-        if self.counts() {
-            let bytes = self.input.batch_l2_data.len() as u64;
-            let price = self.prices().batch(bytes);
-            self.reserve(wanted::DIVISION);
-            // That it is forced is noted, and tested again at its first item.
-            let tests = if bytes == 0 { 1 } else { 2 };
-            let forced = Counters { steps: if is_forced { tests } else { 0 }, ..Counters::default() };
-            let real = self.rules.rom.map_or(price, |rom| rom.batch(bytes) + forced);
-            let tally = &mut self.evm.context().chain.counters;
-            if decodes {
-                tally.charge_real(price, real);
-            } else {
-                tally.charge_beyond_model(real);
-            }
+        let bytes = self.input.batch_l2_data.len() as u64;
+        let price = self.prices().batch(bytes);
+        self.reserve(wanted::DIVISION);
+        // That it is forced is noted, and tested again at its first item.
+        let tests = if bytes == 0 { 1 } else { 2 };
+        let forced = Counters { steps: if is_forced { tests } else { 0 }, ..Counters::default() };
+        let real = self.rules.rom.map_or(price, |rom| rom.batch(bytes) + forced);
+        let tally = self.tally();
+        if decodes {
+            tally.charge_real(price, real);
+        } else {
+            tally.charge_beyond_model(real);
         }
     }
 
     /// Charges the decoding of a ChangeL2Block.
     pub(super) fn count_block_decoded(&mut self) {
-        if self.counts() {
-            let price = self.prices().decode_block();
-            self.evm.context().chain.counters.charge_real(price, paths::block_decoded());
-        }
+        let price = self.prices().decode_block();
+        self.tally().charge_real(price, paths::block_decoded());
     }
 
     /// Counts the transactions before the bad item of a batch that does not decode. The model has nothing for them, so the
     /// bound takes what they would cost, and the rest of the data as one transaction's.
     pub(super) fn count_undecodable(&mut self, items: Vec<BatchItem>, in_model: bool) {
-        if !self.counts() {
-            return;
-        }
-        let model = self.evm.context().chain.counters.charges();
+        let model = self.tally().charges();
         let mut decoded_bytes = 0;
         for item in items {
             match item {
@@ -231,7 +211,8 @@ impl BatchRun<'_> {
                         tx.signed_rlp.len() + SIGNATURE_BYTES + usize::from(self.rules.effective_percentage);
                     // Before blocks, keys are recovered when a transaction runs.
                     let recovers = self.rules.api == ApiVersion::V2;
-                    let recovered = recovers.then(|| known_signers(&[tx.signature()], false).pop()).flatten();
+                    let recovered =
+                        recovers.then(|| known_signers(&[tx.signature()], self.rules.recovery()).pop()).flatten();
                     self.count_decoded(&tx, recovered.unwrap_or_default());
                 }
             }
@@ -239,7 +220,7 @@ impl BatchRun<'_> {
         let rest = self.undecodable_bound(decoded_bytes);
         let keccaks = self.claimed_keccaks(decoded_bytes);
         self.reserve(Counters { keccaks, ..Counters::default() });
-        let tally = &mut self.evm.context().chain.counters;
+        let tally = self.tally();
         let kept = if in_model { tally.charges() } else { model };
         tally.move_beyond_model(kept, rest);
     }
@@ -281,85 +262,73 @@ impl BatchRun<'_> {
 
     /// Counts the slot of the system contract's mapping that a new block writes, and charges the block.
     pub(super) fn count_block_opened(&mut self, has_l1_info: bool, forced: bool) {
-        if self.counts() {
-            let price = self.prices().open_block(has_l1_info);
-            self.reserve(wanted::BLOCK);
-            let start = paths::block_opened(Opening::Start { forced });
-            self.evm.context().chain.counters.charge_real(price, start);
-        }
+        let price = self.prices().open_block(has_l1_info);
+        self.reserve(wanted::BLOCK);
+        let start = paths::block_opened(Opening::Start { forced });
+        self.tally().charge_real(price, start);
         self.count_mapping_key();
     }
 
     /// Charges the block that each transaction is in the forks without blocks.
     pub(super) fn count_implicit_block(&mut self, end: &TxEnd) {
-        if self.counts() && matches!(end, TxEnd::Included { .. }) {
+        if matches!(end, TxEnd::Included { .. }) {
             let price = self.prices().open_block(false);
             // Known paths have it among the fees.
             let real = self.rules.rom.map_or(price, |_| Counters::default());
-            self.evm.context().chain.counters.charge_real(price, real);
+            self.tally().charge_real(price, real);
         }
     }
 
     /// Counts the name of a mapping's slot.
     pub(super) fn count_mapping_key(&mut self) {
-        if self.counts() {
-            self.evm.context().chain.counters.keccak(MAPPING_KEY_BYTES);
-        }
+        self.tally().keccak(MAPPING_KEY_BYTES);
     }
 
     /// Counts the digests of an L1 info proof; the ROM makes them whether or not somebody looks at the root.
     pub(super) fn count_l1_info_proof(&mut self, index: u32) {
-        if self.counts() {
-            self.reserve(Counters { keccaks: 1 + L1_INFO_LEVELS, ..Counters::default() });
-            let proof = paths::l1_info_proof(index, self.rules.zero_l1_leaf_rule);
-            let tally = &mut self.evm.context().chain.counters;
-            tally.charge_beyond_model(proof);
-            tally.keccak(L1_INFO_LEAF_BYTES);
-            (0..L1_INFO_LEVELS).for_each(|_| tally.keccak(MAPPING_KEY_BYTES));
-        }
+        self.reserve(Counters { keccaks: 1 + L1_INFO_LEVELS, ..Counters::default() });
+        let proof = paths::l1_info_proof(index, self.rules.zero_l1_leaf_rule);
+        let tally = self.tally();
+        tally.charge_beyond_model(proof);
+        tally.keccak(L1_INFO_LEAF_BYTES);
+        (0..L1_INFO_LEVELS).for_each(|_| tally.keccak(MAPPING_KEY_BYTES));
     }
 
     /// Counts the header leaves of a block.
     pub(super) fn count_header(&mut self, block: &BlockHeader) {
-        if self.counts() {
-            self.count_opening(Opening::Header);
-            self.reserve(wanted::HEADER);
-            let present = [
-                !block.parent_hash.is_zero(),
-                !block.coinbase.is_zero(),
-                block.number != 0,
-                block.gas_limit != 0,
-                !block.timestamp.is_zero(),
-                !block.ger.is_zero(),
-                !block.block_hash_l1.is_zero(),
-            ];
-            let hashes = self.replay.open_block(Some(present));
-            self.add_poseidons(Ok(hashes));
-        }
+        self.count_opening(Opening::Header);
+        self.reserve(wanted::HEADER);
+        let present = [
+            !block.parent_hash.is_zero(),
+            !block.coinbase.is_zero(),
+            block.number != 0,
+            block.gas_limit != 0,
+            !block.timestamp.is_zero(),
+            !block.ger.is_zero(),
+            !block.block_hash_l1.is_zero(),
+        ];
+        let hashes = self.replay.open_block(Some(present));
+        self.add_poseidons(Ok(hashes));
     }
 
     /// Counts the receipt of an included transaction.
     pub(super) fn count_receipt(&mut self, status: bool, cumulative_gas_used: u64, percentage: u8) {
-        if self.counts() {
-            self.reserve(wanted::RECEIPT);
-            let hashes = self.replay.receipt(status, cumulative_gas_used != 0, percentage != 0);
-            self.add_poseidons(Ok(hashes));
-        }
+        self.reserve(wanted::RECEIPT);
+        let hashes = self.replay.receipt(status, cumulative_gas_used != 0, percentage != 0);
+        self.add_poseidons(Ok(hashes));
     }
 
     /// Counts the block info leaf that closes a block.
     pub(super) fn count_block_closed(&mut self, gas_used: u64) {
-        if self.counts() {
-            self.reserve(wanted::CLOSE);
-            self.evm.context().chain.counters.charge_beyond_model(paths::block_closed());
-            let hashes = self.replay.close_block(gas_used != 0);
-            self.add_poseidons(Ok(hashes));
-        }
+        self.reserve(wanted::CLOSE);
+        self.tally().charge_beyond_model(paths::block_closed());
+        let hashes = self.replay.close_block(gas_used != 0);
+        self.add_poseidons(Ok(hashes));
     }
 
     /// Counts a slot read outside transactions, before anything changes.
     pub(super) fn count_slot_read(&mut self, address: Address, slot: U256) {
-        if self.counts() {
+        if !self.input.no_counters {
             let version = self.world().version();
             let state = self.world().state_access();
             let key = state.keys.storage_key(address, slot);
@@ -370,7 +339,7 @@ impl BatchRun<'_> {
 
     /// Counts a slot write outside transactions, before it happens.
     pub(super) fn count_slot_write(&mut self, address: Address, slot: U256, value: U256) {
-        if self.counts() {
+        if !self.input.no_counters {
             let mut version = self.world().version();
             let state = self.world().state_access();
             let key = state.keys.storage_key(address, slot);
@@ -381,26 +350,23 @@ impl BatchRun<'_> {
 
     /// Prices the accesses of a transaction that started at `start`.
     pub(super) fn count_accesses(&mut self, start: TreeRef) {
-        if !self.counts() {
+        if self.input.no_counters {
             return;
         }
-        let accesses = self.evm.context().chain.counters.accesses.take();
-        if self.input.no_counters {
-            return self.evm.context().chain.counters.accesses.reuse(accesses);
-        }
+        let accesses = self.tally().accesses.take();
         let mut state = self.evm.db().state_access();
         let hashes = self.replay.transaction(&accesses, start, &mut state);
-        self.evm.context().chain.counters.accesses.reuse(accesses);
+        self.tally().accesses.reuse(accesses);
         self.add_poseidons(hashes);
     }
 
     fn add_poseidons(&mut self, hashes: Result<u64, TreeError>) {
-        self.evm.context().chain.counters.real.poseidons += hashes.unwrap_or(0);
+        self.tally().real.poseidons += hashes.unwrap_or(0);
     }
 
     /// Returns the error of a batch that ran out of counters, under policy `enforce`. `decoding` says that nothing ran yet.
     pub(super) fn out_of_counters(&mut self, decoding: bool) -> Option<RomError> {
-        if self.input.counters_policy != CountersPolicy::Enforce || self.input.no_counters || !self.counts() {
+        if self.input.counters_policy != CountersPolicy::Enforce || self.input.no_counters {
             return None;
         }
         let counters = self.counters();
@@ -419,13 +385,13 @@ impl BatchRun<'_> {
 
     /// Returns the counters as reported. Without counting there are only steps, as in the original.
     pub(super) fn counters(&mut self) -> Counters {
-        let used = self.evm.context().chain.counters.used();
+        let used = self.tally().used();
         if self.input.no_counters { Counters { steps: used.steps, ..Counters::default() } } else { used }
     }
 
     /// Returns the reservations as reported, never below the counters.
     pub(super) fn reservations(&mut self, used: Counters) -> Counters {
-        let (reserved, wanted) = self.evm.context().chain.counters.reservations();
+        let (reserved, wanted) = self.tally().reservations();
         if self.input.no_counters {
             // The checks saw nothing used.
             return used.max(wanted);
@@ -436,11 +402,4 @@ impl BatchRun<'_> {
         let keccaks = if reserved == Counters::default() { 0 } else { most + u64::from(whole) };
         used.max(Counters { keccaks, ..reserved })
     }
-}
-
-/// True if the root of r³ + 7 that the exponent yields has the other parity than v asks for.
-fn root_is_negated(r: B256, v: u8) -> bool {
-    let r = U256::from_be_bytes(r.0);
-    let square = r.mul_mod(r, FIELD).mul_mod(r, FIELD).add_mod(U256::from(7), FIELD);
-    square.pow_mod(ROOT_EXPONENT, FIELD).bit(0) == (v == 27)
 }

@@ -130,7 +130,7 @@ impl<'a> BatchRun<'a> {
         let rules = input.fork_id.rules();
         let world = World::new(state, input.old_state_root, &input.state_override, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
-        evm.context().chain.counters = Tally::counting(prices, rules.rom);
+        evm.context().chain.counters = Tally::new(prices, rules.rom, !input.no_counters);
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
@@ -211,7 +211,7 @@ impl<'a> BatchRun<'a> {
         let start = Instant::now();
         let transactions = || items.iter().filter_map(BatchItem::transaction);
         let signatures: Vec<_> = transactions().map(Transaction::signature).collect();
-        let recovered = known_signers(&signatures, self.rules.ecrecover_infinity_bug);
+        let recovered = known_signers(&signatures, self.rules.recovery());
         let recovered_at = Instant::now();
         self.phases.recover += recovered_at - start;
         let senders = recovered.iter().map(|recovered| self.input.from.or(recovered.signer));
@@ -294,7 +294,7 @@ impl<'a> BatchRun<'a> {
                 self.count_data_gas(tx.data.len());
                 let trace = self.trace_options(output.full_trace.is_some());
                 let outcome = self.evm.transact(&call, trace)?;
-                self.reserve_code();
+                self.settle_transaction();
                 let register = outcome.gas_left;
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }

@@ -123,12 +123,11 @@ impl V2Batch<'_> {
             return Err(Abort::new(ExecutorError::BinaryLt4Mismatch, "old state root is out of range").into());
         }
         self.run.count_batch();
+        let forced = self.context.is_forced();
         if self.run.input.batch_l2_data.is_empty() {
-            let forced = self.context.is_forced();
             self.run.count_batch_decoded(true, forced);
             return Ok(());
         }
-        let forced = self.context.is_forced();
         let implicit_block = forced || self.context.skip_first_change_l2_block;
         let items = self.run.prepare(forced, implicit_block).map_err(Stop::Invalid)?;
         let slots = [LAST_BLOCK_SLOT, TIMESTAMP_SLOT, BLOCK_INFO_ROOT_SLOT].map(|slot| (SYSTEM_ADDRESS, slot));

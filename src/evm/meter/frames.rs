@@ -20,11 +20,9 @@ const CREATE_ADDRESS_BYTES: u64 = 31;
 /// Counts the start of a call frame: touch, value, code (exact-counters §2).
 pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallInputs, depth: usize) {
     let tally = &mut context.chain.counters;
-    if !tally.is_on() {
-        return;
-    }
     let code = &inputs.known_bytecode.1;
     let code_bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
+    let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
     match depth {
         0 => {
             tally.transaction_part = CallPart::Call(code_bytes);
@@ -33,14 +31,12 @@ pub fn call_frame<DB: StateDatabase>(context: &mut ZkContext<DB>, inputs: &CallI
                 to_zero: inputs.bytecode_address.is_zero(),
                 has_value: !inputs.value.get().is_zero(),
             };
-            let is_precompile = ZkPrecompiles::number(&inputs.bytecode_address).is_some();
-            tally.call = (!is_precompile).then_some((call, code_bytes > 0));
+            tally.call = precompile.is_none().then_some((call, code_bytes > 0));
         }
-        _ => tally.part(CallPart::Call(code_bytes), ZkPrecompiles::number(&inputs.bytecode_address).is_some()),
+        _ => tally.part(CallPart::Call(code_bytes), precompile.is_some()),
     }
     tally.accesses.push(Access::Enter);
     touch(tally, inputs.bytecode_address);
-    let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
     if let Some(number) = precompile {
         tally.reserve(wanted::precompile(number, inputs.input.len() as u64));
     }
@@ -84,9 +80,6 @@ pub enum CreateStart {
 /// Counts the start of a create frame: the creator's leaves (those of a transaction were checked before), the name of
 /// the new account, then its leaves.
 pub fn create_frame(tally: &mut Tally, inputs: &CreateInputs, depth: usize, start: CreateStart) {
-    if !tally.is_on() {
-        return;
-    }
     let creator = inputs.caller();
     if depth > 0 {
         tally.accesses.push(Access::Read(creator, LeafKind::Balance));
@@ -133,16 +126,11 @@ pub fn create_frame(tally: &mut Tally, inputs: &CreateInputs, depth: usize, star
 
 /// Counts the end of a frame: whether its changes stay.
 pub fn frame_ended(tally: &mut Tally, keeps: bool) {
-    if tally.is_on() {
-        tally.accesses.push(Access::Leave(keeps));
-    }
+    tally.accesses.push(Access::Leave(keeps));
 }
 
 /// Counts the end of execution. A top frame that never ran, such as a precompile's, has not ended by itself.
 pub fn transaction_ended(tally: &mut Tally, result: &FrameResult) {
-    if !tally.is_on() {
-        return;
-    }
     let end = result.instruction_result();
     tally.accesses.push(Access::Leave(end.is_ok()));
     if matches!(result, FrameResult::Create(_)) {
@@ -160,7 +148,7 @@ pub fn transaction_ended(tally: &mut Tally, result: &FrameResult) {
 
 /// Counts the code that a create frame leaves. A transaction that returns nothing writes nothing.
 pub fn code_deployed(tally: &mut Tally, created: Address, bytes: u64, is_transaction: bool) {
-    if !tally.is_on() || (is_transaction && bytes == 0) {
+    if is_transaction && bytes == 0 {
         return;
     }
     tally.accesses.push(Access::Write(created, LeafKind::CodeLength, bytes > 0));
@@ -172,9 +160,6 @@ pub fn code_deployed(tally: &mut Tally, created: Address, bytes: u64, is_transac
 
 /// Counts a fee paid back or out: balance read, balance written.
 pub fn payment(tally: &mut Tally, to: Address, balance_after: U256) {
-    if !tally.is_on() {
-        return;
-    }
     tally.accesses.push(Access::Read(to, LeafKind::Balance));
     tally.accesses.push(Access::Write(to, LeafKind::Balance, !balance_after.is_zero()));
 }

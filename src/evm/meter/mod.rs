@@ -87,45 +87,23 @@ enum Pending {
 }
 
 /// Runs the frame to its next action, as [`Interpreter::run_plain`] does, and counts.
-pub fn run_counted<DB: StateDatabase>(
+pub fn run<DB: StateDatabase>(
     interpreter: &mut Interpreter<EthInterpreter>,
     table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
     context: &mut ZkContext<DB>,
 ) -> InterpreterAction {
     let frame = frame_kind(interpreter);
-    let end = loop {
-        if let Err(end) = counted_step(interpreter, table, context, frame) {
-            break end;
-        }
-    };
-    faults::finish(interpreter, end)
+    faults::run(interpreter, |interpreter| counted_step(interpreter, table, context, frame))
 }
 
-/// Runs the frame to its next action, counting nothing.
-pub fn run_plain<DB: StateDatabase>(
-    interpreter: &mut Interpreter<EthInterpreter>,
-    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
-    context: &mut ZkContext<DB>,
-) -> InterpreterAction {
-    let end = loop {
-        if let Err(end) = interpreter.step(table.instruction_table(), table.gas_table(), context) {
-            break end;
-        }
-    };
-    faults::finish(interpreter, end)
-}
-
-/// Runs one opcode, and counts it if anything is counted.
+/// Runs one opcode and counts it.
 pub fn step<DB: StateDatabase>(
     interpreter: &mut Interpreter<EthInterpreter>,
     table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
     context: &mut ZkContext<DB>,
 ) -> InstructionExecResult {
-    if context.chain.counters.is_on() {
-        let frame = frame_kind(interpreter);
-        return counted_step(interpreter, table, context, frame);
-    }
-    interpreter.step(table.instruction_table(), table.gas_table(), context)
+    let frame = frame_kind(interpreter);
+    counted_step(interpreter, table, context, frame)
 }
 
 #[inline]

@@ -3,12 +3,19 @@
 //! `cargo bench --bench store`. Each store gets the same chains of batches with `update_merkle_tree`, run by as many threads as
 //! there are cores, while a writer stores what they leave. A run ends when everything is stored, so that the cost of storing
 //! counts. PostgreSQL is one of the bench's own on this machine, with synced commits; left out, loudly, if it is not installed.
+//!
+//! Before that, what one node costs the embedded database alone as it grows, `MILLIONS=20` million nodes large (3 without the
+//! variable). The last of the stores above starts with these.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use zkevm_executor::actors::BatchState;
 use zkevm_executor::cli::table::Table;
 use zkevm_executor::evm::fork::ForkId;
@@ -17,9 +24,10 @@ use zkevm_executor::sample::genesis::GenesisState;
 use zkevm_executor::sample::workload::{Chain, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::store::{
-    Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions, QueueLimits,
-    StateStore, WriteSet, WriterStep,
+    Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
+    QueueLimits, StateReader, StateStore, WriteSet, WriterStep,
 };
+use zkevm_executor::tree::{Digest, GOLDILOCKS_PRIME};
 
 #[path = "../tests/hashdb/postgres_server.rs"]
 #[allow(dead_code)]
@@ -37,6 +45,9 @@ const KINDS: [(&str, Kind, usize); 2] = [
 ];
 
 fn main() {
+    let large = tempfile::tempdir().expect("a folder");
+    let millions = std::env::var("MILLIONS").map_or(3, |number| number.parse().expect("MILLIONS is a number"));
+    fill(large.path(), millions);
     let mut table = Table::new(&[
         "batch",
         "store",
@@ -51,11 +62,13 @@ fn main() {
         let name = format!("{count} {what}");
         let memory = measure(kind, count, &StateStore::in_memory(LIMITS));
         table.row(row(&name, "memory", &memory, memory.per_second()));
-        let folder = tempfile::tempdir().expect("a folder");
-        let database = EmbeddedDatabase::open(folder.path(), CACHE_BYTES, Duration::ZERO).expect("a new database");
-        let store = StateStore::over(Arc::new(database), OPTIONS).expect("a new database");
-        let embedded = measure(kind, count, &store);
-        table.row(row(&name, "embedded", &embedded, memory.per_second()));
+        let new = tempfile::tempdir().expect("a folder");
+        for (what, folder) in [("embedded, new", &new), ("embedded, large", &large)] {
+            let database = EmbeddedDatabase::open(folder.path(), CACHE_BYTES, Duration::ZERO).expect("a database");
+            let store = StateStore::over(Arc::new(database), OPTIONS).expect("a database");
+            let embedded = measure(kind, count, &store);
+            table.row(row(&name, what, &embedded, memory.per_second()));
+        }
         let Some(server) = PostgresServer::start_synced("the PostgreSQL rows of the bench") else { continue };
         let options = PostgresOptions::new(&server.url());
         let database = PostgresDatabase::open(options, true, false).expect("a new database");
@@ -64,6 +77,59 @@ fn main() {
         table.row(row(&name, "PostgreSQL", &postgres, memory.per_second()));
     }
     println!("{table}");
+}
+
+/// Fills a new database, a million nodes at a time, and prints what each million cost.
+fn fill(folder: &Path, millions: u64) {
+    let mut table = Table::new(&["millions", "nodes/s", "CPU of a node", "stored bytes of a node", "one read"]);
+    let database = EmbeddedDatabase::open(folder, CACHE_BYTES, Duration::ZERO).expect("a new database");
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut sample = Vec::new();
+    for million in 1..=millions {
+        let groups: Vec<WriteSet> = (0..GROUPS).map(|_| random_nodes(&mut random)).collect();
+        let (start, cpu) = (Instant::now(), cpu_time());
+        groups.iter().for_each(|set| database.commit(&[set]).expect("the disk has room"));
+        let (elapsed, cpu) = (start.elapsed().as_secs_f64(), cpu_time() - cpu);
+        sample.extend(groups.iter().flat_map(|set| set.nodes.iter().step_by(100).copied()));
+        sample.shuffle(&mut random);
+        let read = &sample[..sample.len().min(20_000)];
+        let start = Instant::now();
+        read.iter().for_each(|(hash, node)| assert_eq!(database.node(hash), Ok(Some(*node))));
+        let read = start.elapsed().as_secs_f64() / read.len() as f64;
+        let nodes = (GROUPS * GROUP_NODES) as f64;
+        table.row(vec![
+            million.to_string(),
+            format!("{:.0}", nodes / elapsed),
+            format!("{:.2} us", cpu.as_secs_f64() / nodes * 1e6),
+            format!("{:.0}", folder_bytes(folder) as f64 / nodes / million as f64),
+            format!("{:.2} us", read * 1e6),
+        ]);
+    }
+    println!("{table}");
+}
+
+/// Groups of a million nodes.
+const GROUPS: usize = 20;
+const GROUP_NODES: usize = 50_000;
+
+/// Branches: most nodes are.
+fn random_nodes(random: &mut ChaCha8Rng) -> WriteSet {
+    let mut element = || random.gen_range(0..GOLDILOCKS_PRIME);
+    let mut node = || {
+        (Digest(std::array::from_fn(|_| element())), std::array::from_fn(|place| if place < 8 { element() } else { 0 }))
+    };
+    WriteSet { nodes: (0..GROUP_NODES).map(|_| node()).collect(), ..WriteSet::default() }
+}
+
+/// CPU time of the whole process, system calls included.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).expect("the folder of the database");
+    files.map(|file| file.and_then(|file| file.metadata()).map_or(0, |file| file.len())).sum()
 }
 
 const LIMITS: MemoryLimits = MemoryLimits { volatile_bytes_max: 256 << 20, permanent_bytes_max: 16 << 30 };

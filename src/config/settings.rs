@@ -151,7 +151,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "executor.niceness",
         environment: "ZKEVM_EXECUTOR_NICENESS",
-        kind: Kind::Integer { min: 0, max: 19 },
+        kind: Kind::Integer { min: 0, max: 20 },
     },
     Setting {
         key: "executor.drain_seconds",

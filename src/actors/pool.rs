@@ -164,7 +164,7 @@ fn start_actors(
 
     let mut writer = None;
     if state.needs_writer() {
-        let actor = WriterActor::new(Arc::clone(&state));
+        let actor = WriterActor::new(Arc::clone(&state), options.executor_niceness);
         writer = Some(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| actor));
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 
+use super::niceness::stand_back;
 use super::panic_message;
 use crate::store::{StateStore, WriterStep};
 
@@ -25,11 +26,12 @@ impl Message for StoreNext {
 /// Stores the queue of one [`StateStore`].
 pub(super) struct WriterActor {
     store: Arc<StateStore>,
+    niceness: i32,
 }
 
 impl WriterActor {
-    pub(super) fn new(store: Arc<StateStore>) -> Self {
-        Self { store }
+    pub(super) fn new(store: Arc<StateStore>, niceness: i32) -> Self {
+        Self { store, niceness }
     }
 }
 
@@ -37,6 +39,7 @@ impl Actor for WriterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        stand_back(self.niceness);
         ctx.notify(StoreNext);
     }
 }

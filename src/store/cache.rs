@@ -1,27 +1,34 @@
 //! The read cache: nodes and programs that are in the database, or on their way there.
 //!
 //! Shards by hash, each with a budget in bytes and the CLOCK rule: an entry read since the hand last passed it gets
-//! another round. The upper levels of the tree, read by every batch, so stay.
+//! another round. The upper levels of the tree, read by every batch, so stay. An entry that is not stored yet is nowhere
+//! else, and stays whatever the budget says.
 
 use std::collections::hash_map::Entry as Place;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use revm::primitives::Bytes;
 use serde::Serialize;
 
+use super::database::WriteSet;
 use crate::tree::{Digest, NodeData};
 
 /// Number of shards; a power of two.
 const SHARDS: usize = 64;
 /// What one node costs in memory, map and clock slots included.
-const NODE_BYTES: usize = 256;
+pub(super) const NODE_BYTES: usize = 256;
 /// What one program costs beside its code.
 const PROGRAM_OVERHEAD_BYTES: usize = 192;
 /// Share of the budget programs may take: one in this many.
 const PROGRAM_SHARE: usize = 8;
+/// Entries that are not stored yet and that the hand passes before it gives up: there may be nothing else.
+const PASSED_MAX: usize = 4;
+/// Number of the set of an entry that came from the database.
+const STORED: u64 = 0;
 
 /// What a cache did since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -41,13 +48,15 @@ pub struct ReadCache {
     nodes: Box<[Shard<NodeData>]>,
     programs: Box<[Shard<Bytes>]>,
     bytes_max: usize,
+    /// Number of the last set that is stored; all before it are.
+    stored: AtomicU64,
 }
 
 impl ReadCache {
     /// Creates an empty cache of about `bytes_max`, an eighth of it for programs.
     pub fn new(bytes_max: usize) -> Self {
         let programs = bytes_max / PROGRAM_SHARE;
-        Self { nodes: shards(bytes_max - programs), programs: shards(programs), bytes_max }
+        Self { nodes: shards(bytes_max - programs), programs: shards(programs), bytes_max, stored: AtomicU64::new(0) }
     }
 
     /// Returns a node if it is here.
@@ -70,15 +79,34 @@ impl ReadCache {
         self.programs[shard_index(hash)].ring.read().entries.contains_key(hash)
     }
 
-    /// Keeps a node.
+    /// Keeps a node of the database.
     pub fn put_node(&self, hash: Digest, node: NodeData) {
-        self.nodes[shard_index(&hash)].put(hash, node, NODE_BYTES);
+        self.put_node_of(hash, node, STORED);
     }
 
-    /// Keeps a program.
+    /// Keeps a program of the database.
     pub fn put_program(&self, hash: Digest, code: Bytes) {
+        self.put_program_of(hash, code, STORED);
+    }
+
+    /// Keeps what is in a queued set, at least until [`Self::set_stored`] has come to its number. Numbers begin with 1.
+    pub fn put_queued(&self, set: &WriteSet, number: u64) {
+        set.nodes.iter().for_each(|(hash, node)| self.put_node_of(*hash, *node, number));
+        set.programs.iter().for_each(|(hash, code)| self.put_program_of(*hash, code.clone(), number));
+    }
+
+    /// Notes that all sets up to this number are in the database.
+    pub fn set_stored(&self, number: u64) {
+        self.stored.store(number, Release);
+    }
+
+    fn put_node_of(&self, hash: Digest, node: NodeData, number: u64) {
+        self.nodes[shard_index(&hash)].put(hash, node, NODE_BYTES, number, &self.stored);
+    }
+
+    fn put_program_of(&self, hash: Digest, code: Bytes, number: u64) {
         let bytes = code.len() + PROGRAM_OVERHEAD_BYTES;
-        self.programs[shard_index(&hash)].put(hash, code, bytes);
+        self.programs[shard_index(&hash)].put(hash, code, bytes, number, &self.stored);
     }
 
     /// Forgets everything; counts go on.
@@ -128,6 +156,8 @@ struct Ring<T> {
 struct Entry<T> {
     data: T,
     bytes: usize,
+    /// Number of the set it came with, or [`STORED`].
+    number: u64,
     read: AtomicBool,
 }
 
@@ -151,18 +181,19 @@ impl<T: Clone> Shard<T> {
         Some(entry.data.clone())
     }
 
-    fn put(&self, hash: Digest, data: T, bytes: usize) {
-        if bytes > self.bytes_max {
+    fn put(&self, hash: Digest, data: T, bytes: usize, number: u64, stored: &AtomicU64) {
+        if bytes > self.bytes_max && number == STORED {
             return;
         }
         let mut ring = self.ring.write();
         match ring.entries.entry(hash) {
+            // Stored already, or queued before: then it is stored no later.
             Place::Occupied(_) => return,
-            Place::Vacant(place) => place.insert(Entry { data, bytes, read: AtomicBool::new(false) }),
+            Place::Vacant(place) => place.insert(Entry { data, bytes, number, read: AtomicBool::new(false) }),
         };
         ring.clock.push_back(hash);
         ring.bytes += bytes;
-        ring.shrink(self.bytes_max);
+        ring.shrink(self.bytes_max, stored);
     }
 }
 
@@ -175,53 +206,20 @@ impl<T> Shard<T> {
 }
 
 impl<T> Ring<T> {
-    /// Passes the hand until the rest fits. Ends: each pass clears a mark or removes an entry.
-    fn shrink(&mut self, bytes_max: usize) {
-        while self.bytes > bytes_max {
+    /// Passes the hand until the rest fits. Ends: each pass clears a mark, removes an entry or is one of a few.
+    fn shrink(&mut self, bytes_max: usize, stored: &AtomicU64) {
+        let mut passed = 0;
+        while self.bytes > bytes_max && passed < PASSED_MAX {
             let Some(hash) = self.clock.pop_front() else { return };
             let Some(entry) = self.entries.get_mut(&hash) else { continue };
-            if std::mem::take(entry.read.get_mut()) {
+            if entry.number > stored.load(Acquire) {
+                passed += 1;
+                self.clock.push_back(hash);
+            } else if std::mem::take(entry.read.get_mut()) {
                 self.clock.push_back(hash);
             } else {
                 self.bytes -= entry.bytes;
                 self.entries.remove(&hash);
-            }
-        }
-    }
-}
-
-/// Entries by hash with the number of queued sets each is in: readable until the last of those is stored.
-pub(super) struct PendingEntries<T> {
-    shards: Box<[RwLock<Counted<T>>]>,
-}
-
-/// Entries with the number of sets.
-type Counted<T> = HashMap<Digest, (T, u32), RandomState>;
-
-impl<T: Clone> PendingEntries<T> {
-    pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect() }
-    }
-
-    pub(super) fn get(&self, hash: &Digest) -> Option<T> {
-        self.shards[shard_index(hash)].read().get(hash).map(|(data, _)| data.clone())
-    }
-
-    pub(super) fn add(&self, entries: &[(Digest, T)]) {
-        for (hash, data) in entries {
-            let mut shard = self.shards[shard_index(hash)].write();
-            shard.entry(*hash).or_insert_with(|| (data.clone(), 0)).1 += 1;
-        }
-    }
-
-    pub(super) fn remove(&self, entries: &[(Digest, T)]) {
-        for (hash, _) in entries {
-            let mut shard = self.shards[shard_index(hash)].write();
-            if let Place::Occupied(mut place) = shard.entry(*hash) {
-                place.get_mut().1 -= 1;
-                if place.get().1 == 0 {
-                    place.remove();
-                }
             }
         }
     }
@@ -262,14 +260,24 @@ mod tests {
     }
 
     #[test]
-    fn pending_entries_stay_until_their_last_set_is_stored() {
-        let pending = PendingEntries::new();
-        let set = [(hash(1), [1; 12])];
-        pending.add(&set);
-        pending.add(&set);
-        pending.remove(&set);
-        assert_eq!(pending.get(&hash(1)), Some([1; 12]));
-        pending.remove(&set);
-        assert_eq!(pending.get(&hash(1)), None);
+    fn what_is_not_stored_stays_past_the_budget_until_it_is() {
+        let cache = ReadCache::new(SHARDS * PROGRAM_SHARE * NODE_BYTES * 4 / (PROGRAM_SHARE - 1));
+        let set = |numbers: std::ops::Range<u64>| WriteSet {
+            nodes: numbers.map(|number| (hash(number), [number; 12])).collect(),
+            programs: vec![(hash(1), Bytes::from(vec![0; 1000]))],
+            latest_root: None,
+        };
+        cache.put_queued(&set(0..20), 1);
+        cache.put_queued(&set(10..40), 2);
+        let nodes_left = |cache: &ReadCache| (0..40).filter(|number| cache.has_node(&hash(*number))).count();
+        assert_eq!(nodes_left(&cache), 40);
+        assert!(cache.has_program(&hash(1)), "larger than its shard");
+        cache.set_stored(1);
+        cache.put_node(hash(50), [0; 12]);
+        assert!((20..40).all(|number| cache.has_node(&hash(number))));
+        cache.set_stored(2);
+        // Each new entry makes room for itself and goes on.
+        (60..70).for_each(|number| cache.put_node(hash(number), [0; 12]));
+        assert!(nodes_left(&cache) <= 4);
     }
 }

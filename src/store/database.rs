@@ -16,8 +16,8 @@ pub struct WriteSet {
     pub latest_root: Option<Digest>,
 }
 
-/// Estimated memory and write volume of one queued node.
-const NODE_BYTES: usize = 256;
+/// Estimated memory of one queued node: in its set, and in the cache until it is stored.
+const NODE_BYTES: usize = size_of::<(Digest, NodeData)>() + super::cache::NODE_BYTES;
 /// What one queued program costs beside its code.
 const PROGRAM_OVERHEAD_BYTES: usize = 192;
 

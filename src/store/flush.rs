@@ -67,6 +67,8 @@ pub struct Group {
     pub sets: Vec<Arc<WriteSet>>,
     /// Everything up to this flush is stored with the group.
     pub flush_id: u64,
+    /// Number of its last set.
+    pub number: u64,
     bytes: usize,
 }
 
@@ -96,6 +98,7 @@ struct Counters {
 
 struct Queued {
     set: Arc<WriteSet>,
+    number: u64,
     bytes: usize,
     /// Last id handed out when nothing but this set was waiting behind it.
     flush_id: u64,
@@ -108,6 +111,8 @@ struct Waiting {
     storing: Option<Arc<Group>>,
     bytes: usize,
     last: u64,
+    /// Sets taken in so far. Not the flush ids: a set may come without one.
+    sets: u64,
     closed: bool,
 }
 
@@ -134,16 +139,11 @@ impl FlushQueue {
         }
     }
 
-    /// Takes a set in, with `flushes` new ids, and calls `accepted` at the moment its place in the order is fixed.
+    /// Takes a set in, with `flushes` new ids, and returns them and the set's number, one more than that of the set before.
     ///
     /// Waits for room. Fails with [`StoreError::Unavailable`], and takes nothing in, if there is none in time or the
     /// queue is closed.
-    pub fn submit(
-        &self,
-        set: Arc<WriteSet>,
-        flushes: u64,
-        accepted: impl FnOnce(&WriteSet),
-    ) -> Result<FlushIds, StoreError> {
+    pub fn submit(&self, set: Arc<WriteSet>, flushes: u64) -> Result<(FlushIds, u64), StoreError> {
         let bytes = set.bytes();
         let mut waiting = self.waiting.lock();
         let limit = Instant::now() + self.limits.wait_max;
@@ -170,14 +170,16 @@ impl FlushQueue {
                 None => {}
             }
         } else {
-            accepted(&set);
             waiting.bytes += bytes;
+            waiting.sets += 1;
+            let number = waiting.sets;
             self.counters.pending_nodes.fetch_add(set.nodes.len() as u64, Ordering::Relaxed);
             self.counters.pending_programs.fetch_add(set.programs.len() as u64, Ordering::Relaxed);
-            waiting.pending.push_back(Queued { set, bytes, flush_id: last });
+            waiting.pending.push_back(Queued { set, number, bytes, flush_id: last });
             self.work.notify_one();
         }
-        Ok(FlushIds { flush_id: last, stored_flush_id: self.counters.stored.load(Ordering::Acquire) })
+        let ids = FlushIds { flush_id: last, stored_flush_id: self.counters.stored.load(Ordering::Acquire) };
+        Ok((ids, waiting.sets))
     }
 
     /// Returns the group to write next: the one not confirmed yet, else what is waiting. Waits until there is something.
@@ -209,13 +211,14 @@ impl FlushQueue {
     }
 
     fn next_group(&self, waiting: &mut Waiting) -> Group {
-        let mut group = Group { sets: Vec::new(), flush_id: 0, bytes: 0 };
+        let mut group = Group { sets: Vec::new(), flush_id: 0, number: 0, bytes: 0 };
         while let Some(queued) = waiting.pending.front() {
             if !group.sets.is_empty() && group.bytes + queued.bytes > self.limits.group_bytes_max {
                 break;
             }
             group.bytes += queued.bytes;
             group.flush_id = queued.flush_id;
+            group.number = queued.number;
             group.sets.extend(waiting.pending.pop_front().map(|queued| queued.set));
         }
         group
@@ -282,7 +285,7 @@ mod tests {
     }
 
     fn submit(queue: &FlushQueue, nodes: u64) -> FlushIds {
-        queue.submit(set(nodes), 1, |_| {}).unwrap()
+        queue.submit(set(nodes), 1).unwrap().0
     }
 
     fn ids(flush_id: u64, stored_flush_id: u64) -> FlushIds {
@@ -323,20 +326,20 @@ mod tests {
     fn who_brings_more_than_fits_waits_and_is_refused_in_the_end() {
         let queue = FlushQueue::new(LIMITS);
         submit(&queue, 100);
-        let error = queue.submit(set(1), 1, |_| panic!("accepted")).unwrap_err();
+        let error = queue.submit(set(1), 1).unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         assert_eq!(submit(&queue, 0), ids(2, 0), "an empty flush needs no room");
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
                 let patient = QueueLimits { wait_max: Duration::from_secs(10), ..LIMITS };
                 let queue = FlushQueue::new(patient);
-                queue.submit(set(10), 1, |_| {}).unwrap();
+                queue.submit(set(10), 1).unwrap();
                 std::thread::scope(|scope| {
-                    let blocked = scope.spawn(|| queue.submit(set(1), 1, |_| {}));
+                    let blocked = scope.spawn(|| queue.submit(set(1), 1));
                     std::thread::sleep(Duration::from_millis(20));
                     assert!(!blocked.is_finished());
                     queue.confirm(&queue.take().unwrap());
-                    blocked.join().unwrap().unwrap()
+                    blocked.join().unwrap().unwrap().0
                 })
             });
             assert_eq!(waiting.join().unwrap(), ids(2, 1));
@@ -348,7 +351,7 @@ mod tests {
         let queue = FlushQueue::new(LIMITS);
         submit(&queue, 1);
         queue.close();
-        assert!(queue.submit(set(1), 1, |_| {}).is_err());
+        assert!(queue.submit(set(1), 1).is_err());
         assert!(!queue.wait_stored(Duration::from_millis(1)));
         queue.confirm(&queue.take().unwrap());
         assert!(queue.take().is_none());

@@ -1,7 +1,7 @@
 //! The state of the service: what is for good in a database (or in memory), what is volatile in memory.
 //!
 //! ```text
-//! read:   cache → queued for the database → volatile → database (→ cache)
+//! read:   cache, with all that is queued → volatile → database (→ cache)
 //! write:  for good → queue → writer → database        volatile → memory, within its budget
 //! ```
 //!
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use revm::primitives::Bytes;
 use serde::Serialize;
 
-use super::cache::{CacheStats, PendingEntries, ReadCache};
+use super::cache::{CacheStats, ReadCache};
 use super::database::{Database, WriteSet};
 use super::flush::{FlushIds, FlushQueue, FlushStatus, Group, QueueLimits};
 use super::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
@@ -63,8 +63,6 @@ pub struct StateStore {
 struct Lasting {
     database: Arc<dyn Database>,
     cache: ReadCache,
-    pending_nodes: PendingEntries<NodeData>,
-    pending_programs: PendingEntries<Bytes>,
 }
 
 /// What became of one step of the writer.
@@ -105,12 +103,7 @@ impl StateStore {
             latest_root: Mutex::new(database.latest_root()?),
             latest_group: Mutex::default(),
             read_only: false,
-            lasting: Some(Lasting {
-                database,
-                cache: ReadCache::new(options.cache_bytes_max),
-                pending_nodes: PendingEntries::new(),
-                pending_programs: PendingEntries::new(),
-            }),
+            lasting: Some(Lasting { database, cache: ReadCache::new(options.cache_bytes_max) }),
         })
     }
 
@@ -140,16 +133,14 @@ impl StateStore {
         let ids = match &self.lasting {
             None => {
                 self.memory.write(&set.nodes, &set.programs, Durability::Permanent)?;
-                self.queue.submit(Arc::default(), flushes, |_| {})?
+                self.queue.submit(Arc::default(), flushes)?.0
             }
             Some(lasting) => {
+                lasting.leave_out_known(&mut set);
                 let set = Arc::new(set);
-                let ids = self.queue.submit(Arc::clone(&set), flushes, |set| {
-                    lasting.pending_nodes.add(&set.nodes);
-                    lasting.pending_programs.add(&set.programs);
-                })?;
+                let (ids, number) = self.queue.submit(Arc::clone(&set), flushes)?;
                 // Only now: whoever finds an entry in the cache may rely on its being queued already.
-                lasting.remember(&set);
+                lasting.cache.put_queued(&set, number);
                 ids
             }
         };
@@ -260,18 +251,15 @@ impl StateStore {
             return WriterStep::Failed { flush_id: group.flush_id, error };
         }
         self.queue.confirm(&group);
-        for set in sets {
-            lasting.pending_nodes.remove(&set.nodes);
-            lasting.pending_programs.remove(&set.programs);
-        }
+        lasting.cache.set_stored(group.number);
         *self.latest_group.lock() = Some(group);
         WriterStep::Stored
     }
 
     /// Returns a node that is not in the database only, or known to the cache.
     fn node_in_memory(&self, lasting: &Lasting, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
-        // Queued before database: an entry leaves the queue only once the database has it.
-        match lasting.cache.node(hash).or_else(|| lasting.pending_nodes.get(hash)) {
+        // Cache before database: what is queued leaves the cache only once the database has it.
+        match lasting.cache.node(hash) {
             None => self.memory.node(hash),
             found => Ok(found),
         }
@@ -339,9 +327,13 @@ impl StateStore {
 }
 
 impl Lasting {
-    fn remember(&self, set: &WriteSet) {
-        set.nodes.iter().for_each(|(hash, node)| self.cache.put_node(*hash, *node));
-        set.programs.iter().for_each(|(hash, code)| self.cache.put_program(*hash, code.clone()));
+    /// Takes out what is queued or stored already if the set is that of a batch executed before: a sequencer's batch comes
+    /// back to be verified and to be synchronised.
+    fn leave_out_known(&self, set: &mut WriteSet) {
+        if set.latest_root.is_some_and(|root| self.cache.has_node(&root)) {
+            set.nodes.retain(|(hash, _)| !self.cache.has_node(hash));
+            set.programs.retain(|(hash, _)| !self.cache.has_program(hash));
+        }
     }
 }
 
@@ -384,7 +376,7 @@ impl StateReader for StateStore {
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
         let Some(lasting) = &self.lasting else { return self.memory.program(hash) };
-        if let Some(code) = lasting.cache.program(hash).or_else(|| lasting.pending_programs.get(hash)) {
+        if let Some(code) = lasting.cache.program(hash) {
             return Ok(Some(code));
         }
         if let Some(code) = self.memory.program(hash)? {

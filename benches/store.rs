@@ -177,7 +177,7 @@ fn measure(kind: Kind, count: usize, store: &StateStore) -> Outcome {
     let (stop, batches) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         if store.needs_writer() {
-            scope.spawn(|| while let WriterStep::Stored = store.write_next() {});
+            scope.spawn(|| while let WriterStep::Stored { .. } = store.write_next() {});
         }
         let watcher = scope.spawn(|| watch_status(store, &stop));
         let start = Instant::now();

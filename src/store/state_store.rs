@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use revm::primitives::Bytes;
@@ -69,7 +69,10 @@ struct Lasting {
 #[derive(Debug)]
 pub enum WriterStep {
     /// A group is stored.
-    Stored,
+    Stored {
+        /// How long the database took.
+        took: Duration,
+    },
     /// The group could not be stored; it is tried again with the next step.
     Failed {
         /// Last flush id of the group.
@@ -247,13 +250,15 @@ impl StateStore {
     pub fn write_next(&self) -> WriterStep {
         let (Some(group), Some(lasting)) = (self.queue.take(), &self.lasting) else { return WriterStep::Closed };
         let sets: Vec<&WriteSet> = group.sets.iter().map(|set| &**set).collect();
+        let start = Instant::now();
         if let Err(error) = lasting.database.commit(&sets) {
             return WriterStep::Failed { flush_id: group.flush_id, error };
         }
+        let took = start.elapsed();
         self.queue.confirm(&group);
         lasting.cache.set_stored(group.number);
         *self.latest_group.lock() = Some(group);
-        WriterStep::Stored
+        WriterStep::Stored { took }
     }
 
     /// Returns a node that is not in the database only, or known to the cache.

@@ -100,13 +100,13 @@ fn restarted_chain(open: impl Fn() -> Arc<dyn Database>) {
     {
         let store = reopened();
         store.keep(set, Durability::Permanent, 0).unwrap();
-        assert!(matches!(store.write_next(), WriterStep::Stored));
+        assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
     }
     for number in 0..batches() {
         let store = reopened();
         let root = run(&store, &mut restarted, number);
         assert_eq!(root, run(&memory, &mut in_memory, number), "batch {number}");
-        assert!(matches!(store.write_next(), WriterStep::Stored));
+        assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
         assert_eq!(store.latest_root(), Digest::from(root));
     }
     let store = reopened();

@@ -84,7 +84,7 @@ fn what_is_for_good_is_readable_before_and_after_it_is_stored() {
     assert_eq!(store.latest_root(), root);
     assert_eq!(database.latest_root(), Ok(Digest::ZERO));
     assert_value(&store, root, 3, 1);
-    assert!(matches!(store.write_next(), WriterStep::Stored));
+    assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
     assert_eq!(store.flush_status().stored_flush_id, 1);
     assert_eq!(database.latest_root(), Ok(root));
     assert_value(&store, root, 3, 1);
@@ -104,8 +104,8 @@ fn a_failed_write_keeps_everything_readable_and_is_tried_again() {
     assert_eq!(store.flush_status().stored_flush_id, 0);
     assert_value(&store, second, 20, 2);
     database.failing.store(false, Ordering::Relaxed);
-    assert!(matches!(store.write_next(), WriterStep::Stored));
-    assert!(matches!(store.write_next(), WriterStep::Stored));
+    assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
+    assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
     assert_eq!(store.flush_status().stored_flush_id, 2);
     assert_value(&*database, first, 20, 1);
     assert_value(&*database, second, 20, 2);
@@ -128,7 +128,7 @@ fn state_for_good_takes_the_volatile_state_it_builds_on_with_it() {
     let root = tree.root(version);
     let nodes = tree.new_nodes(&[version]);
     store.keep(WriteSet { nodes, ..WriteSet::default() }, Durability::Permanent, 1).unwrap();
-    assert!(matches!(store.write_next(), WriterStep::Stored));
+    assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
     (2..=50).for_each(|key| assert_value(&*database, root, key, 1));
     assert!(database.program(&program).unwrap().is_some());
     assert_eq!(database.latest_root(), Ok(Digest::ZERO));
@@ -188,7 +188,7 @@ fn closing_waits_as_long_as_the_database_gets_on() {
     database.slow.store(true, Ordering::Relaxed);
     let root = fill(&store);
     std::thread::scope(|scope| {
-        scope.spawn(|| while matches!(store.write_next(), WriterStep::Stored) {});
+        scope.spawn(|| while matches!(store.write_next(), WriterStep::Stored { .. }) {});
         assert!(store.close(limit), "a second of work, something every 50 ms");
     });
     assert_eq!(database.latest_root(), Ok(root));

@@ -15,6 +15,8 @@ RUN useradd --system --uid 10001 --home-dir /usr/src/app executor \
     && mkdir -p /usr/src/app/data /usr/src/app/output \
     && chown -R executor /usr/src/app
 COPY --from=build /src/target/release/zkevm-executor /usr/local/bin/zkevm-executor
+# Executors behind the threads that answer. A container has a share of the cores of its own, so other programs are not before them.
+ENV ZKEVM_EXECUTOR_NICENESS=20
 USER executor
 # Where zkevm-prover's image has its configuration.
 WORKDIR /usr/src/app

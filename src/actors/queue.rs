@@ -3,8 +3,9 @@
 //! Small requests (a call of an RPC node, a pool check) take a millisecond, a full batch takes fifty. In one line the small
 //! ones would wait for every batch ahead of them, so they have a lane of their own:
 //!
-//! - an executor that is free takes a small job first, but after [`SMALL_JOBS_IN_A_ROW_MAX`] of them one full batch, so
-//!   neither lane starves;
+//! - an executor that is free takes a small job first, but once these have had as many bytes as its last full batch, and at
+//!   the latest after [`SMALL_JOBS_IN_A_ROW_MAX`] of them, one full batch: neither lane starves, and a batch that is just not
+//!   small waits little longer than one that just is;
 //! - one executor more than configured, the express, takes small jobs only: while all others are in the middle of a full
 //!   batch the operating system gives it its share of a core. It costs a thread that mostly sleeps, and no core stays
 //!   reserved when nothing small comes.
@@ -136,7 +137,8 @@ impl JobQueue {
 
     fn source_of(&self, small: Receiver<Box<BatchJob>>, full: Option<Receiver<Box<BatchJob>>>) -> JobSource {
         let small_bytes_max = self.bounds.small_bytes_max;
-        JobSource { small, full, bytes: Arc::clone(&self.bytes), small_bytes_max, small_in_a_row: 0 }
+        let (small_owed, small_in_a_row) = (usize::MAX, 0);
+        JobSource { small, full, bytes: Arc::clone(&self.bytes), small_bytes_max, small_owed, small_in_a_row }
     }
 
     /// Returns a view of what waits.
@@ -153,6 +155,8 @@ pub(super) struct JobSource {
     full: Option<Receiver<Box<BatchJob>>>,
     bytes: Arc<AtomicUsize>,
     small_bytes_max: usize,
+    /// Bytes of small jobs that go before the next full batch.
+    small_owed: usize,
     small_in_a_row: u32,
 }
 
@@ -162,15 +166,19 @@ impl JobSource {
         let job = match &self.full {
             None => self.small.recv().ok()?,
             Some(full) => {
-                let prefer_full = self.small_in_a_row >= SMALL_JOBS_IN_A_ROW_MAX;
+                let prefer_full = self.small_owed == 0 || self.small_in_a_row >= SMALL_JOBS_IN_A_ROW_MAX;
                 let (first, second) = if prefer_full { (full, &self.small) } else { (&self.small, full) };
                 let ready = first.try_recv().or_else(|_| second.try_recv()).ok();
                 ready.or_else(|| select! { recv(self.small) -> job => job.ok(), recv(full) -> job => job.ok() })?
             }
         };
         self.bytes.fetch_sub(job.request_bytes, Ordering::Relaxed);
-        let small = job.request_bytes <= self.small_bytes_max;
-        self.small_in_a_row = if small { self.small_in_a_row.saturating_add(1) } else { 0 };
+        if job.request_bytes <= self.small_bytes_max {
+            self.small_owed = self.small_owed.saturating_sub(job.request_bytes);
+            self.small_in_a_row = self.small_in_a_row.saturating_add(1);
+        } else {
+            (self.small_owed, self.small_in_a_row) = (job.request_bytes, 0);
+        }
         Some(job)
     }
 }
@@ -270,6 +278,20 @@ mod tests {
         }
         let order = names(&mut queue.source(), 41);
         assert_eq!(order.iter().position(|name| name == "full"), Some(SMALL_JOBS_IN_A_ROW_MAX as usize));
+    }
+
+    #[test]
+    fn batches_that_are_just_not_small_take_turns_with_small_ones() {
+        let queue = queue(100, 10_000);
+        for name in ["full", "small"] {
+            let bytes = if name == "full" { SMALL * 2 } else { SMALL };
+            (0..8).for_each(|_| assert!(queue.push(job(bytes, name)).is_ok()));
+        }
+        let mut source = queue.source();
+        let order = names(&mut source, 9);
+        assert_eq!(order[8], "full", "before the first full batch all small ones go first: {order:?}");
+        (0..8).for_each(|_| assert!(queue.push(job(SMALL, "small")).is_ok()));
+        assert_eq!(names(&mut source, 6), ["small", "small", "full", "small", "small", "full"]);
     }
 
     #[test]

@@ -208,7 +208,7 @@ async fn open_doors(
         Arc::clone(&prover_id),
         records,
     );
-    let receiving = ReceiveBudget::new(config.limits.receive_bytes, reporter);
+    let receiving = ReceiveBudget::new(config.limits.receive_bytes, config.limits.receive, reporter);
     let door = |address| Door { address, tls: config.tls.clone(), limits: config.limits, receiving: receiving.clone() };
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
     let (grpc_addr, grpc) =

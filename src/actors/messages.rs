@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -65,6 +65,12 @@ pub enum BatchFailure {
     ReceptionFull {
         /// Bound of the bytes that are received at the same time.
         bytes_max: usize,
+    },
+    /// The request did not come in completely in time.
+    #[error("the request was not complete within {} s (limits.receive_seconds)", limit.as_secs_f64())]
+    ReceptionSlow {
+        /// Time a request may take to come in.
+        limit: Duration,
     },
     /// The state this batch leaves cannot be kept for good: memory is at its bound.
     #[error(

@@ -124,6 +124,7 @@ impl ConfigBuilder {
                 streams_per_connection: self.integer("limits.streams_per_connection")?,
                 header_bytes: self.integer::<u32>("limits.header_kib")? << 10,
                 receive_bytes: self.mebibytes("limits.receive_mib")?,
+                receive: self.seconds("limits.receive_seconds")?,
                 message_bytes: self.mebibytes("limits.message_mib")?,
                 handshake: self.seconds("limits.handshake_seconds")?,
                 keepalive: self.seconds("limits.keepalive_seconds")?,

@@ -86,6 +86,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Integer { min: 1, max: 2047 },
     },
     Setting { key: "limits.receive_mib", environment: "ZKEVM_LIMITS_RECEIVE_MIB", kind: MEBIBYTES },
+    Setting { key: "limits.receive_seconds", environment: "ZKEVM_LIMITS_RECEIVE_SECONDS", kind: SECONDS },
     Setting { key: "limits.handshake_seconds", environment: "ZKEVM_LIMITS_HANDSHAKE_SECONDS", kind: SECONDS },
     Setting { key: "limits.keepalive_seconds", environment: "ZKEVM_LIMITS_KEEPALIVE_SECONDS", kind: SECONDS },
     Setting {

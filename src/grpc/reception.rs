@@ -4,17 +4,20 @@
 //! overload costs little and the refusal is quick. The front decides again about whatever passes here.
 //!
 //! A request takes memory from its first byte on, long before anything can queue it. All requests that are being received,
-//! on every port of the server, share one bound.
+//! on every port of the server, share one bound. A client that sends too slowly, or stops in the middle, does not hold its
+//! share for ever: the whole request must be there in time.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{Future, Ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use futures_util::future::Either;
 use http_body::{Frame, SizeHint};
+use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, Service, http};
@@ -25,18 +28,24 @@ use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, Rpc};
 
-/// Bytes of requests that are being received, and their bound.
+/// Bytes of requests that are being received, their bound, and the time each may take.
 #[derive(Clone)]
 pub struct ReceiveBudget {
     bytes: Arc<AtomicUsize>,
     bytes_max: usize,
+    time_max: Duration,
     stats: StatsReporter,
 }
 
 impl ReceiveBudget {
-    /// Creates a budget of `bytes_max` bytes; refusals are counted in `stats`.
-    pub fn new(bytes_max: usize, stats: StatsReporter) -> Self {
-        Self { bytes: Arc::default(), bytes_max, stats }
+    /// Creates a budget of `bytes_max` bytes and `time_max` for each request; refusals are counted in `stats`.
+    pub fn new(bytes_max: usize, time_max: Duration, stats: StatsReporter) -> Self {
+        Self { bytes: Arc::default(), bytes_max, time_max, stats }
+    }
+
+    fn refused(&self, failure: BatchFailure) -> BatchFailure {
+        self.stats.report(StatsEvent::unanswered(failure));
+        failure
     }
 }
 
@@ -56,9 +65,7 @@ impl Share {
         if alone || all.saturating_add(more) <= bytes_max {
             return Ok(());
         }
-        let failure = BatchFailure::ReceptionFull { bytes_max };
-        self.budget.stats.report(StatsEvent::unanswered(failure));
-        Err(failure)
+        Err(self.budget.refused(BatchFailure::ReceptionFull { bytes_max }))
     }
 }
 
@@ -68,10 +75,28 @@ impl Drop for Share {
     }
 }
 
-/// A request body that counts what comes in. tonic drops it once the message is decoded.
+/// A request body that counts what comes in, and for how long. tonic drops it once the message is decoded.
 struct Metered {
     body: Body,
     share: Share,
+    started: Instant,
+    /// Made when the body has to be waited for: most requests are there at once and need no timer.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl Metered {
+    fn new(body: Body, budget: ReceiveBudget) -> Self {
+        Self { body, share: Share { budget, bytes: 0 }, started: Instant::now(), limit: None }
+    }
+
+    /// Ready when the time for the rest of the body is over.
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<BatchFailure> {
+        let Self { share, started, limit, .. } = self;
+        let time_max = share.budget.time_max;
+        let limit = limit.get_or_insert_with(|| Box::pin(tokio::time::sleep_until((*started + time_max).into())));
+        ready!(limit.as_mut().poll(cx));
+        Poll::Ready(share.budget.refused(BatchFailure::ReceptionSlow { limit: time_max }))
+    }
 }
 
 impl HttpBody for Metered {
@@ -80,7 +105,9 @@ impl HttpBody for Metered {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            return this.poll_limit(cx).map(|failure| Some(Err(failure.into())));
+        };
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
             && let Err(failure) = this.share.grow(data.len())
@@ -143,10 +170,10 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         if let Some(failure) = self.refusal(request.uri().path()) {
-            return Either::Left(ready(Ok(Status::from(failure).into_http())));
+            return Either::Left(std::future::ready(Ok(Status::from(failure).into_http())));
         }
-        let share = Share { budget: self.budget.clone(), bytes: 0 };
-        Either::Right(self.inner.call(request.map(|body| Body::new(Metered { body, share }))))
+        let budget = self.budget.clone();
+        Either::Right(self.inner.call(request.map(|body| Body::new(Metered::new(body, budget)))))
     }
 }
 
@@ -168,7 +195,7 @@ mod tests {
 
     #[test]
     fn shares_are_bounded_together_and_given_back() {
-        let budget = ReceiveBudget::new(100, StatsReporter::new().0);
+        let budget = ReceiveBudget::new(100, Duration::from_secs(1), StatsReporter::new().0);
         let share = || Share { budget: budget.clone(), bytes: 0 };
         let (mut first, mut second) = (share(), share());
         assert_eq!((first.grow(60), second.grow(40)), (Ok(()), Ok(())));

@@ -42,6 +42,8 @@ pub struct DoorLimits {
     pub header_bytes: u32,
     /// Bytes of all requests that are being received, on all ports together.
     pub receive_bytes: usize,
+    /// Time a request may take from its headers to its last byte.
+    pub receive: Duration,
     /// Bytes of one message, both ways. cdk-erigon's limit is 256 MiB (executor-service §1, §13.9).
     pub message_bytes: usize,
     /// Time for TLS and the first bytes of HTTP/2.

@@ -17,7 +17,7 @@ impl From<BatchFailure> for Status {
             | BatchFailure::ReceptionFull { .. }
             | BatchFailure::StateFull { .. } => Self::resource_exhausted(sentence),
             BatchFailure::Draining | BatchFailure::Stopped | BatchFailure::Cancelled => Self::cancelled(sentence),
-            BatchFailure::DeadlineExceeded => Self::deadline_exceeded(sentence),
+            BatchFailure::DeadlineExceeded | BatchFailure::ReceptionSlow { .. } => Self::deadline_exceeded(sentence),
             BatchFailure::Panicked => Self::internal(sentence),
         }
     }

@@ -23,7 +23,11 @@ pub(super) fn render(report: &StatsReport, diagnosis: &Diagnosis) -> String {
     text.counter("queue_wait_seconds_total", "Time batches waited for an executor.", sums.queue_wait_seconds);
     text.counter("refused_calls_total", "Calls refused: queue or state full, or draining.", sums.refused);
     text.counter("cancelled_batches_total", "Batches given up because the client left.", sums.cancelled);
-    text.counter("expired_batches_total", "Batches given up because the deadline passed.", sums.expired);
+    text.counter(
+        "expired_batches_total",
+        "Calls given up because a deadline passed: the client's, or that for receiving.",
+        sums.expired,
+    );
     text.counter("invalid_requests_total", "Requests that failed validation.", sums.invalid_requests);
     text.counter("panics_total", "Batches that made an executor panic.", totals.executor_panics);
     text.counter("restarts_total", "Executors started again after a panic.", totals.executor_restarts);

@@ -1,17 +1,21 @@
 //! Peers that speak wrongly, vanish, or come in masses, on raw sockets. After each the server still answers.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tonic::Code;
+use tokio_stream::StreamExt;
+use tonic::{Code, Request};
 use zkevm_executor::config::Config;
+use zkevm_executor::grpc::proto::executor::v1::ProcessBatchResponseV2;
 
 use crate::support::{BLOCK, TestServer, config, eventually, request_v2};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS frame (RFC 9113 §6.5).
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+const PROCESS_BATCH_V2: &str = "/executor.v1.ExecutorService/ProcessBatchV2";
 /// How long a closed connection may take to show, far above every limit set here.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -39,11 +43,15 @@ async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
 
 /// Sends a POST with one gRPC frame header over HTTP/2 by hand: literal HPACK fields without indexing (RFC 7541 §6.2.2).
 fn request_head(content_type: &str) -> Vec<u8> {
+    request_head_to(PROCESS_BATCH_V2, content_type)
+}
+
+fn request_head_to(path: &str, content_type: &str) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", "/executor.v1.ExecutorService/ProcessBatchV2"),
+        (":path", path),
         (":authority", "test"),
         ("content-type", content_type),
         ("te", "trailers"),
@@ -88,7 +96,7 @@ async fn open_call(server: &TestServer, content_type: &str) -> TcpStream {
 }
 
 /// Reads frames until one ends stream 1: HEADERS or DATA with END_STREAM, or RST_STREAM.
-async fn until_ended(stream: &mut TcpStream) {
+async fn until_ended(stream: &mut (impl AsyncRead + Unpin)) {
     let ended = tokio::time::timeout(CLOSE_LIMIT, async {
         loop {
             let mut head = [0; 9];
@@ -160,6 +168,59 @@ async fn requests_under_way_share_a_bound() {
     drop(half);
     eventually("there is room again", async || large().await.is_ok()).await;
     server.running.shutdown().await;
+}
+
+/// Stopping in the middle, dripping, and never ending a complete message: all hold their share for a limited time only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_come_in_is_given_up_on_both_ports() {
+    let mut config = config();
+    config.limits.receive = Duration::from_millis(300);
+    config.limits.receive_bytes = 4000;
+    let server = TestServer::start_with(config).await;
+    let call = async |port: SocketAddr, path: &str, first: Vec<u8>| {
+        let mut stream = TcpStream::connect(port).await.unwrap();
+        let opening = [PREFACE, SETTINGS, &request_head_to(path, "application/grpc"), &frame(0, 0, &first)].concat();
+        stream.write_all(&opening).await.unwrap();
+        stream
+    };
+    let executor = server.running.grpc_addr();
+    let begun = Instant::now();
+    let half = || message(1 << 20, &[0; 1000]);
+    let mut stopped = call(executor, PROCESS_BATCH_V2, half()).await;
+    let mut hashdb = call(server.running.hashdb_addr(), "/hashdb.v1.HashDBService/SetProgram", half()).await;
+    let mut endless = call(executor, PROCESS_BATCH_V2, whole(b"ok")).await;
+    let (mut answers, mut drops) = call(executor, PROCESS_BATCH_V2, message(1 << 20, b"")).await.into_split();
+    let dripping = tokio::spawn(async move {
+        while drops.write_all(&frame(0, 0, b"x")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    for stream in [&mut stopped, &mut hashdb, &mut endless] {
+        until_ended(stream).await;
+    }
+    until_ended(&mut answers).await;
+    let status = never_ending_call(&server).await;
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::DeadlineExceeded, "the request was not complete within 0.3 s (limits.receive_seconds)")
+    );
+    assert!(begun.elapsed() >= Duration::from_millis(300), "given up after {:?}", begun.elapsed());
+    dripping.abort();
+    eventually("all are counted", async || server.report().await.totals.sums.expired == 5).await;
+    assert_eq!(server.double.started(), 0, "no part of them may run");
+    // With the shares of the given up ones this would not fit.
+    let mut client = server.client().await;
+    client.process_batch_v2(request_v2(&[b'x'; 3000])).await.unwrap();
+    server.running.shutdown().await;
+}
+
+/// Sends one whole message and does not end the request; returns the status that comes.
+async fn never_ending_call(server: &TestServer) -> tonic::Status {
+    let mut client = tonic::client::Grpc::new(server.channel().await);
+    client.ready().await.unwrap();
+    let messages = tokio_stream::iter([request_v2(b"ok")]).chain(tokio_stream::pending());
+    let codec = tonic_prost::ProstCodec::<_, ProcessBatchResponseV2>::default();
+    client.client_streaming(Request::new(messages), PROCESS_BATCH_V2.parse().unwrap(), codec).await.unwrap_err()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,7 +58,7 @@ impl Stretch {
                     | BatchFailure::Draining
                     | BatchFailure::Stopped => sums.refused += 1,
                     BatchFailure::Cancelled => sums.cancelled += 1,
-                    BatchFailure::DeadlineExceeded => sums.expired += 1,
+                    BatchFailure::DeadlineExceeded | BatchFailure::ReceptionSlow { .. } => sums.expired += 1,
                     BatchFailure::Panicked => {}
                 }
             }

@@ -84,7 +84,7 @@ pub struct Sums {
     pub refused: u64,
     /// Batches dropped or stopped because the client left.
     pub cancelled: u64,
-    /// Batches dropped or stopped because the deadline passed.
+    /// Batches dropped or stopped because the deadline passed, and calls whose request did not come in in time.
     pub expired: u64,
     /// Requests that failed validation.
     pub invalid_requests: u64,

@@ -56,6 +56,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(10);
 pub struct Server {
     config: Config,
     engine: Arc<dyn BatchEngine>,
+    prover_id: Arc<str>,
 }
 
 /// Why a server could not start.
@@ -78,7 +79,14 @@ pub enum StartError {
 impl Server {
     /// Prepares a server with the native engine. Opens nothing yet.
     pub fn new(config: Config) -> Self {
-        Self { config, engine: Arc::new(NativeEngine) }
+        // Clients take a new id for a restart (executor-service §6.1).
+        let prover_id = uuid::Uuid::new_v4().to_string().into();
+        Self { config, engine: Arc::new(NativeEngine), prover_id }
+    }
+
+    /// Returns the id that names this process in answers and log lines.
+    pub fn prover_id(&self) -> &str {
+        &self.prover_id
     }
 
     /// Puts another engine in place: a test double.
@@ -89,7 +97,7 @@ impl Server {
 
     /// Opens the store, starts the actors and opens the doors. When this returns, calls are answered.
     pub async fn start(self) -> Result<RunningServer, StartError> {
-        let Self { config, engine } = self;
+        let Self { config, engine, prover_id } = self;
         let config = Arc::new(config);
         let opening = Arc::clone(&config);
         let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
@@ -112,7 +120,7 @@ impl Server {
         };
         let saver = Saver::start(config.files.clone())?;
         let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
-        match open_doors(&config, &actors, &store, &lifecycle, &saver).await {
+        match open_doors(&config, prover_id, &actors, &store, &lifecycle, &saver).await {
             Ok(doors) => Ok(RunningServer { doors, actors, lifecycle, saver, drain_limit: config.drain_limit }),
             Err(error) => {
                 actors.stop(Duration::ZERO);
@@ -179,13 +187,12 @@ struct Doors {
 
 async fn open_doors(
     config: &Config,
+    prover_id: Arc<str>,
     actors: &ActorSystem,
     store: &Arc<StateStore>,
     lifecycle: &Lifecycle,
     saver: &Saver,
 ) -> Result<Doors, StartError> {
-    // Clients take a new id for a restart (executor-service §6.1).
-    let prover_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
     let front = actors.front().clone();
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();

@@ -44,10 +44,10 @@ pub fn run(args: &AggregatorArgs) -> Result<(), Box<dyn std::error::Error>> {
         ("aggregator.prover_name", args.prover_name.as_deref(), "--prover-name"),
     ];
     let config = layers(args.config.as_deref(), |name| std::env::var(name).ok(), &args.set, &flags)?.build()?;
-    let _log = logging::start(config.log_json, config.log_level)?;
+    let prover_id = uuid::Uuid::new_v4().to_string();
+    let _log = logging::start(config.log, &prover_id)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let prover_id = uuid::Uuid::new_v4().to_string();
         tokio::select! {
             () = aggregator::run(config.aggregator.options, prover_id, Backoff::default()) => {}
             signal = shutdown_signal() => tracing::info!(signal = signal?, "stopped"),

@@ -111,7 +111,9 @@ pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     let builder = args.builder(|name| std::env::var(name).ok())?;
     let ignored = builder.ignored().to_vec();
     let config = builder.build()?;
-    let _log = logging::start(config.log_json, config.log_level)?;
+    let log = config.log;
+    let server = Server::new(config);
+    let _log = logging::start(log, server.prover_id())?;
     for keys in ignored {
         tracing::warn!("{keys}");
     }
@@ -122,7 +124,7 @@ pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let server = Server::new(config).start().await?;
+        let server = server.start().await?;
         let signal = shutdown_signal().await?;
         tracing::info!(signal, "draining");
         tokio::select! {

@@ -9,7 +9,9 @@ use toml::Value;
 
 use super::prover::{self, IgnoredKeys};
 use super::settings::{Kind, SETTINGS, Setting, accepted, find, refused, unknown};
-use super::{AggregatorConfig, Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML, StoreConfig, StoreKind};
+use super::{
+    AggregatorConfig, Config, ConfigError, DEFAULT_ORIGIN, DEFAULT_TOML, LogConfig, LogFormat, StoreConfig, StoreKind,
+};
 use crate::aggregator::AggregatorOptions;
 use crate::dump::FileOptions;
 use crate::grpc::record::RequestLog;
@@ -193,8 +195,11 @@ impl ConfigBuilder {
                 input_gas_threshold: self.get("log.server_input_gas_threshold", Value::as_float)?,
                 responses: self.get("log.server_responses", Value::as_bool)?,
             },
-            log_json: self.get("log.json", Value::as_bool)?,
-            log_level: self.get("log.level", |value| value.as_str()?.parse().ok())?,
+            log: LogConfig {
+                format: self.get("log.format", |value| LogFormat::parse(value.as_str()?))?,
+                json: self.get("log.json", Value::as_bool)?,
+                level: self.get("log.level", |value| value.as_str()?.parse().ok())?,
+            },
         })
     }
 

@@ -84,10 +84,38 @@ pub struct Config {
     pub files: FileOptions,
     /// Log lines of requests.
     pub request_log: RequestLog,
-    /// Log lines are JSON objects.
-    pub log_json: bool,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// What log lines look like, and which there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Their outer form.
+    pub format: LogFormat,
+    /// They are JSON objects.
+    pub json: bool,
     /// Least severe level that is logged.
-    pub log_level: tracing::Level,
+    pub level: tracing::Level,
+}
+
+/// The outer forms of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// This program's own.
+    Native,
+    /// zkevm-prover's (executor-service §11.1).
+    Prover,
+}
+
+impl LogFormat {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "native" => Some(Self::Native),
+            "prover" => Some(Self::Prover),
+            _ => None,
+        }
+    }
 }
 
 /// The mock aggregator client.

@@ -131,6 +131,8 @@ pub(super) fn put(builder: &mut ConfigBuilder, text: &str, origin: &str) -> Resu
         |error: serde_json::Error| ConfigError::Json { origin: origin.to_owned(), message: error.to_string() };
     let text = text.trim_start_matches('\u{feff}');
     let keys: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(syntax_error)?;
+    // Whoever comes with the original's file has tools that read the original's log.
+    builder.put_text(find("log.format", origin)?, "prover", &format!("{origin}, a file of zkevm-prover"))?;
     let mut ignored = IgnoredKeys { origin: origin.to_owned(), ..IgnoredKeys::default() };
     for (key, value) in keys {
         if let Some((_, setting)) = MAPPED.iter().find(|(name, _)| *name == key) {

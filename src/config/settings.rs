@@ -195,6 +195,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::Float { min: 0.0, max: 1e18 },
     },
     Setting { key: "log.server_responses", environment: "LOG_EXECUTOR_SERVER_RESPONSES", kind: Kind::Bool },
+    Setting { key: "log.format", environment: "ZKEVM_LOG_FORMAT", kind: Kind::OneOf(&["native", "prover"]) },
     Setting { key: "log.json", environment: "JSON_LOGS", kind: Kind::Bool },
     Setting {
         key: "log.level",

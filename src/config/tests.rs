@@ -140,6 +140,22 @@ fn a_prover_file_sets_what_it_names_and_the_rest_is_listed() {
 }
 
 #[test]
+fn a_prover_file_brings_the_originals_log_lines_unless_told_otherwise() {
+    let log = |environment: &'static str| {
+        let config = built(|builder| {
+            builder.prover_json(r#"{"jsonLogs": true}"#, "config.json")?;
+            builder.environment(variable("ZKEVM_LOG_FORMAT", environment))
+        });
+        let config = config.unwrap_or_else(|error| panic!("{error}"));
+        (config.log.format, config.log.json)
+    };
+    assert_eq!(log("prover"), (LogFormat::Prover, true));
+    assert_eq!(log("native"), (LogFormat::Native, true));
+    let config = built(|builder| builder.prover_json("{}", "config.json")).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((config.log.format, config.log.json), (LogFormat::Prover, false));
+}
+
+#[test]
 fn a_wrong_prover_file_is_refused_with_file_and_key() {
     assert_eq!(
         refusal(|b| b.prover_json(r#"{"executorServerPort": 70000}"#, "config.json")),

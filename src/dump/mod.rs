@@ -49,19 +49,25 @@ impl FileOptions {
 
     /// Returns folder and first part of the names of one request that came now.
     fn prefix(&self, now: SystemTime, request_id: uuid::Uuid) -> PathBuf {
-        let micros = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).subsec_micros();
-        // `YYYY-MM-DDTHH:MM:SS…`, in UTC.
-        let clock = prost_types::Timestamp { nanos: 0, ..prost_types::Timestamp::from(now) }.to_string();
-        let part = |range| clock.get(range).unwrap_or_default();
-        let (year, month, day) = (part(0..4), part(5..7), part(8..10));
-        let (hour, minute, second) = (part(11..13), part(14..16), part(17..19));
-        let name = format!("{year}{month}{day}_{hour}{minute}{second}_{micros:06}_{request_id}");
+        let time = timestamp(now);
         let mut path = self.output_path.clone();
         if self.subfolders {
-            path.extend([year, month, day, hour]);
+            // Year, month, day, hour.
+            path.extend([0..4, 4..6, 6..8, 9..11].map(|range| time.get(range).unwrap_or_default()));
         }
-        path.join(name)
+        path.join(format!("{time}_{request_id}"))
     }
+}
+
+/// Returns a time as the original writes it: `YYYYMMDD_HHMMSS_uuuuuu`, in UTC (executor-service §11.1, §11.4).
+pub fn timestamp(at: SystemTime) -> String {
+    let micros = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).subsec_micros();
+    // `YYYY-MM-DDTHH:MM:SS…`, in UTC.
+    let clock = prost_types::Timestamp { nanos: 0, ..prost_types::Timestamp::from(at) }.to_string();
+    let part = |range| clock.get(range).unwrap_or_default();
+    let (year, month, day) = (part(0..4), part(5..7), part(8..10));
+    let (hour, minute, second) = (part(11..13), part(14..16), part(17..19));
+    format!("{year}{month}{day}_{hour}{minute}{second}_{micros:06}")
 }
 
 /// The files of one request.

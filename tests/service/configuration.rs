@@ -49,3 +49,38 @@ fn config_check_fails_where_serve_would() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("grpc.port = x (from --set) is refused"), "{text}");
 }
+
+/// Runs the binary to its end and returns what it wrote to stdout and to stderr.
+fn refused_start(args: &[&str]) -> [String; 2] {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zkevm-executor"));
+    command.args(["serve", "-c", PROVER_FILE, "--set=store.kind=memory", "--set=grpc.port=0", "--set=hashdb.port=0"]);
+    let output = command.args(["--set=grpc.host=127.0.0.1", "--set=http.host=192.0.2.1"]).args(args).output().unwrap();
+    assert!(!output.status.success());
+    [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+/// 192.0.2.1 is nobody's address, so the start ends by itself; by then the ignored keys have been logged.
+#[test]
+fn a_prover_file_brings_the_originals_log_lines() {
+    let [out, _] = refused_start(&[]);
+    let line = out.lines().find(|line| line.contains("ignored keys")).unwrap_or_else(|| panic!("{out}"));
+    let parts: Vec<&str> = line.splitn(4, ' ').collect();
+    let [time, pid, tid, message] = parts[..] else { panic!("{line}") };
+    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+    assert_eq!(shape, "99999999_999999_999999", "{line}");
+    for id in [pid, tid] {
+        assert!(id.len() == 7 && id.bytes().all(|digit| digit.is_ascii_hexdigit()), "{line}");
+    }
+    assert!(message.starts_with("zkWarning: ignored keys of "), "{line}");
+
+    let [out, _] = refused_start(&["--set=log.json=true"]);
+    let line = out.lines().find(|line| line.contains("ignored keys")).unwrap_or_else(|| panic!("{out}"));
+    let object: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(object["level"], "warn", "{line}");
+    for key in ["ts", "msg", "pid", "tid", "version"] {
+        assert!(object[key].is_string(), "{key}: {line}");
+    }
+
+    let [out, _] = refused_start(&["--set=log.format=native"]);
+    assert!(out.contains(" WARN zkevm_executor::cli::serve: ignored keys"), "{out}");
+}

@@ -24,7 +24,12 @@ pub struct Signature {
 impl Account {
     /// Derives account `number`: its secret is the hash of a sentence with the number.
     pub fn numbered(number: u64) -> Self {
-        let mut digest = keccak256(format!("zkevm-executor sample account {number}"));
+        Self::named(&format!("account {number}"))
+    }
+
+    /// Derives the account with this name.
+    pub fn named(name: &str) -> Self {
+        let mut digest = keccak256(format!("zkevm-executor sample {name}"));
         let secret = loop {
             match SecretKey::from_byte_array(digest.0) {
                 Ok(secret) => break secret,

@@ -1,6 +1,7 @@
 //! Batches of plain transfers, token transfers and mints, alone or in chains.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use revm::primitives::{Address, B256, Bytes, U256, keccak256};
@@ -45,6 +46,7 @@ pub enum Kind {
 pub struct Workload {
     fork_id: ForkId,
     clients: u64,
+    seed: Option<u64>,
     genesis: Genesis,
 }
 
@@ -66,7 +68,12 @@ pub struct Chain {
 impl Workload {
     /// Prepares the accounts of `clients` clients, the token they all hold and the collectible they mint.
     pub fn new(fork_id: ForkId, clients: u64) -> Result<Self, AssemblyError> {
-        let senders: Vec<Account> = (0..clients * SENDERS_PER_CLIENT).map(Account::numbered).collect();
+        Self::seeded(fork_id, clients, None)
+    }
+
+    /// The same with senders and recipients of this seed: another one gives other accounts, and so other state and batches.
+    pub fn seeded(fork_id: ForkId, clients: u64, seed: Option<u64>) -> Result<Self, AssemblyError> {
+        let senders = accounts(0..clients * SENDERS_PER_CLIENT, seed);
         let ether = U256::from(10).pow(U256::from(18));
         let balance = ether * U256::from(1_000_000);
         let mut accounts: Vec<GenesisAccount> = senders
@@ -90,7 +97,7 @@ impl Workload {
             nonce: 1,
             ..GenesisAccount::default()
         });
-        Ok(Self { fork_id, clients, genesis: Genesis { accounts } })
+        Ok(Self { fork_id, clients, seed, genesis: Genesis { accounts } })
     }
 
     /// Returns the state the chains start from.
@@ -106,7 +113,7 @@ impl Workload {
     /// Returns the chain of client `client` on top of the state with this root.
     pub fn chain(self: &Arc<Self>, client: u64, state_root: B256) -> Chain {
         let first = client % self.clients.max(1) * SENDERS_PER_CLIENT;
-        let senders: Vec<Account> = (first..first + SENDERS_PER_CLIENT).map(Account::numbered).collect();
+        let senders = accounts(first..first + SENDERS_PER_CLIENT, self.seed);
         Chain {
             workload: Arc::clone(self),
             nonces: vec![0; senders.len()],
@@ -177,7 +184,7 @@ impl Chain {
     }
 
     fn transfer(&self, kind: Kind, nonce: u64) -> Transfer {
-        let to = recipient(self.client, self.transfers_sent % RECIPIENTS);
+        let to = recipient(self.client, self.transfers_sent % RECIPIENTS, self.workload.seed);
         let gas_price = U256::from(GAS_PRICE_WEI);
         let amount = U256::from(1 + self.transfers_sent);
         match kind {
@@ -218,8 +225,19 @@ fn coinbase() -> Address {
     named_address("sequencer")
 }
 
-fn recipient(client: u64, number: u64) -> Address {
-    named_address(&format!("recipient {number} of client {client}"))
+fn accounts(numbers: Range<u64>, seed: Option<u64>) -> Vec<Account> {
+    numbers.map(|number| Account::named(&of_seed("account", number, seed))).collect()
+}
+
+fn recipient(client: u64, number: u64, seed: Option<u64>) -> Address {
+    named_address(&format!("{} of client {client}", of_seed("recipient", number, seed)))
+}
+
+fn of_seed(what: &str, number: u64, seed: Option<u64>) -> String {
+    match seed {
+        None => format!("{what} {number}"),
+        Some(seed) => format!("{what} {number} of seed {seed}"),
+    }
 }
 
 fn named_address(name: &str) -> Address {

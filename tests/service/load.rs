@@ -1,9 +1,15 @@
 //! The command `load` against a running server, as a user runs it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use revm::primitives::Bytes;
 use serde_json::Value;
+use zkevm_executor::processor::{self, BatchInput, Interrupt};
 use zkevm_executor::server::Server;
+use zkevm_executor::store::StateReader;
 
 use crate::support::{TestServer, config};
 
@@ -45,6 +51,39 @@ async fn chains_are_sent_and_their_roots_hold() {
         }
     }
     running.shutdown().await;
+}
+
+/// Runs a load of three clients and returns the data of their batches by number: three each, in order of their bytes.
+async fn sent(seed: &str) -> BTreeMap<u64, BTreeSet<Bytes>> {
+    let batches = Arc::<Mutex<BTreeMap<u64, BTreeSet<Bytes>>>>::default();
+    let noted = Arc::clone(&batches);
+    let engine = move |input: &BatchInput, reader: &dyn StateReader, interrupt: &Interrupt| {
+        if !input.batch_l2_data.is_empty() {
+            noted.lock().entry(input.old_batch_num).or_default().insert(input.batch_l2_data.clone());
+        }
+        processor::process(input, reader, interrupt)
+    };
+    let running = Server::new(config()).with_engine(engine).start().await.unwrap();
+    let line = format!("--target {} --clients 3 --batch-txs 2 --duration 2s {seed}", running.grpc_addr());
+    let output = load(arguments(&format!("{line} --mix tokens:1,transfers:1 --retry-refused"))).await;
+    assert!(output.status.success(), "{output:?}");
+    running.shutdown().await;
+    // At the end of the time not every client has got equally far.
+    let mut batches = batches.lock().clone();
+    batches.retain(|_, batches| batches.len() == 3);
+    batches
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_loads_of_one_seed_send_the_same_requests() {
+    let (one, again, other, none) =
+        (sent("--seed 7").await, sent("--seed 7").await, sent("--seed 8").await, sent("").await);
+    let common = one.len().min(again.len());
+    assert!(common > 0, "no batch was sent by all clients");
+    assert_eq!(one.iter().take(common).collect::<Vec<_>>(), again.iter().take(common).collect::<Vec<_>>());
+    for different in [&other, &none] {
+        assert!(one[&0].is_disjoint(&different[&0]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

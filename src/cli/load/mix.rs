@@ -11,12 +11,19 @@ const WEIGHT_MAX: u64 = 1_000_000;
 pub struct Mix {
     parts: Vec<(Kind, u64)>,
     total: u64,
+    /// Other bits give another order of kinds.
+    seed_bits: u64,
 }
 
 impl Mix {
+    /// Returns the same kinds in the order of this seed.
+    pub fn seeded(self, seed: Option<u64>) -> Self {
+        Self { seed_bits: seed.map_or(0, scramble), ..self }
+    }
+
     /// Returns the kind of a client's batch: the same for the same numbers, spread by the weights.
     pub fn kind(&self, client: u64, batch: u64) -> Kind {
-        let mut point = scramble(client << 32 ^ batch) % self.total;
+        let mut point = scramble(client << 32 ^ batch ^ self.seed_bits) % self.total;
         for (kind, weight) in &self.parts {
             if point < *weight {
                 return *kind;
@@ -50,7 +57,7 @@ impl FromStr for Mix {
         }
         match parts.iter().map(|(_, weight)| weight).sum() {
             0 => Err("all weights are 0".into()),
-            total => Ok(Self { parts, total }),
+            total => Ok(Self { parts, total, seed_bits: 0 }),
         }
     }
 }
@@ -72,6 +79,10 @@ mod tests {
         let mix: Mix = "transfers:80,tokens:20".parse().unwrap();
         let tokens = (0..10_000).filter(|batch| mix.kind(batch % 7, *batch) == Kind::TokenTransfers).count();
         assert!((1_800..2_200).contains(&tokens), "{tokens}");
+        let kinds = |mix: &Mix| (0..100).map(|batch| mix.kind(0, batch)).collect::<Vec<_>>();
+        let seeded = |seed| kinds(&mix.clone().seeded(seed));
+        assert_eq!((seeded(Some(1)), seeded(None)), (seeded(Some(1)), kinds(&mix)));
+        assert_ne!(seeded(Some(1)), seeded(Some(2)));
         let only: Mix = "tokens".parse().unwrap();
         assert!((0..100).all(|batch| only.kind(3, batch) == Kind::TokenTransfers));
     }

@@ -66,6 +66,10 @@ pub struct LoadArgs {
     /// Fork id of the batches.
     #[arg(long, value_name = "N", default_value_t = 9)]
     fork: u64,
+    /// Accounts and order of batches of this seed; with the same one two runs send the same requests. Without a seed they
+    /// are the same in every run, too.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Send a batch again, after a growing pause, when the server refused it (RESOURCE_EXHAUSTED).
     #[arg(long)]
     retry_refused: bool,
@@ -99,14 +103,15 @@ pub fn run(args: &LoadArgs) -> Result<(), Box<dyn std::error::Error>> {
 
 fn try_run(args: &LoadArgs) -> Result<(), LoadError> {
     if let Some(LoadCommand::ExportGhz { dir, clients }) = &args.command {
-        let (workload, genesis) = prepare(9, *clients)?;
+        let (workload, genesis) = prepare(9, *clients, None)?;
         return ghz::export(dir, &workload, &genesis);
     }
-    let (workload, genesis) = prepare(args.fork, args.clients)?;
+    let (workload, genesis) = prepare(args.fork, args.clients, args.seed)?;
+    let mix = args.mix.clone().seeded(args.seed);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (mut summary, results) = runtime.block_on(put_load(args, &workload, &genesis))?;
+    let (mut summary, results) = runtime.block_on(put_load(args, &mix, &workload, &genesis))?;
     let roots = results.iter().map(|result| result.roots.as_slice());
-    summary.verified = verify::chains(&workload, &genesis, &args.mix, args.batch_txs as usize, roots)?;
+    summary.verified = verify::chains(&workload, &genesis, &mix, args.batch_txs as usize, roots)?;
     report::print(&summary);
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&summary)?)
@@ -118,15 +123,16 @@ fn try_run(args: &LoadArgs) -> Result<(), LoadError> {
     }
 }
 
-fn prepare(fork: u64, clients: u64) -> Result<(Arc<Workload>, GenesisState), LoadError> {
+fn prepare(fork: u64, clients: u64, seed: Option<u64>) -> Result<(Arc<Workload>, GenesisState), LoadError> {
     let fork_id = ForkId::new(fork).ok_or_else(|| format!("fork {fork} is not supported"))?;
-    let workload = Arc::new(Workload::new(fork_id, clients)?);
+    let workload = Arc::new(Workload::seeded(fork_id, clients, seed)?);
     let genesis = workload.genesis().build()?;
     Ok((workload, genesis))
 }
 
 async fn put_load(
     args: &LoadArgs,
+    mix: &Mix,
     workload: &Arc<Workload>,
     genesis: &GenesisState,
 ) -> Result<(Summary, Vec<WorkerResult>), LoadError> {
@@ -140,7 +146,7 @@ async fn put_load(
         end: start + args.duration,
         rate: args.rate,
         batch_txs: args.batch_txs as usize,
-        mix: args.mix.clone(),
+        mix: mix.clone(),
         retry_refused: args.retry_refused,
         roots_max: args.verify as usize,
     };

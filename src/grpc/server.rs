@@ -99,8 +99,8 @@ pub async fn open(
         .max_decoding_message_size(door.limits.message_bytes)
         .max_encoding_message_size(door.limits.message_bytes);
     let executor = ReceptionLayer::new(executor, door.receiving.clone(), Some(front));
-    let router =
-        builder(&door.limits).add_service(DeadlineLayer::new(executor)).add_service(StatsServiceServer::new(stats));
+    let stats = ReceptionLayer::new(StatsServiceServer::new(stats), door.receiving.clone(), None);
+    let router = builder(&door.limits).add_service(DeadlineLayer::new(executor)).add_service(stats);
     serve(door, router, &EXECUTOR_NAMES, lifecycle).await
 }
 

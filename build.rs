@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out_dir.join("contracts.bin"), descriptors.encode_to_vec())?;
     let client_descriptors = protox::compile(CLIENT_CONTRACTS, [INCLUDE])?;
+    std::fs::write(out_dir.join("client_contracts.bin"), client_descriptors.encode_to_vec())?;
     // Sorted maps: a request with two bad entries always gets the same error, equal answers are equal bytes.
     for descriptors in [descriptors, client_descriptors] {
         tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;

@@ -27,7 +27,7 @@ use crate::actors::running::Running;
 use crate::actors::stats::StatsHandle;
 use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase, QueueBounds};
 use crate::config::{Config, StoreKind};
-use crate::dump::Saver;
+use crate::dump::{Saver, StreamFiles};
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
 use crate::grpc::reception::ReceiveBudget;
@@ -233,7 +233,8 @@ async fn open_doors(
     tracing::info!("statistics server listening on {http_addr}");
     let aggregator = config.aggregator.enabled.then(|| {
         let options = config.aggregator.options.clone();
-        tokio::spawn(aggregator::run(options, prover_id.to_string(), aggregator::Backoff::default()))
+        let files = StreamFiles::new(saver.clone());
+        tokio::spawn(aggregator::run(options, prover_id.to_string(), aggregator::Backoff::default(), files))
     });
     Ok(Doors { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http, aggregator })
 }

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
@@ -21,7 +22,9 @@ pub mod proto {
     }
 }
 
+use crate::dump::StreamFiles;
 use crate::grpc::error_chain;
+use crate::grpc::text::text_file;
 use proto::v1::aggregator_service_client::AggregatorServiceClient;
 
 /// Largest message of an aggregator: a batch with all state it needs.
@@ -73,14 +76,14 @@ impl Backoff {
 }
 
 /// Answers the aggregator for ever: opens the stream, and again after each failure. Drop the future to end it.
-pub async fn run(options: AggregatorOptions, prover_id: String, backoff: Backoff) {
+pub async fn run(options: AggregatorOptions, prover_id: String, backoff: Backoff, files: StreamFiles) {
     let target = format!("http://{}:{}", options.host, options.port);
     let identity = ProverIdentity { name: options.prover_name, id: prover_id, fork_id: options.fork_id };
     let mut prover = MockProver::new(identity, options.proof_time);
     let mut failures = 0;
     loop {
         let mut answered = 0;
-        let ended = answer_stream(&target, &mut prover, &mut answered).await;
+        let ended = answer_stream(&target, &mut prover, &files, &mut answered).await;
         failures = if answered > 0 { 1 } else { failures + 1 };
         let wait = backoff.wait(failures);
         let reason = match ended {
@@ -96,6 +99,7 @@ pub async fn run(options: AggregatorOptions, prover_id: String, backoff: Backoff
 async fn answer_stream(
     target: &str,
     prover: &mut MockProver,
+    files: &StreamFiles,
     answered: &mut u64,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let endpoint = Endpoint::from_shared(target.to_owned())?
@@ -109,7 +113,13 @@ async fn answer_stream(
     tracing::info!(target, "connected to the aggregator");
     while let Some(question) = questions.message().await? {
         let id = question.id.clone();
+        files.request(
+            &id,
+            || question.encode_to_vec(),
+            |encoded| text_file("aggregator.v1.AggregatorMessage", encoded),
+        );
         let answer = prover.answer(question, Instant::now());
+        files.response(&id, || answer.encode_to_vec(), |encoded| text_file("aggregator.v1.ProverMessage", encoded));
         tracing::debug!(id, ?answer, "aggregator question answered");
         answers.send(answer).await?;
         *answered += 1;

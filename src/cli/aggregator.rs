@@ -1,12 +1,17 @@
 //! `zkevm-executor aggregator`: the mock aggregator client alone, until SIGTERM or ctrl-c.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::logging;
 use super::serve::{key_value, layers, shutdown_signal};
 use crate::aggregator::{self, Backoff};
+use crate::dump::{Saver, StreamFiles};
+
+/// Time the last files have to be written.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Flags of `aggregator`.
 #[derive(Debug, Args)]
@@ -46,12 +51,16 @@ pub fn run(args: &AggregatorArgs) -> Result<(), Box<dyn std::error::Error>> {
     let config = layers(args.config.as_deref(), |name| std::env::var(name).ok(), &args.set, &flags)?.build()?;
     let prover_id = uuid::Uuid::new_v4().to_string();
     let _log = logging::start(config.log, &prover_id)?;
+    let saver = Saver::start(config.files)?;
+    let files = StreamFiles::new(saver.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
-            () = aggregator::run(config.aggregator.options, prover_id, Backoff::default()) => {}
+            () = aggregator::run(config.aggregator.options, prover_id, Backoff::default(), files) => {}
             signal = shutdown_signal() => tracing::info!(signal = signal?, "stopped"),
         }
-        Ok(())
-    })
+        Ok::<_, std::io::Error>(())
+    })?;
+    saver.close(CLOSE_LIMIT);
+    Ok(())
 }

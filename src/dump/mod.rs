@@ -70,6 +70,49 @@ pub fn timestamp(at: SystemTime) -> String {
     format!("{year}{month}{day}_{hour}{minute}{second}_{micros:06}")
 }
 
+/// Longest part of a peer's id in the name of a file: names may have 255 bytes.
+const PEER_ID_CHARACTERS_MAX: usize = 100;
+
+/// Returns an id that a peer chose so that it can be part of the name of a file: no separators, not too long.
+fn file_part(id: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    id.chars().take(PEER_ID_CHARACTERS_MAX).map(|c| if allowed(c) { c } else { '_' }).collect()
+}
+
+/// The files of the messages of the aggregator's stream: `<output path>/<time>_<message id>.aggregator_….txt`, without
+/// subfolders (executor-service §11.4).
+#[derive(Clone, Debug)]
+pub struct StreamFiles {
+    saver: Saver,
+}
+
+impl StreamFiles {
+    /// Saves what `saver` is told to save.
+    pub fn new(saver: Saver) -> Self {
+        Self { saver }
+    }
+
+    /// Saves a message of the aggregator if requests are saved. `encode` is only called then, and `text` on the saving thread.
+    pub fn request(&self, id: &str, encode: impl FnOnce() -> Vec<u8>, text: fn(&[u8]) -> Vec<u8>) {
+        if self.saver.options().requests {
+            self.save(id, "aggregator_request.txt", encode(), text);
+        }
+    }
+
+    /// Saves the answer likewise if responses are saved.
+    pub fn response(&self, id: &str, encode: impl FnOnce() -> Vec<u8>, text: fn(&[u8]) -> Vec<u8>) {
+        if self.saver.options().responses {
+            self.save(id, "aggregator_response.txt", encode(), text);
+        }
+    }
+
+    fn save(&self, id: &str, what: &str, encoded: Vec<u8>, text: fn(&[u8]) -> Vec<u8>) {
+        let name = format!("{}_{}.{what}", timestamp(SystemTime::now()), file_part(id));
+        let path = self.saver.options().output_path.join(name);
+        self.saver.save(path, encoded.len(), move || text(&encoded));
+    }
+}
+
 /// The files of one request.
 #[derive(Clone, Debug)]
 pub struct RequestFiles {
@@ -133,6 +176,13 @@ impl RequestFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_peer_leaves_the_folder_alone() {
+        assert_eq!(file_part("7d3f-a_1"), "7d3f-a_1");
+        assert_eq!(file_part("../../etc/pass\0\\ä"), "______etc_pass___");
+        assert_eq!(file_part(&"x".repeat(1 << 20)).len(), PEER_ID_CHARACTERS_MAX);
+    }
 
     #[test]
     fn names_are_those_of_the_original() {

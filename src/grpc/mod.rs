@@ -33,6 +33,9 @@ pub mod proto {
     /// Descriptors of every contract, for server reflection.
     pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contracts.bin"));
 
+    /// Descriptors of the contracts whose client we are.
+    pub const CLIENT_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/client_contracts.bin"));
+
     /// `executor.v1`: the public contract of the executor (executor-service §1).
     pub mod executor {
         #[allow(missing_docs, clippy::all)]

@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::lines::{GotLine, Old, Returned, ReturnsLine};
-use super::text::text_form;
+use super::text::{text_file, text_form};
 use crate::actors::Rpc;
 use crate::dump::{RequestFiles, Saver, input_json};
 use crate::processor::BatchInput;
@@ -89,12 +89,6 @@ impl Records {
             files.response(encoded.len(), move || text_file(response_type(rpc), &encoded));
         }
     }
-}
-
-fn text_file(type_name: &str, encoded: &[u8]) -> Vec<u8> {
-    let mut text = text_form(type_name, encoded);
-    text.push('\n');
-    text.into_bytes()
 }
 
 const fn request_type(rpc: Rpc) -> &'static str {

@@ -5,12 +5,12 @@ use std::sync::OnceLock;
 use prost_reflect::text_format::FormatOptions;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
-use super::proto::FILE_DESCRIPTOR_SET;
+use super::proto::{CLIENT_DESCRIPTOR_SET, FILE_DESCRIPTOR_SET};
 
 /// Returns the text of an encoded message of the type with this full name. What does not decode is told in the text.
 pub fn text_form(type_name: &str, encoded: &[u8]) -> String {
     static CONTRACTS: OnceLock<Option<DescriptorPool>> = OnceLock::new();
-    let contracts = CONTRACTS.get_or_init(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok());
+    let contracts = CONTRACTS.get_or_init(contracts);
     let Some(message_type) = contracts.as_ref().and_then(|contracts| contracts.get_message_by_name(type_name)) else {
         return format!("# unknown message type {type_name}");
     };
@@ -18,6 +18,19 @@ pub fn text_form(type_name: &str, encoded: &[u8]) -> String {
         Ok(message) => message.to_text_format_with_options(&FormatOptions::new().pretty(true)),
         Err(error) => format!("# not a {type_name}: {error}"),
     }
+}
+
+/// Returns the same as the content of a file.
+pub fn text_file(type_name: &str, encoded: &[u8]) -> Vec<u8> {
+    let mut text = text_form(type_name, encoded);
+    text.push('\n');
+    text.into_bytes()
+}
+
+fn contracts() -> Option<DescriptorPool> {
+    let mut contracts = DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok()?;
+    contracts.decode_file_descriptor_set(CLIENT_DESCRIPTOR_SET).ok()?;
+    Some(contracts)
 }
 
 #[cfg(test)]

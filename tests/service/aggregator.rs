@@ -14,6 +14,7 @@ use zkevm_executor::aggregator::proto::v1::get_proof_response::{Proof, Result as
 use zkevm_executor::aggregator::proto::v1::get_status_response::Status as ProverStatus;
 use zkevm_executor::aggregator::proto::v1::prover_message::Response as Answer;
 use zkevm_executor::aggregator::{self, AggregatorOptions, Backoff};
+use zkevm_executor::dump::{FileOptions, Saver, StreamFiles};
 
 use crate::support::{TestServer, config};
 
@@ -29,8 +30,11 @@ struct ProverStream {
 impl ProverStream {
     async fn ask(&mut self, question: Question) -> Answer {
         self.asked += 1;
-        let id = format!("question-{}", self.asked);
-        let message = wire::AggregatorMessage { id: id.clone(), request: Some(question) };
+        self.ask_as(&format!("question-{}", self.asked), question).await
+    }
+
+    async fn ask_as(&mut self, id: &str, question: Question) -> Answer {
+        let message = wire::AggregatorMessage { id: id.to_owned(), request: Some(question) };
         self.questions.send(Ok(message)).await.unwrap();
         let answer = tokio::time::timeout(LIMIT, self.answers.message()).await.unwrap().unwrap().unwrap();
         assert_eq!(answer.id, id);
@@ -126,6 +130,10 @@ fn quick() -> Backoff {
     Backoff { first: Duration::from_millis(10), longest: Duration::from_millis(50) }
 }
 
+fn no_files() -> StreamFiles {
+    StreamFiles::new(Saver::start(FileOptions::default()).unwrap())
+}
+
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
@@ -162,7 +170,7 @@ async fn prove_all(prover: &mut ProverStream) {
 async fn a_final_proof_is_completed_again_after_the_aggregator_restarts() {
     let mut first = Aggregator::start(any_port()).await;
     let options = options(first.address, Duration::from_millis(30));
-    let client = tokio::spawn(aggregator::run(options, "id".to_owned(), quick()));
+    let client = tokio::spawn(aggregator::run(options, "id".to_owned(), quick(), no_files()));
     let mut prover = first.next_stream().await;
     prove_all(&mut prover).await;
     assert_eq!(prover.status().await.prover_name, "test-prover");
@@ -187,7 +195,7 @@ async fn a_final_proof_is_completed_again_after_the_aggregator_restarts() {
 async fn a_proof_can_be_cancelled() {
     let mut aggregator = Aggregator::start(any_port()).await;
     let options = options(aggregator.address, Duration::from_secs(3600));
-    let client = tokio::spawn(aggregator::run(options, "id".to_owned(), quick()));
+    let client = tokio::spawn(aggregator::run(options, "id".to_owned(), quick(), no_files()));
     let mut prover = aggregator.next_stream().await;
     let question = Question::GenBatchProofRequest(wire::GenBatchProofRequest::default());
     let Answer::GenBatchProofResponse(started) = prover.ask(question).await else { panic!("not a batch proof") };
@@ -210,4 +218,39 @@ async fn the_server_runs_the_client_beside_itself_with_its_own_id() {
     assert_eq!(prover.status().await.prover_id, server.running.prover_id());
     server.assert_healthy().await;
     server.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_the_stream_are_saved_under_the_originals_names() {
+    let mut aggregator = Aggregator::start(any_port()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.aggregator.enabled = true;
+    config.aggregator.options = options(aggregator.address, Duration::ZERO);
+    let output_path = folder.path().to_owned();
+    config.files = FileOptions { output_path, subfolders: true, requests: true, responses: true, ..Default::default() };
+    let server = TestServer::start_with(config).await;
+    let mut prover = aggregator.next_stream().await;
+    prover.status().await;
+    // The id is the aggregator's: it must not lead out of the folder.
+    prover.ask_as("../../../evil", Question::GetStatusRequest(wire::GetStatusRequest {})).await;
+    server.running.shutdown().await;
+
+    let mut files: Vec<(String, String)> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap()))
+        .collect();
+    files.sort();
+    let time = "YYYYMMDD_HHMMSS_uuuuuu_".len();
+    let names: Vec<&str> = files.iter().map(|(name, _)| &name[time..]).collect();
+    let ids = ["question-1", "_________evil"];
+    let names_wanted: Vec<String> = ids
+        .iter()
+        .flat_map(|id| [format!("{id}.aggregator_request.txt"), format!("{id}.aggregator_response.txt")])
+        .collect();
+    assert_eq!(names, names_wanted);
+    assert!(files[0].1.contains("id: \"question-1\"") && files[0].1.contains("get_status_request"), "{files:?}");
+    assert!(files[1].1.contains("get_status_response") && files[1].1.contains("fork_id: 9"), "{files:?}");
+    assert!(files[1].1.ends_with('\n'), "{files:?}");
 }

@@ -19,6 +19,7 @@ pub mod http;
 pub mod processor;
 pub mod sample;
 pub mod server;
+pub mod spans;
 pub mod store;
 pub mod tree;
 pub mod vectors;

@@ -38,6 +38,7 @@ use crate::grpc::stats::StatsApi;
 use crate::grpc::validate::ValidationRules;
 use crate::hashdb::{HashDb, SessionLimits};
 use crate::http::Diagnosis;
+use crate::spans::Spans;
 use crate::store::{
     Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, PostgresOptions, QueueLimits, StateStore, StoreError,
 };
@@ -68,6 +69,9 @@ pub enum StartError {
     /// Threads could not be started.
     #[error("cannot start the actors: {0}")]
     Actors(#[from] std::io::Error),
+    /// Spans cannot be sent to where they are to go.
+    #[error("trace.otlp_url: {0}")]
+    Spans(#[from] opentelemetry_otlp::ExporterBuildError),
     /// The gRPC door.
     #[error("gRPC: {0}")]
     Grpc(#[from] grpc::server::GrpcStartError),
@@ -119,9 +123,10 @@ impl Server {
             input_gas_threshold: if config.request_log.input { 0.0 } else { config.request_log.input_gas_threshold },
         };
         let saver = Saver::start(config.files.clone())?;
+        let spans = Spans::start(&config.trace, &prover_id)?;
         let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
-        match open_doors(&config, prover_id, &actors, &store, &lifecycle, &saver).await {
-            Ok(doors) => Ok(RunningServer { doors, actors, lifecycle, saver, drain_limit: config.drain_limit }),
+        match open_doors(&config, prover_id, &actors, &store, &lifecycle, &saver, &spans).await {
+            Ok(doors) => Ok(RunningServer { doors, actors, lifecycle, saver, spans, drain_limit: config.drain_limit }),
             Err(error) => {
                 actors.stop(Duration::ZERO);
                 Err(error)
@@ -192,6 +197,7 @@ async fn open_doors(
     store: &Arc<StateStore>,
     lifecycle: &Lifecycle,
     saver: &Saver,
+    spans: &Option<Spans>,
 ) -> Result<Doors, StartError> {
     let front = actors.front().clone();
     let stats = actors.stats().clone();
@@ -205,7 +211,7 @@ async fn open_doors(
         saver: saver.clone(),
         slowest: Arc::clone(actors.slowest()),
     };
-    let records = Records::new(saver.clone(), config.request_log);
+    let records = Records::new(saver.clone(), config.request_log, spans.clone());
     let executor_api = ExecutorApi::new(
         front.clone(),
         reporter.clone(),
@@ -268,6 +274,7 @@ pub struct RunningServer {
     actors: ActorSystem,
     lifecycle: Lifecycle,
     saver: Saver,
+    spans: Option<Spans>,
     drain_limit: Duration,
 }
 
@@ -314,7 +321,7 @@ impl RunningServer {
         if let Some(client) = &self.doors.aggregator {
             client.abort();
         }
-        let Self { doors, actors, lifecycle, saver, drain_limit } = self;
+        let Self { doors, actors, lifecycle, saver, spans, drain_limit } = self;
         if tokio::time::timeout(drain_limit, actors.front().idle()).await.is_err() {
             tracing::warn!(drain_seconds = drain_limit.as_secs(), "batches still running, giving them up");
         }
@@ -326,6 +333,9 @@ impl RunningServer {
         let stop = move || {
             let stored = actors.stop(STORE_LIMIT);
             saver.close(CLOSE_LIMIT);
+            if let Some(spans) = spans {
+                spans.stop(CLOSE_LIMIT);
+            }
             stored
         };
         tokio::task::spawn_blocking(stop).await.unwrap_or_else(|error| {

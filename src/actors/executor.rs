@@ -20,7 +20,9 @@ use super::state::BatchState;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
 use crate::dump::input_json;
+use crate::processor::output::PhaseTimes;
 use crate::processor::{BatchInput, BatchOutput, ExecutorError, Interrupted};
+use crate::spans::CallTrace;
 use crate::store::{FlushIds, StoreError};
 
 /// Tells an executor to take the next job from the queue.
@@ -98,12 +100,13 @@ impl Handler<TakeJob> for ExecutorActor {
 
 impl ExecutorShared {
     /// Runs one job and answers it. On a panic the job is dropped unanswered, which fails the call.
-    fn run(&self, executor: usize, job: Box<BatchJob>) {
+    fn run(&self, executor: usize, mut job: Box<BatchJob>) {
         let started = Instant::now();
         if let Some(failure) = job.given_up() {
             self.stats.report(StatsEvent::unanswered(failure));
             return job.reply.fail(failure);
         }
+        job.trace.lap("queue");
         let _busy = Busy::enter(&self.busy);
         let running = self.running.begin(executor, &job);
         let id = running.as_ref().map_or(0, RunningGuard::id);
@@ -130,7 +133,9 @@ impl ExecutorShared {
     }
 
     /// Keeps the state, counts, answers, logs: in this order, so that a client never sees an answer ahead of its effects.
-    fn answer(&self, id: u64, job: Box<BatchJob>, mut output: BatchOutput, started: Instant) {
+    fn answer(&self, id: u64, mut job: Box<BatchJob>, mut output: BatchOutput, started: Instant) {
+        let PhaseTimes { decode, recover, evm, tree, .. } = output.phases;
+        job.trace.laps(&[("decode", decode), ("recover senders", recover), ("evm", evm), ("tree", tree)]);
         let flush = match self.keep(&job, &mut output) {
             Ok(flush) => flush,
             Err(failure) => {
@@ -138,8 +143,19 @@ impl ExecutorShared {
                 return job.reply.fail(failure);
             }
         };
+        job.trace.lap("store");
         let tally = BatchTally::of(&output);
-        let BatchJob { rpc, input, request_bytes, context_id, received_at, reply, in_flight: _in_flight, .. } = *job;
+        let BatchJob {
+            rpc,
+            input,
+            request_bytes,
+            context_id,
+            mut trace,
+            received_at,
+            reply,
+            in_flight: _in_flight,
+            ..
+        } = *job;
         let send = reply.finish(Executed { output, flush });
         let finished_at = Instant::now();
         let sample = BatchSample {
@@ -154,6 +170,9 @@ impl ExecutorShared {
         };
         self.stats.report(StatsEvent::Batch(sample));
         send();
+        trace.lap("respond");
+        note_outcome(&mut trace, &tally);
+        trace.finish();
         self.log(rpc, &context_id, &sample);
         self.log_slow_input(&input, &sample);
         self.slowest.note(Ended { id, context_id, input, request_bytes }, &sample);
@@ -197,6 +216,14 @@ impl ExecutorShared {
             tracing::info!(context_id, "{line}");
         }
     }
+}
+
+/// What the spans of a call say about its batch.
+fn note_outcome(trace: &mut CallTrace, tally: &BatchTally) {
+    trace.note("zkevm.transactions", i64::try_from(tally.txs).unwrap_or(i64::MAX));
+    trace.note("zkevm.gas", i64::try_from(tally.gas).unwrap_or(i64::MAX));
+    trace.note("zkevm.error", tally.error.name());
+    trace.note("zkevm.error_rom", tally.error_rom.name());
 }
 
 /// Counts an executor as busy, also while a panic unwinds.

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::dump::RequestFiles;
 use crate::processor::{BatchInput, BatchOutput, Interrupt, Interrupted};
+use crate::spans::CallTrace;
 use crate::store::FlushIds;
 
 /// The calls of the executor service (executor-service §1.1).
@@ -143,6 +144,8 @@ pub struct BatchJob {
     pub context_id: String,
     /// Files to save about it.
     pub files: Option<RequestFiles>,
+    /// Notes for its spans.
+    pub trace: CallTrace,
     /// Fires when the client leaves or its deadline passes.
     pub interrupt: Interrupt,
     /// When the call arrived.

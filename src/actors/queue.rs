@@ -217,6 +217,7 @@ mod tests {
     use crate::evm::fork::ForkId;
     use crate::processor::Interrupt;
     use crate::sample::Workload;
+    use crate::spans::CallTrace;
 
     const SMALL: usize = 10;
     const FULL: usize = 100;
@@ -243,6 +244,7 @@ mod tests {
             request_bytes,
             context_id: name.to_owned(),
             files: None,
+            trace: CallTrace::default(),
             interrupt: Interrupt::new(None),
             received_at: Instant::now(),
             reply: Box::new(Nobody),

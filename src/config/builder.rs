@@ -18,6 +18,7 @@ use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
 use crate::processor::input::CountersPolicy;
+use crate::spans::SpanOptions;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 /// Collects the layers. Later calls win.
@@ -102,7 +103,7 @@ impl ConfigBuilder {
             Kind::Integer { .. } => text.parse().ok().map(Value::Integer),
             Kind::Float { .. } => text.parse().ok().map(Value::Float),
             Kind::Bool => text.to_ascii_lowercase().parse().ok().map(Value::Boolean),
-            Kind::Ip | Kind::Text | Kind::File | Kind::OneOf(_) => Some(Value::String(text.to_owned())),
+            Kind::Ip | Kind::Text | Kind::File | Kind::HttpUrl | Kind::OneOf(_) => Some(Value::String(text.to_owned())),
         };
         let Some(value) = value else { return Err(refused(setting, text, origin)) };
         self.put(setting.key, value, origin)
@@ -194,6 +195,11 @@ impl ConfigBuilder {
                 input_json: self.get("log.server_input_json", Value::as_bool)?,
                 input_gas_threshold: self.get("log.server_input_gas_threshold", Value::as_float)?,
                 responses: self.get("log.server_responses", Value::as_bool)?,
+            },
+            trace: SpanOptions {
+                otlp_url: self.text("trace.otlp_url")?,
+                service_name: self.text("trace.service_name")?,
+                sample_ratio: self.get("trace.sample_ratio", Value::as_float)?,
             },
             log: LogConfig {
                 format: self.get("log.format", |value| LogFormat::parse(value.as_str()?))?,

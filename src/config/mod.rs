@@ -13,6 +13,7 @@ use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
 use crate::processor::input::CountersPolicy;
+use crate::spans::SpanOptions;
 use crate::store::{MemoryLimits, PostgresOptions};
 
 mod builder;
@@ -84,6 +85,8 @@ pub struct Config {
     pub files: FileOptions,
     /// Log lines of requests.
     pub request_log: RequestLog,
+    /// Spans of calls.
+    pub trace: SpanOptions,
     /// The log.
     pub log: LogConfig,
 }

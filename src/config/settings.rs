@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Text,
     /// Empty for none.
     File,
+    /// Empty for none.
+    HttpUrl,
     OneOf(&'static [&'static str]),
 }
 
@@ -37,6 +39,7 @@ impl fmt::Display for Kind {
             Self::Ip => f.write_str("an IP address"),
             Self::Text => f.write_str("a text that is not empty"),
             Self::File => f.write_str("the name of a file, or empty"),
+            Self::HttpUrl => f.write_str("a URL like http://host:port, or empty"),
             Self::OneOf(values) => write!(f, "one of {}", values.join(", ")),
         }
     }
@@ -185,6 +188,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting { key: "files.save_db_reads", environment: "SAVE_DB_READS_TO_FILE", kind: Kind::Bool },
     Setting { key: "files.save_db_reads_on_change", environment: "SAVE_DB_READS_TO_FILE_ON_CHANGE", kind: Kind::Bool },
     Setting { key: "files.save_response", environment: "SAVE_RESPONSE_TO_FILE", kind: Kind::Bool },
+    Setting { key: "trace.otlp_url", environment: "ZKEVM_TRACE_OTLP_URL", kind: Kind::HttpUrl },
+    Setting { key: "trace.service_name", environment: "ZKEVM_TRACE_SERVICE_NAME", kind: Kind::Text },
+    Setting {
+        key: "trace.sample_ratio",
+        environment: "ZKEVM_TRACE_SAMPLE_RATIO",
+        kind: Kind::Float { min: 0.0, max: 1.0 },
+    },
     Setting { key: "log.server_calls", environment: "ZKEVM_LOG_SERVER_CALLS", kind: Kind::Bool },
     Setting { key: "log.server_txs", environment: "LOG_EXECUTOR_SERVER_TXS", kind: Kind::Bool },
     Setting { key: "log.server_input", environment: "LOG_EXECUTOR_SERVER_INPUT", kind: Kind::Bool },
@@ -223,6 +233,7 @@ pub(super) fn accepted(value: Value, kind: Kind) -> Option<Value> {
         (Value::String(text), Kind::Ip) => text.parse::<IpAddr>().is_ok(),
         (Value::String(text), Kind::Text) => !text.is_empty(),
         (Value::String(_), Kind::File) => true,
+        (Value::String(text), Kind::HttpUrl) => text.is_empty() || text.starts_with("http://"),
         (Value::String(text), Kind::OneOf(values)) => values.contains(&text.as_str()),
         _ => false,
     };

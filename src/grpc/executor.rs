@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use prost::Message as _;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
@@ -17,7 +16,8 @@ use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, FlushIds, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
 use crate::dump::RequestFiles;
-use crate::processor::{BatchInput, BatchOutput, Interrupt};
+use crate::processor::{BatchInput, BatchOutput, ExecutorError, Interrupt};
+use crate::spans::CallTrace;
 use crate::store::StateStore;
 
 /// Turns an output into the response message of one API version.
@@ -60,6 +60,32 @@ impl ExecutorApi {
         Ok((request.into_inner(), timing))
     }
 
+    /// Takes a call that brings a batch, and the context id out of its message.
+    fn take<T: prost::Message>(
+        &self,
+        rpc: Rpc,
+        request: Request<T>,
+        context_id: fn(&mut T) -> &mut String,
+    ) -> Result<(Call, T), Status> {
+        let mut trace = self.records.trace(rpc, &request);
+        let (mut message, timing) = self.admit(rpc, request)?;
+        let request_bytes = message.encoded_len();
+        let files = self.records.request(rpc, &message);
+        let context_id = std::mem::take(context_id(&mut message));
+        trace.note_text("zkevm.context_id", &context_id);
+        Ok((Call { rpc, timing, request_bytes, context_id, files, trace }, message))
+    }
+
+    /// Counts and logs a request that fails validation, which is an answer.
+    fn count_invalid(&self, call: Call, error: ExecutorError) {
+        let Call { rpc, context_id, mut trace, .. } = call;
+        self.stats.report(StatsEvent::InvalidRequest(error));
+        tracing::warn!(rpc = rpc.name(), error = error.name(), context_id, "invalid request");
+        trace.lap("validate");
+        trace.note("zkevm.error", error.name());
+        trace.finish();
+    }
+
     /// Sends a valid batch to the front and waits for what comes back.
     async fn execute<R: Returned + 'static>(
         &self,
@@ -67,12 +93,15 @@ impl ExecutorApi {
         input: BatchInput,
         convert: Convert<R>,
     ) -> Result<Response<R>, Status> {
-        let Call { rpc, timing, request_bytes, context_id, files } = call;
+        let Call { rpc, timing, request_bytes, context_id, files, mut trace } = call;
         self.records.input(rpc, files.as_ref(), &context_id, &input);
         let old = Old::from(&input);
         let (sender, receiver) = oneshot::channel();
         let interrupt = Interrupt::new(timing.deadline);
         let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
+        trace.note("zkevm.fork_id", i64::try_from(input.fork_id.get()).unwrap_or(i64::MAX));
+        trace.note("zkevm.old_batch_num", i64::try_from(input.old_batch_num).unwrap_or(i64::MAX));
+        trace.lap("validate");
         // From here on, if this future is dropped, nobody waits for the batch any more.
         let mut waiting = Waiting { front: &self.front, interrupt: interrupt.clone(), timing, answered: false };
         self.front.submit(Box::new(BatchJob {
@@ -81,6 +110,7 @@ impl ExecutorApi {
             request_bytes,
             context_id,
             files: files.clone(),
+            trace,
             interrupt,
             received_at: timing.arrived_at,
             reply: Box::new(OneshotReply { sender, context, convert }),
@@ -109,6 +139,8 @@ struct Call {
     context_id: String,
     /// Files to save about it.
     files: Option<RequestFiles>,
+    /// Notes for its spans.
+    trace: CallTrace,
 }
 
 /// Carries the answer of one batch to its handler.
@@ -165,16 +197,11 @@ impl ExecutorService for ExecutorApi {
         &self,
         request: Request<wire::ProcessBatchRequest>,
     ) -> Result<Response<wire::ProcessBatchResponse>, Status> {
-        let rpc = Rpc::ProcessBatch;
-        let (mut request, timing) = self.admit(rpc, request)?;
-        let request_bytes = request.encoded_len();
-        let files = self.records.request(rpc, &request);
-        let context_id = std::mem::take(&mut request.context_id);
+        let (call, request) = self.take(Rpc::ProcessBatch, request, |request| &mut request.context_id)?;
         match validate::process_batch(request, self.rules) {
-            Ok(input) => self.execute(Call { rpc, timing, request_bytes, context_id, files }, input, response_v1).await,
+            Ok(input) => self.execute(call, input, response_v1).await,
             Err(error) => {
-                self.stats.report(StatsEvent::InvalidRequest(error));
-                tracing::warn!(rpc = rpc.name(), error = error.name(), context_id, "invalid request");
+                self.count_invalid(call, error);
                 Ok(Response::new(invalid_request_v1(error)))
             }
         }
@@ -184,16 +211,11 @@ impl ExecutorService for ExecutorApi {
         &self,
         request: Request<wire::ProcessBatchRequestV2>,
     ) -> Result<Response<wire::ProcessBatchResponseV2>, Status> {
-        let rpc = Rpc::ProcessBatchV2;
-        let (mut request, timing) = self.admit(rpc, request)?;
-        let request_bytes = request.encoded_len();
-        let files = self.records.request(rpc, &request);
-        let context_id = std::mem::take(&mut request.context_id);
+        let (call, request) = self.take(Rpc::ProcessBatchV2, request, |request| &mut request.context_id)?;
         match validate::process_batch_v2(request, self.rules) {
-            Ok(input) => self.execute(Call { rpc, timing, request_bytes, context_id, files }, input, response_v2).await,
+            Ok(input) => self.execute(call, input, response_v2).await,
             Err(error) => {
-                self.stats.report(StatsEvent::InvalidRequest(error));
-                tracing::warn!(rpc = rpc.name(), error = error.name(), context_id, "invalid request");
+                self.count_invalid(call, error);
                 Ok(Response::new(invalid_request_v2(error)))
             }
         }

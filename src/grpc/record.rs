@@ -1,12 +1,16 @@
-//! What is kept of a call beside its answer: files and log lines (executor-service §11.2, §11.4).
+//! What is kept of a call beside its answer: files, log lines and spans (executor-service §11.2, §11.4).
 
 use prost::Message;
+use tonic::Request;
 
+use super::deadline::CallTiming;
 use super::lines::{GotLine, Old, Returned, ReturnsLine};
+use super::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
 use super::text::{text_file, text_form};
 use crate::actors::Rpc;
 use crate::dump::{RequestFiles, Saver, input_json};
 use crate::processor::BatchInput;
+use crate::spans::{CallTrace, Caller, Spans};
 
 /// Which log lines a call gets beside the one at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -30,12 +34,22 @@ pub struct RequestLog {
 pub struct Records {
     saver: Saver,
     log: RequestLog,
+    spans: Option<Spans>,
 }
 
 impl Records {
     /// Creates the records of one server.
-    pub fn new(saver: Saver, log: RequestLog) -> Self {
-        Self { saver, log }
+    pub fn new(saver: Saver, log: RequestLog, spans: Option<Spans>) -> Self {
+        Self { saver, log, spans }
+    }
+
+    /// Begins the notes for the spans of a call, if there are to be spans.
+    pub(super) fn trace<T>(&self, rpc: Rpc, request: &Request<T>) -> CallTrace {
+        let Some(spans) = &self.spans else { return CallTrace::default() };
+        let header = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
+        let caller = Caller { traceparent: header("traceparent"), tracestate: header("tracestate") };
+        let timing = request.extensions().get().copied().unwrap_or_else(CallTiming::unbounded);
+        CallTrace::begin(spans, EXECUTOR_SERVICE, rpc.name(), timing.arrived_at, caller)
     }
 
     /// Takes a request as it came, and names its files.

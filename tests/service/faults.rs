@@ -9,6 +9,7 @@ use zkevm_executor::actors::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, S
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::grpc::validate::{ValidationRules, process_batch_v2};
 use zkevm_executor::processor::{ExecutorError, Interrupt};
+use zkevm_executor::spans::CallTrace;
 
 use crate::support::{BLOCK, PANIC, TestServer, config, eventually, request_v1, request_v2};
 
@@ -138,6 +139,7 @@ fn submit(server: &TestServer, data: &'static [u8], timeout: Duration) -> onesho
         request_bytes: 0,
         context_id: String::new(),
         files: None,
+        trace: CallTrace::default(),
         interrupt: Interrupt::new(Some(Instant::now() + timeout)),
         received_at: Instant::now(),
         reply: Box::new(Outcome(sender)),

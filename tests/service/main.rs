@@ -12,6 +12,7 @@ mod load;
 mod process;
 mod records;
 mod responses;
+mod spans;
 mod statistics;
 mod support;
 mod tls;

@@ -1,11 +1,11 @@
 //! Spans of the calls that bring batches, for a collector of OpenTelemetry (OTLP over gRPC).
 //!
-//! A call is one span with a child per phase. They are made when the call has ended, out of times noted on the way: a batch
-//! never waits for them, and while they are off nothing is noted. Spans per transaction would be too many. The EVM and the
-//! tree take turns at every transaction, so the phases of the engine are their total times, laid end to end.
+//! A call is one span with a child per phase. They are made when the call has ended, out of times noted on the way: a
+//! batch never waits for them, and while they are off nothing is noted. Spans per transaction would be too many. The EVM
+//! and the tree take turns at every transaction, so the phases of the engine are their total times, laid end to end.
 //!
-//! The library's queue has a bound, and a thread sends what is in it. When the collector does not keep up or is away, spans
-//! are dropped, counted and logged by the library.
+//! The library's queue has a bound, and a thread sends what is in it. When the collector does not keep up or is away,
+//! spans are dropped, counted and logged by the library.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,8 +41,8 @@ pub struct Spans {
 }
 
 impl Spans {
-    /// Starts the sending thread, in a tokio runtime whose threads do the input and output. `None` if there are to be no
-    /// spans. `instance` tells this process from others of the service.
+    /// Starts the sending thread, in a tokio runtime whose threads do the input and output. `None` if there are to be
+    /// no spans. `instance` tells this process from others of the service.
     pub fn start(options: &SpanOptions, instance: &str) -> Result<Option<Self>, ExporterBuildError> {
         if options.otlp_url.is_empty() {
             return Ok(None);

@@ -92,7 +92,7 @@ impl StreamFiles {
         Self { saver }
     }
 
-    /// Saves a message of the aggregator if requests are saved. `encode` is only called then, and `text` on the saving thread.
+    /// Saves a message of the aggregator if requests are saved. `encode` is only called then, `text` on the saving thread.
     pub fn request(&self, id: &str, encode: impl FnOnce() -> Vec<u8>, text: fn(&[u8]) -> Vec<u8>) {
         if self.saver.options().requests {
             self.save(id, "aggregator_request.txt", encode(), text);

@@ -4,8 +4,8 @@
 //! overload costs little and the refusal is quick. The front decides again about whatever passes here.
 //!
 //! A request takes memory from its first byte on, long before anything can queue it. All requests that are being received,
-//! on every port of the server, share one bound. A client that sends too slowly, or stops in the middle, does not hold its
-//! share for ever: the whole request must be there in time.
+//! on every port of the server, share one bound. A client that sends too slowly, or stops in the middle, does not hold
+//! its share for ever: the whole request must be there in time.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready};

@@ -71,7 +71,7 @@ impl Workload {
         Self::seeded(fork_id, clients, None)
     }
 
-    /// The same with senders and recipients of this seed: another one gives other accounts, and so other state and batches.
+    /// The same with senders and recipients of this seed: another one gives other accounts, so other state and batches.
     pub fn seeded(fork_id: ForkId, clients: u64, seed: Option<u64>) -> Result<Self, AssemblyError> {
         let senders = accounts(0..clients * SENDERS_PER_CLIENT, seed);
         let ether = U256::from(10).pow(U256::from(18));

@@ -66,8 +66,8 @@ pub struct LoadArgs {
     /// Fork id of the batches.
     #[arg(long, value_name = "N", default_value_t = 9)]
     fork: u64,
-    /// Accounts and order of batches of this seed; with the same one two runs send the same requests. Without a seed they
-    /// are the same in every run, too.
+    /// Accounts and order of batches of this seed; with the same one two runs send the same requests. Without a seed
+    /// they are the same in every run, too.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Send a batch again, after a growing pause, when the server refused it (RESOURCE_EXHAUSTED).

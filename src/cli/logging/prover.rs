@@ -1,7 +1,7 @@
 //! Log lines in zkevm-prover's outer form (executor-service §11.1), for those whose tools look for it.
 //!
-//! As text `YYYYMMDD_HHMMSS_uuuuuu <pid> <tid> <message>` in UTC, as JSON an object per line. Other than the original's the JSON
-//! is escaped, and the text has the tags too, behind the message.
+//! As text `YYYYMMDD_HHMMSS_uuuuuu <pid> <tid> <message>` in UTC, as JSON an object per line. Other than the original's
+//! the JSON is escaped, and the text has the tags too, behind the message.
 
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -96,8 +96,13 @@ fn batch_uuid(uuid: String) -> Result<String, Status> {
 #[tonic::async_trait]
 impl HashDbService for HashDbApi {
     async fn get_latest_state_root(&self, _: Request<()>) -> Answer<wire::GetLatestStateRootResponse> {
-        let latest_root = convert::fea(&self.database.store().latest_root());
-        Ok(Response::new(wire::GetLatestStateRootResponse { latest_root: Some(latest_root), result: success() }))
+        self.run(|database| {
+            let latest_root = database.store().latest_root().map_err(HashDbError::from);
+            let code = outcome_code(&latest_root);
+            let latest_root = Some(convert::fea(&latest_root.unwrap_or_default()));
+            Ok(wire::GetLatestStateRootResponse { latest_root, result: result(code) })
+        })
+        .await
     }
 
     async fn set(&self, request: Request<wire::SetRequest>) -> Answer<wire::SetResponse> {
@@ -192,11 +197,12 @@ impl HashDbService for HashDbApi {
 
     async fn start_block(&self, request: Request<wire::StartBlockRequest>) -> Answer<()> {
         let request = request.into_inner();
-        let root = root_text(&request.old_state_root)?.unwrap_or_default();
+        // Blocks begin with the root of their first write: what is said here only has to be a root.
+        root_text(&request.old_state_root)?;
         persistence(request.persistence)?;
         let batch_uuid = batch_uuid(request.batch_uuid)?;
         self.run(move |database| {
-            noted("StartBlock", database.start_block(&batch_uuid, root));
+            noted("StartBlock", database.start_block(&batch_uuid));
             Ok(())
         })
         .await

@@ -200,9 +200,9 @@ impl HashDb {
     }
 
     /// Starts a block of a session.
-    pub fn start_block(&self, batch_uuid: &str, root: Digest) -> Result<(), HashDbError> {
+    pub fn start_block(&self, batch_uuid: &str) -> Result<(), HashDbError> {
         if !batch_uuid.is_empty() {
-            self.sessions.open(batch_uuid)?.lock().start_block(root)?;
+            self.sessions.open(batch_uuid)?.lock().start_block()?;
         }
         Ok(())
     }

@@ -22,6 +22,10 @@ const POSITION_MAX: u64 = 1 << 16;
 const NODE_BYTES: usize = 288;
 /// What one program costs beside its code.
 const PROGRAM_OVERHEAD_BYTES: usize = 192;
+/// What one block, transaction or step costs in its list, which may be grown to twice what is in it.
+const BLOCK_BYTES: usize = 2 * size_of::<Block>();
+const TX_BYTES: usize = 2 * size_of::<Tx>();
+const STEP_BYTES: usize = 2 * size_of::<Step>();
 
 /// Where a write goes (hashdb-service §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +126,7 @@ pub struct Session {
     programs: HashMap<Digest, Bytes>,
     blocks: Vec<Block>,
     current_block: usize,
+    /// That of the first write that is not temporary.
     old_root: Option<Digest>,
     bytes: usize,
     /// Bytes of all sessions, and their bound.
@@ -165,8 +170,8 @@ impl Session {
         (old_root, new_root): (Digest, Digest),
         nodes: Vec<(Digest, NodeData)>,
     ) -> Result<(), SessionError> {
-        self.grow(nodes.len() * NODE_BYTES)?;
-        let lane = &mut self.tx(position)?.lanes[persistence as usize];
+        let bytes = STEP_BYTES + nodes.len() * NODE_BYTES;
+        let lane = &mut self.tx(position, bytes)?.lanes[persistence as usize];
         lane.steps.push(Step { old_root, new_root, nodes: nodes.iter().map(|(hash, _)| *hash).collect() });
         self.nodes.extend(nodes);
         if !persistence.is_temporary() {
@@ -188,19 +193,18 @@ impl Session {
         if !block_exists || position.tx > txs {
             return Err(SessionError::Position);
         }
-        self.grow(code.len() + PROGRAM_OVERHEAD_BYTES)?;
-        self.tx(position)?.lanes[persistence as usize].programs.push(hash);
+        let bytes = code.len() + PROGRAM_OVERHEAD_BYTES;
+        self.tx(position, bytes)?.lanes[persistence as usize].programs.push(hash);
         self.programs.insert(hash, code);
         Ok(())
     }
 
     /// Adds a block and makes it the current one.
-    pub(super) fn start_block(&mut self, root: Digest) -> Result<(), SessionError> {
+    pub(super) fn start_block(&mut self) -> Result<(), SessionError> {
         if self.blocks.len() as u64 >= POSITION_MAX {
             return Err(SessionError::Position);
         }
-        self.alive()?;
-        self.old_root.get_or_insert(root);
+        self.grow(BLOCK_BYTES)?;
         self.blocks.push(Block::default());
         self.current_block = self.blocks.len() - 1;
         Ok(())
@@ -281,18 +285,23 @@ impl Session {
         self.shared_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 
-    /// Returns the transaction, made with all before it if need be, and makes its block the current one.
-    fn tx(&mut self, position: Position) -> Result<&mut Tx, SessionError> {
+    /// Returns the transaction, made with all before it if need be, once there is room for it and for `bytes` of what is
+    /// going to be put into it. A block that is made becomes the current one.
+    fn tx(&mut self, position: Position, bytes: usize) -> Result<&mut Tx, SessionError> {
         if position.block >= POSITION_MAX || position.tx >= POSITION_MAX {
             return Err(SessionError::Position);
         }
         let (block, tx) = (position.block as usize, position.tx as usize);
-        if self.blocks.len() <= block {
+        let txs = self.blocks.get(block).map_or(0, |block| block.txs.len());
+        let new_blocks = (block + 1).saturating_sub(self.blocks.len());
+        let new_txs = (tx + 1).saturating_sub(txs);
+        self.grow(bytes + new_blocks * BLOCK_BYTES + new_txs * TX_BYTES)?;
+        if new_blocks > 0 {
             self.blocks.resize_with(block + 1, Block::default);
+            self.current_block = block;
         }
-        self.current_block = block;
         let txs = &mut self.blocks[block].txs;
-        if txs.len() <= tx {
+        if new_txs > 0 {
             txs.resize_with(tx + 1, Tx::default);
         }
         Ok(&mut txs[tx])

@@ -43,7 +43,7 @@ fn is_missing(result: Result<u64, HashDbError>) -> bool {
 #[test]
 fn a_session_is_invisible_until_its_flush() {
     let database = database();
-    database.start_block(UUID, Digest::ZERO).unwrap();
+    database.start_block(UUID).unwrap();
     let first = set(&database, Digest::ZERO, 1, 10);
     let second = set(&database, first, 2, 20);
     assert_eq!(value(&database, second, 1, UUID), Ok(10));
@@ -54,7 +54,7 @@ fn a_session_is_invisible_until_its_flush() {
     assert_eq!(ids, FlushIds { flush_id: 1, stored_flush_id: 1 });
     assert_eq!(value(&database, second, 2, ""), Ok(20));
     assert_eq!(value(&database, first, 1, ""), Ok(10), "roots in between stay readable");
-    assert_eq!(database.store().latest_root(), second);
+    assert_eq!(database.store().latest_root().unwrap(), second);
     assert_eq!(database.finish_tx(UUID, second, Persistence::Database), Err(SessionError::Unknown.into()));
 }
 
@@ -67,7 +67,7 @@ fn a_flush_without_root_keeps_what_was_written_and_the_first_root_drops_it() {
     let dropped = set(&database, root, 1, 11);
     database.flush(UUID, Some(root), Persistence::Database).unwrap();
     assert!(is_missing(value(&database, dropped, 1, "")));
-    assert_eq!(database.store().latest_root(), root);
+    assert_eq!(database.store().latest_root().unwrap(), root);
     assert_eq!(database.flush("", None, Persistence::Database).unwrap().flush_id, 3);
 }
 
@@ -177,10 +177,10 @@ fn entries_are_loaded_only_with_the_hash_they_claim() {
 fn sessions_have_bounds_and_idle_ones_give_way() {
     let limits = SessionLimits { sessions_max: 2, bytes_max: 4000, idle_max: Duration::ZERO };
     let database = database_with(limits);
-    database.start_block("a", Digest::ZERO).unwrap();
-    database.start_block("b", Digest::ZERO).unwrap();
+    database.start_block("a").unwrap();
+    database.start_block("b").unwrap();
     std::thread::sleep(Duration::from_millis(2));
-    database.start_block("c", Digest::ZERO).unwrap();
+    database.start_block("c").unwrap();
     assert_eq!(database.sessions.expired(), 2);
     let mut root = Digest::ZERO;
     let full = (0..20).find_map(|number| match database.set(&call(root, number, 1, "c")) {
@@ -193,6 +193,27 @@ fn sessions_have_bounds_and_idle_ones_give_way() {
     assert_eq!(full, Some(SessionError::Full.into()));
     database.cancel("c").unwrap();
     database.set(&call(Digest::ZERO, 1, 1, "d")).unwrap();
+}
+
+/// Writes that make no nodes, and far positions, take memory too.
+#[test]
+fn steps_blocks_and_transactions_count_and_what_is_refused_does_not() {
+    let database = database_with(SessionLimits { bytes_max: 10_000, ..SessionLimits::default() });
+    let root = set(&database, Digest::ZERO, 1, 10);
+    let mut far = call(root, 1, 10, UUID);
+    for (block, tx, error) in [(1 << 16, 0, SessionError::Position), (0, 60_000, SessionError::Full)] {
+        far.position = Position { block, tx };
+        for _ in 0..20 {
+            assert_eq!(database.set(&far).unwrap_err(), error.into());
+        }
+    }
+    let same = call(root, 1, 10, UUID);
+    let written = (0..200).take_while(|_| database.set(&same).is_ok()).count();
+    assert!((1..100).contains(&written), "{written} writes of the same value");
+    assert_eq!(database.set(&same).unwrap_err(), SessionError::Full.into());
+    database.cancel(UUID).unwrap();
+    let started = (0..1000).take_while(|_| database.start_block(UUID).is_ok()).count();
+    assert!(started < 1000, "{started} blocks");
 }
 
 #[test]

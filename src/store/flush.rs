@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::StoreError;
 use super::database::WriteSet;
+use crate::tree::Digest;
 
 /// Flush ids an answer carries (executor-service §9); zero after an abort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -254,6 +255,14 @@ impl FlushQueue {
         true
     }
 
+    /// Returns the latest root of what is accepted and not yet stored.
+    pub fn latest_root(&self) -> Option<Digest> {
+        let waiting = self.waiting.lock();
+        let storing = waiting.storing.iter().flat_map(|group| &group.sets);
+        let mut sets = storing.chain(waiting.pending.iter().map(|queued| &queued.set));
+        sets.rfind(|set| set.latest_root.is_some()).and_then(|set| set.latest_root)
+    }
+
     /// Returns the present numbers. Never waits.
     pub fn status(&self) -> FlushStatus {
         // In this order no id is read ahead of one that must be at least as large.
@@ -274,7 +283,6 @@ impl FlushQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Digest;
 
     const LIMITS: QueueLimits =
         QueueLimits { backlog_bytes_max: 2560, group_bytes_max: 1024, wait_max: Duration::from_millis(20) };

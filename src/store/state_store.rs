@@ -52,7 +52,7 @@ pub struct StateStore {
     memory: MemoryStore,
     lasting: Option<Lasting>,
     queue: FlushQueue,
-    /// Latest root accepted for good.
+    /// Latest root accepted for good, without a database.
     latest_root: Mutex<Digest>,
     /// Group stored last, for those who follow along.
     latest_group: Mutex<Option<Arc<Group>>>,
@@ -99,11 +99,13 @@ impl StateStore {
 
     /// Creates a store over a database. Somebody must call [`Self::write_next`] in a loop.
     pub fn over(database: Arc<dyn Database>, options: LastingOptions) -> Result<Self, StoreError> {
+        // Now rather than with the first request: a database that cannot be read refuses the start.
+        database.latest_root()?;
         let limits = MemoryLimits { volatile_bytes_max: options.volatile_bytes_max, permanent_bytes_max: 0 };
         Ok(Self {
             memory: MemoryStore::with_limits(limits),
             queue: FlushQueue::new(options.queue),
-            latest_root: Mutex::new(database.latest_root()?),
+            latest_root: Mutex::default(),
             latest_group: Mutex::default(),
             read_only: false,
             lasting: Some(Lasting { database, cache: ReadCache::new(options.cache_bytes_max) }),
@@ -132,10 +134,12 @@ impl StateStore {
         if self.read_only {
             return Ok(FlushIds::default());
         }
-        let latest_root = set.latest_root;
         let ids = match &self.lasting {
             None => {
                 self.memory.write(&set.nodes, &set.programs, Durability::Permanent)?;
+                if let Some(root) = set.latest_root {
+                    *self.latest_root.lock() = root;
+                }
                 self.queue.submit(Arc::default(), flushes)?.0
             }
             Some(lasting) => {
@@ -147,9 +151,6 @@ impl StateStore {
                 ids
             }
         };
-        if let Some(root) = latest_root {
-            *self.latest_root.lock() = root;
-        }
         Ok(ids)
     }
 
@@ -300,9 +301,12 @@ impl StateStore {
         self.latest_group.lock().clone()
     }
 
-    /// Returns the latest root accepted for good, zero if there is none.
-    pub fn latest_root(&self) -> Digest {
-        *self.latest_root.lock()
+    /// Returns the latest root accepted for good, zero if there is none: of what is queued, else the database's, which
+    /// other processes may have moved.
+    pub fn latest_root(&self) -> Result<Digest, StoreError> {
+        let Some(lasting) = &self.lasting else { return Ok(*self.latest_root.lock()) };
+        // Queued before database: a root leaves the queue only once the database has it.
+        self.queue.latest_root().map_or_else(|| lasting.database.latest_root(), Ok)
     }
 
     /// Deletes everything. Batches that run meanwhile may fail or leave a part of their state.
@@ -318,6 +322,7 @@ impl StateStore {
         }
         self.memory.clear();
         *self.latest_root.lock() = Digest::ZERO;
+        *self.latest_group.lock() = None;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! State that lasts, through the public doors: the HashDB service, flush ids, restarts, kills.
 
+mod answers;
 mod balanced;
 mod chains;
 mod kill;
@@ -9,5 +10,6 @@ mod postgres_rows;
 mod postgres_server;
 mod remote;
 mod service;
+mod sessions;
 mod support;
 mod vectors;

@@ -156,6 +156,11 @@ async fn executors_that_share_a_database_go_on_from_each_other() {
         let answer = run(server, &mut shared).await;
         assert_eq!(answer.error, ExecutorError::NoError.number(), "batch {number}");
         stored(&mut hashdb(server).await, answer.flush_id).await;
+        // Both name the row, whoever wrote it last.
+        for server in &servers {
+            let latest = hashdb(server).await.get_latest_state_root(()).await.unwrap().into_inner();
+            assert_eq!(support::digest(latest.latest_root), shared.state_root.into(), "batch {number}");
+        }
     }
     for server in servers {
         server.shutdown().await;

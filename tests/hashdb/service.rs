@@ -246,7 +246,7 @@ async fn cache_writes_are_read_until_the_process_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_and_reflection_are_there() {
+async fn health_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path()).await;
     let mut health = HealthClient::new(connect(server.hashdb_addr()).await);

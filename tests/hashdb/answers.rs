@@ -67,6 +67,43 @@ async fn a_read_tells_how_it_went_if_asked_to() {
     server.shutdown().await;
 }
 
+/// Only the root of the tree of table S4 is here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_breaks_off_reads_as_zero_with_a_code_and_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path()).await;
+    let mut client = hashdb(&server).await;
+    let node: NodeData = [
+        0x9399ede8fea8a822,
+        0xca9c1bf52cc1bdd5,
+        0x52203ae337815976,
+        0x42bb2f66296df035,
+        0xc66461ffff8de5c4,
+        0xa7219b1e91392ff8,
+        0x937b7f127362e62b,
+        0xa6c0289125f68e18,
+        0,
+        0,
+        0,
+        0,
+    ];
+    let root = hash_node(&node);
+    let input_db = [(hex(root), wire::FeList { fe: node.to_vec() })].into();
+    client.load_db(wire::LoadDbRequest { input_db, persistent: true, state_root: None }).await.unwrap();
+    let request = wire::GetRequest {
+        root: fea(root),
+        key: fea(raw(1)),
+        details: true,
+        get_db_read_log: true,
+        ..Default::default()
+    };
+    let answer = client.get(request).await.unwrap().into_inner();
+    assert_eq!((answer.value, code(answer.result)), ("0".repeat(64), NOT_FOUND));
+    assert_eq!(answer.db_read_log.keys().collect::<Vec<_>>(), [hex(root).trim_start_matches("0x")]);
+    assert_eq!(client.set(set_request(root, 1, "7")).await.unwrap_err().code(), Code::NotFound);
+    server.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limbs_are_reduced_and_absent_messages_are_zeros() {
     let folder = tempfile::tempdir().unwrap();
@@ -139,6 +176,8 @@ async fn unknown_persistences_and_bad_roots_are_cancelled_by_every_call() {
             assert_eq!(status.code(), Code::Cancelled, "persistence {persistence}");
         }
     }
+    let request = wire::GetRequest { batch_uuid: "u".repeat(257), ..Default::default() };
+    assert_eq!(client.get(request).await.unwrap_err().code(), Code::Cancelled);
     server.shutdown().await;
 }
 

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use revm::primitives::Bytes;
 use tokio_postgres::types::Type;
@@ -93,6 +93,8 @@ pub struct PostgresDatabase {
     pool: Arc<Pool>,
     sql: Arc<Sql>,
     retries: Retries,
+    /// A node that is not there may be on its way: who only reads may be reading a replica (hashdb-service §7).
+    lags: bool,
 }
 
 /// The statements, with the names of the tables in them.
@@ -160,7 +162,8 @@ impl PostgresDatabase {
         let pool = Pool::new(&options.url, options.connections, options.timeout);
         let pool = Arc::new(pool.map_err(|error| StoreError::Unavailable(error.to_string()))?);
         let PostgresOptions { retries: times, retry_after: pause, timeout: limit, .. } = options;
-        let database = Self { bridge, pool, sql, retries: Retries { times, pause, pause_max: pause, limit } };
+        let database =
+            Self { bridge, pool, sql, retries: Retries { times, pause, pause_max: pause, limit }, lags: read_only };
         database.prepare(create, read_only)?;
         Ok(database)
     }
@@ -225,7 +228,14 @@ fn is_table_name(name: &str) -> bool {
 
 impl StateReader for PostgresDatabase {
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
-        let found = self.value(|sql| &sql.node, hash_bytes(hash))?;
+        let read = || self.value(|sql| &sql.node, hash_bytes(hash));
+        let (mut found, limit) = (read()?, Instant::now() + self.retries.limit);
+        let mut tries = if self.lags { self.retries.times } else { 0 };
+        while found.is_none() && tries > 0 && Instant::now() < limit {
+            tries -= 1;
+            std::thread::sleep(self.retries.pause);
+            found = read()?;
+        }
         found.map(|data| node_from_bytes(hash, &data)).transpose()
     }
 

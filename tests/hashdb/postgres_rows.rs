@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use revm::primitives::B256;
 use serde_json::Value;
@@ -105,5 +105,34 @@ async fn a_large_group_gets_through_a_slow_database() {
         let set = WriteSet { nodes, programs: Vec::new(), latest_root: None };
         database.commit(&[&set]).unwrap();
         assert_eq!(database.node(&Digest([44_999, 0, 0, 1])), Ok(Some([44_999; 12])));
+    });
+}
+
+/// A reader of a replica may ask for a node before it has come.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_reads_waits_for_a_node_that_is_on_its_way() {
+    let Some(postgres) = PostgresServer::start("lagging replica of PostgreSQL") else { return };
+    tokio::task::block_in_place(|| drop(open(&postgres)));
+    let late = Digest([1, 2, 3, 4]);
+    let patient = PostgresOptions { retries: 200, ..options(&postgres) };
+    let reader = tokio::task::block_in_place(|| PostgresDatabase::open(patient, false, true).unwrap());
+    let reading = tokio::task::spawn_blocking(move || reader.node(&late));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!reading.is_finished());
+    let set = WriteSet { nodes: vec![(late, [5; 12])], ..WriteSet::default() };
+    tokio::task::block_in_place(|| open(&postgres).commit(&[&set])).unwrap();
+    assert_eq!(reading.await.unwrap(), Ok(Some([5; 12])));
+
+    let (absent, asked_at) = (Digest([9; 4]), Instant::now());
+    let hasty = PostgresOptions { retries: 3, retry_after: Duration::from_millis(20), ..options(&postgres) };
+    tokio::task::block_in_place(|| {
+        let reader = PostgresDatabase::open(hasty.clone(), false, true).unwrap();
+        assert_eq!(reader.node(&absent), Ok(None));
+        assert!(asked_at.elapsed() >= Duration::from_millis(60), "three times, 20 ms apart");
+        // Who writes knows what is there.
+        let slow = PostgresOptions { retries: 3, retry_after: Duration::from_secs(20), ..hasty };
+        let asked_at = Instant::now();
+        assert_eq!(PostgresDatabase::open(slow, false, false).unwrap().node(&absent), Ok(None));
+        assert!(asked_at.elapsed() < Duration::from_secs(20));
     });
 }

@@ -1,7 +1,7 @@
 //! zkevm-executor: executes Polygon zkEVM L2 batches natively and answers zkevm-prover's executor protocol.
 //!
 //! Dependencies point down: `cli` → `grpc`, `http` → `actors` → `processor` → `evm`, `batch` → `tree` → `store`.
-//! `helpers` may be used by all of them.
+//! `helpers` and `pem` may be used by all of them.
 //! `processor` and everything below it know nothing of actix, tonic or prost. `ARCHITECTURE.md` is the map.
 
 pub mod actors;
@@ -16,6 +16,7 @@ pub mod grpc;
 pub mod hashdb;
 pub mod helpers;
 pub mod http;
+mod pem;
 pub mod processor;
 pub mod sample;
 pub mod server;

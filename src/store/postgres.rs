@@ -30,6 +30,7 @@ use crate::tree::{Digest, NodeData};
 use pool::{DatabaseError, Parameter, Pool};
 
 mod pool;
+mod tls;
 
 /// Threads that drive the connections. They only move bytes.
 const THREADS: usize = 2;
@@ -41,7 +42,8 @@ const PROGRAM_BYTES_PER_STATEMENT: usize = 8 << 20;
 /// Where the database is and how to deal with it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// `postgresql://user:password@host:port/database`. Never shown: it may hold a password.
+    /// `postgresql://user:password@host:port/database`, with `sslmode` and `sslrootcert` as libpq knows them. Never shown: it
+    /// may hold a password.
     pub url: String,
     /// Connections that may be open at the same time.
     pub connections: usize,

@@ -8,6 +8,7 @@ mod lasting;
 mod postgres;
 mod postgres_rows;
 mod postgres_server;
+mod postgres_tls;
 mod remote;
 mod service;
 mod sessions;

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 /// A server that can be stopped and started.
@@ -21,6 +22,8 @@ pub struct PostgresServer {
     running: Option<Child>,
     /// Whether a commit waits for the disk. Tests kill processes, not machines.
     synced: bool,
+    /// Whether there are a certificate and a key in the data folder, and clients must use TLS.
+    tls: bool,
 }
 
 impl PostgresServer {
@@ -46,13 +49,30 @@ impl PostgresServer {
             chown(folder.path(), Some(uid), Some(gid)).unwrap();
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { programs, folder, port, user, running: None, synced };
+        let mut server = Self { programs, folder, port, user, running: None, synced, tls: false };
         let mut init = server.command("initdb");
         init.args(["--username=prover_user", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]);
         let output = init.arg(server.data()).output().unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         server.up();
         Some(server)
+    }
+
+    /// Starts again, with this certificate and key in PEM, for clients with TLS only.
+    #[allow(dead_code)]
+    pub fn with_tls(&mut self, certificate: &str, key: &str) {
+        self.down();
+        let no_plain = "hostssl all all 127.0.0.1/32 trust\n";
+        for (name, content) in [("server.crt", certificate), ("server.key", key), ("pg_hba.conf", no_plain)] {
+            let path = self.data().join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((uid, gid)) = self.user {
+                chown(&path, Some(uid), Some(gid)).unwrap();
+            }
+        }
+        self.tls = true;
+        self.up();
     }
 
     pub fn url(&self) -> String {
@@ -66,6 +86,7 @@ impl PostgresServer {
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         let fsync = if self.synced { "fsync=on" } else { "fsync=off" };
         command.args(["-c", fsync, "-c", "max_connections=60", "-c", "shared_buffers=32MB"]);
+        command.args(["-c", if self.tls { "ssl=on" } else { "ssl=off" }]);
         self.running = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let limit = Instant::now() + Duration::from_secs(30);
         while !answers(&self.url()) {
@@ -116,11 +137,13 @@ impl Drop for PostgresServer {
     }
 }
 
-/// Tries to connect, on a thread that drives no other runtime.
+/// Tries to connect, on a thread that drives no other runtime. A server that refuses this client is up as well.
 fn answers(url: &str) -> bool {
     let connect = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(tokio_postgres::connect(url, NoTls)).is_ok()
+        let refused =
+            |error: tokio_postgres::Error| error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+        runtime.block_on(tokio_postgres::connect(url, NoTls)).map_or_else(refused, |_| true)
     };
     std::thread::scope(|scope| scope.spawn(connect).join().unwrap())
 }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, NoTls, Row, Transaction};
+use tokio_postgres::{Client, Config, Row, Transaction};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::tls::Asked;
 
 /// A value with its type: statements are sent in one round trip and not prepared, which also works behind a pooler.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -19,6 +21,7 @@ pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 /// At most so many connections to one database.
 pub(super) struct Pool {
     config: Config,
+    tls: MakeRustlsConnect,
     /// Where it is, for messages: without user and password.
     place: String,
     idle: Mutex<Vec<Client>>,
@@ -77,19 +80,21 @@ impl From<tokio_postgres::Error> for DatabaseError {
 impl Pool {
     pub(super) fn new(url: &str, connections: usize, timeout: Duration) -> Result<Self, DatabaseError> {
         let refused = |reason: &str| DatabaseError { sentence: format!("store.url: {reason}"), lasting: true };
+        let asked = Asked::of(url).map_err(|reason| refused(&reason))?;
         // The parser's error names the option, never its value.
-        let config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+        let mut config: Config = asked.url.parse().map_err(|error: tokio_postgres::Error| {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
             refused(&format!("not a PostgreSQL URL: {reason}"))
         })?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(refused("sslmode=require is not supported, use a tunnel or a local pooler"));
-        }
         if config.get_hosts().is_empty() {
             return Err(refused("no host"));
         }
+        if let Some(mode) = asked.ssl_mode() {
+            config.ssl_mode(mode);
+        }
+        let tls = asked.connector(config.get_ssl_negotiation()).map_err(|reason| refused(&reason))?;
         let place = place(&config);
-        Ok(Self { config, place, idle: Mutex::default(), places: Semaphore::new(connections.max(1)), timeout })
+        Ok(Self { config, tls, place, idle: Mutex::default(), places: Semaphore::new(connections.max(1)), timeout })
     }
 
     /// Takes a connection, waiting for a free one.
@@ -101,7 +106,7 @@ impl Pool {
             }
         }
         let at = |sentence: String| DatabaseError { sentence: format!("{sentence} ({})", self.place), lasting: false };
-        let connected = timeout(self.timeout, self.config.connect(NoTls)).await;
+        let connected = timeout(self.timeout, self.config.connect(self.tls.clone())).await;
         let connected = connected.map_err(|_| at(format!("PostgreSQL: no connection within {:?}", self.timeout)))?;
         let (client, connection) = connected.map_err(|error| at(DatabaseError::from(error).sentence))?;
         // Ends when the client is dropped or the connection breaks; the next statement then says so.

@@ -144,6 +144,9 @@ impl StateStore {
             }
             Some(lasting) => {
                 lasting.leave_out_known(&mut set);
+                // What waits is counted by what is in it.
+                set.nodes.shrink_to_fit();
+                set.programs.shrink_to_fit();
                 let set = Arc::new(set);
                 let (ids, number) = self.queue.submit(Arc::clone(&set), flushes)?;
                 // Only now: whoever finds an entry in the cache may rely on its being queued already.

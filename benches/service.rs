@@ -134,16 +134,26 @@ impl Bench {
         println!("{table}");
     }
 
-    /// Batches per second with many callers, against the cores times one core's rate.
+    /// Batches per second with many callers, against the cores times one core's rate, and against that of the engine alone
+    /// on all cores at once: less where cores are the two halves of one, or share its memory.
     fn throughput(&self) {
         println!("Closed loop, {} executors, senders known", self.cores);
-        let mut table =
-            Table::new(&["", "batches/s", "of cores x engine", "p50", "p90", "p99", "p99 / p50", "refused"]);
+        let mut table = Table::new(&[
+            "",
+            "batches/s",
+            "of cores x engine",
+            "of engines",
+            "p50",
+            "p90",
+            "p99",
+            "p99 / p50",
+            "refused",
+        ]);
         for transfers in [10, TRANSFERS_PER_BATCH] {
             let input = self.batch(transfers);
             let message = encode(&input);
             for callers in [16, 256] {
-                let rate = self.engine_rate(&input);
+                let (rate, together) = (self.engine_rate(&input), self.engines_rate(&input));
                 let running = self.serve(self.cores);
                 // Long enough for every caller to be answered more than once.
                 let length = MEASURE.max(Duration::from_secs_f64(3.0 * callers as f64 / (self.cores as f64 * rate)));
@@ -151,7 +161,7 @@ impl Bench {
                 let share = outcome.per_second() / (self.cores as f64 * rate);
                 let mut cells =
                     vec![format!("{transfers} transfers, {callers} callers"), format!("{:.0}", outcome.per_second())];
-                cells.push(format!("{share:.2}"));
+                cells.extend([share, outcome.per_second() / together].map(|share| format!("{share:.2}")));
                 cells.extend(quantiles(&outcome.latency));
                 let spread =
                     outcome.latency.value_at_quantile(0.99) as f64 / outcome.latency.value_at_quantile(0.5) as f64;
@@ -204,6 +214,14 @@ impl Bench {
             ]);
         }
         println!("{table}");
+    }
+
+    /// Batches per second of all cores that do nothing but execute.
+    fn engines_rate(&self, input: &BatchInput) -> f64 {
+        std::thread::scope(|scope| {
+            let engines: Vec<_> = (0..self.cores).map(|_| scope.spawn(|| self.engine_rate(input))).collect();
+            engines.into_iter().map(|engine| engine.join().expect("nobody interrupts")).sum()
+        })
     }
 
     /// Batches per second of one core that does nothing but execute.

@@ -262,11 +262,11 @@ impl Shared {
     /// Brings `View::merging` into the index.
     fn merge(&self, until: u64, latest_root: Digest) -> Result<(), StoreError> {
         let log = self.log();
-        let (places, twins) = Arc::clone(&self.view.read().merging).sorted();
+        let merging = Arc::clone(&self.view.read().merging);
         self.write(|transaction| {
             let mut place_table = transaction.open_table(PLACES)?;
             let mut twin_table = transaction.open_table(TWINS)?;
-            for (prefix, place) in places {
+            for (prefix, place) in merging.sorted() {
                 let Some(before) = place_table.insert(prefix, place)?.map(|before| before.value()) else { continue };
                 // The same node once more, or another one.
                 let read = |place| log.read(place).map_err(redb::Error::Io);
@@ -276,8 +276,8 @@ impl Shared {
                     twin_table.insert(&new.hash, place)?;
                 }
             }
-            for (hash, place) in twins {
-                twin_table.insert(&hash_bytes(&hash), place)?;
+            for (hash, place) in merging.twins() {
+                twin_table.insert(&hash_bytes(hash), place)?;
             }
             transaction.open_table(LOG)?.insert(LOG_INDEXED, until)?;
             transaction.open_table(META)?.insert(LATEST_ROOT, &hash_bytes(&latest_root))?;

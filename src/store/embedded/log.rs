@@ -291,7 +291,7 @@ mod tests {
     /// Node `number` and its hash; every third has a capacity.
     fn node(number: u64) -> (Digest, NodeData) {
         let mut node = [number; 12];
-        node[8..].fill(u64::from(number % 3 == 0));
+        node[8..].fill(u64::from(number.is_multiple_of(3)));
         (Digest([number, number, 0, number + 1]), node)
     }
 

@@ -1,6 +1,7 @@
 //! Where nodes are in the log, for those that the index does not have yet.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 
 use foldhash::fast::RandomState;
 
@@ -22,11 +23,13 @@ pub(super) fn prefix(hash: &Digest) -> u64 {
 impl Places {
     /// Adds a node that is not here yet.
     pub fn add(&mut self, hash: &Digest, place: u64) {
-        let prefix = prefix(hash);
-        if self.first.contains_key(&prefix) {
-            self.twins.insert(*hash, place);
-        } else {
-            self.first.insert(prefix, place);
+        match self.first.entry(prefix(hash)) {
+            Slot::Vacant(slot) => {
+                slot.insert(place);
+            }
+            Slot::Occupied(_) => {
+                self.twins.insert(*hash, place);
+            }
         }
     }
 
@@ -42,10 +45,15 @@ impl Places {
         self.first.len() + self.twins.len()
     }
 
-    /// Returns first limbs and places, and those of twins, each in the order of an index.
-    pub fn sorted(&self) -> (Vec<(u64, u64)>, Vec<(Digest, u64)>) {
+    /// Returns first limbs and places in the order of an index, without twins.
+    pub fn sorted(&self) -> Vec<(u64, u64)> {
         let mut first: Vec<_> = self.first.iter().map(|(prefix, place)| (*prefix, *place)).collect();
         first.sort_unstable();
-        (first, self.twins.iter().map(|(hash, place)| (*hash, *place)).collect())
+        first
+    }
+
+    /// Returns the twins.
+    pub fn twins(&self) -> impl Iterator<Item = (&Digest, u64)> {
+        self.twins.iter().map(|(hash, place)| (hash, *place))
     }
 }

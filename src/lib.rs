@@ -2,6 +2,7 @@
 //!
 //! Dependencies point down: `cli` → `grpc`, `http` → `actors` → `processor` → `evm`, `batch` → `tree` → `store`.
 //! `helpers` and `pem` may be used by all of them.
+//! `helpers` may be used by all of them; `stateless` reads what some requests bring, for `grpc`.
 //! `processor` and everything below it know nothing of actix, tonic or prost. `ARCHITECTURE.md` is the map.
 
 pub mod actors;
@@ -21,6 +22,7 @@ pub mod processor;
 pub mod sample;
 pub mod server;
 pub mod spans;
+pub mod stateless;
 pub mod store;
 pub mod tree;
 pub mod vectors;

@@ -104,6 +104,28 @@ pub fn storage_key(address: Address, slot: U256) -> Digest {
     storage_key_with_capacity(address, &slot_capacity(slot))
 }
 
+/// Returns the keys of many leaves, hashed together. The slot counts for `Storage` only.
+pub fn leaf_keys(leaves: &[(Address, LeafKind, U256)]) -> Vec<Digest> {
+    let slots: Vec<U256> = leaves.iter().filter(|leaf| leaf.1 == LeafKind::Storage).map(|leaf| leaf.2).collect();
+    let mut capacities = value_hashes(&slots).into_iter();
+    let state = |&(address, kind, _): &(Address, LeafKind, U256)| {
+        let capacity = if kind == LeafKind::Storage { capacities.next() } else { None };
+        state_of(&key_input(address_number(address), kind as u64), &capacity.unwrap_or(*ZERO_CAPACITY))
+    };
+    let states: Vec<[u64; 12]> = leaves.iter().map(state).collect();
+    let mut keys = vec![Digest::ZERO; states.len()];
+    hash_many(&states, &mut keys);
+    keys
+}
+
+/// Returns the hashes of many value nodes, hashed together.
+fn value_hashes(values: &[U256]) -> Vec<Digest> {
+    let states: Vec<[u64; 12]> = values.iter().map(|value| state_of(&value_limbs(*value), &Digest::ZERO)).collect();
+    let mut hashes = vec![Digest::ZERO; states.len()];
+    hash_many(&states, &mut hashes);
+    hashes
+}
+
 /// Block info keys of one kind for a run of indices.
 type KeyRun = [Digest; KEYS_PER_RUN];
 
@@ -377,6 +399,8 @@ mod tests {
                 assert_eq!(B256::from(cache.account_key(address, kind)), expected, "cached {address} {kind:?}");
             }
         }
+        let leaves = cases.map(|(address, kind, _)| (address, kind, U256::MAX));
+        assert_eq!(leaf_keys(&leaves), cases.map(|(.., expected)| expected.into()), "the slot does not count");
     }
 
     #[test]
@@ -413,6 +437,8 @@ mod tests {
                 assert_eq!(B256::from(cache.storage_key(address, slot)), expected, "cached {address} {slot}");
             }
         }
+        let leaves = cases.map(|(address, slot, _)| (address, LeafKind::Storage, slot));
+        assert_eq!(leaf_keys(&leaves), cases.map(|(.., expected)| expected.into()));
         let timestamp = storage_key(address!("000000000000000000000000000000005ca1ab1e"), U256::from(2));
         let expected = [13748230500842749409, 4428676446262882967, 12167292013585018040, 12161933621946006603];
         assert_eq!(timestamp, Digest(expected));

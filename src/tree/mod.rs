@@ -11,8 +11,10 @@ mod smt;
 
 pub use check::{TreeCheck, TreeCount};
 pub use digest::{Digest, GOLDILOCKS_PRIME};
-pub use keys::{BlockInfoKind, KeyCache, LeafKind, account_key, block_info_key, block_info_keys, storage_key};
-pub(crate) use path::{bit, first_difference};
+pub use keys::{
+    BlockInfoKind, KeyCache, LeafKind, account_key, block_info_key, block_info_keys, leaf_keys, storage_key,
+};
+pub(crate) use path::{bit, first_difference, key_of_turns, remaining};
 pub use poseidon::linear_hash;
 pub use proof::ProofError;
 pub use smt::{Corruption, GetDetails, SetDetails, SetMode, StateTree, TreeError, TreeRef, root_of_entries};

@@ -14,6 +14,15 @@ pub(crate) fn bit(key: &Digest, level: usize) -> usize {
     (key.0[level % 4] >> (level / 4) & 1) as usize
 }
 
+/// Returns the key that takes these turns from the root on, and left ones below.
+pub(crate) fn key_of_turns(turns: impl IntoIterator<Item = usize>) -> Digest {
+    let mut key = Digest::ZERO;
+    for (level, side) in turns.into_iter().take(KEY_BITS).enumerate() {
+        key.0[level % 4] |= (side as u64 & 1) << (level / 4);
+    }
+    key
+}
+
 /// Returns the first level at which two keys part, `None` if they are equal.
 #[inline]
 pub(crate) fn first_difference(a: &Digest, b: &Digest) -> Option<usize> {
@@ -105,6 +114,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn turns_lead_back_to_their_key(key in key()) {
+            prop_assert_eq!(key_of_turns((0..KEY_BITS).map(|level| bit(&key, level))), key);
+        }
+
         #[test]
         fn joining_undoes_splitting(key in key(), depth in 0..=KEY_BITS) {
             prop_assert_eq!(join(&key, depth, &remaining(&key, depth)), Some(key));

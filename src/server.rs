@@ -35,7 +35,7 @@ use crate::grpc::record::Records;
 use crate::grpc::remote::{RemoteDatabase, RemoteOptions};
 use crate::grpc::server::Door;
 use crate::grpc::stats::StatsApi;
-use crate::grpc::validate::ValidationRules;
+use crate::grpc::validate::{ValidationRules, WitnessLimits};
 use crate::hashdb::{HashDb, SessionLimits};
 use crate::http::Diagnosis;
 use crate::spans::Spans;
@@ -202,7 +202,11 @@ async fn open_doors(
     let front = actors.front().clone();
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
-    let rules = ValidationRules { db_read_only: config.db_read_only, counters_policy: config.counters_policy };
+    let rules = ValidationRules {
+        db_read_only: config.db_read_only,
+        counters_policy: config.counters_policy,
+        witness: WitnessLimits { nodes_max: config.witness_nodes_max, waiting_bytes_max: config.queue_bytes_max },
+    };
     let running = Arc::clone(actors.running());
     let diagnosis = Diagnosis {
         front: front.clone(),

@@ -138,7 +138,8 @@ pub struct BatchJob {
     pub rpc: Rpc,
     /// The validated request.
     pub input: BatchInput,
-    /// Size of the request as sent, in bytes: decides about its lane and counts against the bound of the queue.
+    /// Size of the request as sent, in bytes, or of one that would bring as much: decides about its lane and counts against the
+    /// bound of the queue.
     pub request_bytes: usize,
     /// Free text of the client for the log.
     pub context_id: String,

@@ -146,6 +146,7 @@ impl ConfigBuilder {
             executors,
             queue_capacity: self.integer("executor.queue_capacity")?,
             queue_bytes_max: self.mebibytes("executor.queue_mib")?,
+            witness_nodes_max: self.integer("limits.witness_nodes")?,
             small_batch_bytes_max: self.integer("executor.small_batch_bytes")?,
             helpers: self.integer("executor.helpers")?,
             executor_niceness: self.integer("executor.niceness")?,

@@ -59,6 +59,8 @@ pub struct Config {
     pub queue_capacity: usize,
     /// Bytes of requests that may wait for an executor.
     pub queue_bytes_max: usize,
+    /// Nodes of one witness.
+    pub witness_nodes_max: usize,
     /// Requests of at most this many bytes have a lane and an executor of their own; 0 for neither.
     pub small_batch_bytes_max: usize,
     /// Most threads that help running batches while cores are idle.

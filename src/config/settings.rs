@@ -90,6 +90,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting { key: "limits.receive_mib", environment: "ZKEVM_LIMITS_RECEIVE_MIB", kind: MEBIBYTES },
     Setting { key: "limits.receive_seconds", environment: "ZKEVM_LIMITS_RECEIVE_SECONDS", kind: SECONDS },
+    Setting {
+        key: "limits.witness_nodes",
+        environment: "ZKEVM_LIMITS_WITNESS_NODES",
+        kind: Kind::Integer { min: 1, max: 1 << 30 },
+    },
     Setting { key: "limits.handshake_seconds", environment: "ZKEVM_LIMITS_HANDSHAKE_SECONDS", kind: SECONDS },
     Setting { key: "limits.keepalive_seconds", environment: "ZKEVM_LIMITS_KEEPALIVE_SECONDS", kind: SECONDS },
     Setting {

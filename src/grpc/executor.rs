@@ -11,6 +11,7 @@ use super::proto::executor::v1 as wire;
 use super::proto::executor::v1::executor_service_server::ExecutorService;
 use super::record::Records;
 use super::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};
+use super::unpack::Unpacking;
 use super::validate::{self, ValidationRules};
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
@@ -19,6 +20,9 @@ use crate::dump::RequestFiles;
 use crate::processor::{BatchInput, BatchOutput, ExecutorError, Interrupt};
 use crate::spans::CallTrace;
 use crate::store::StateStore;
+
+/// Bytes of one node in the `db` of a `ProcessBatchV2` request: key, value, and what is around them.
+const NODE_MESSAGE_BYTES: usize = 64 + 192 + 8;
 
 /// Turns an output into the response message of one API version.
 type Convert<R> = fn(BatchOutput, &ResponseContext, FlushIds) -> R;
@@ -33,6 +37,7 @@ pub struct ExecutorApi {
     store: Arc<StateStore>,
     prover_id: Arc<str>,
     records: Records,
+    unpacking: Unpacking,
 }
 
 impl ExecutorApi {
@@ -46,7 +51,8 @@ impl ExecutorApi {
         prover_id: Arc<str>,
         records: Records,
     ) -> Self {
-        Self { front, stats, lifecycle, rules, store, prover_id, records }
+        let unpacking = Unpacking::new(rules.witness.waiting_bytes_max);
+        Self { front, stats, lifecycle, rules, store, prover_id, records, unpacking }
     }
 
     /// Counts a call, and refuses it before anything of it is looked at if the server is draining (executor-service §2).
@@ -133,7 +139,7 @@ impl ExecutorApi {
 struct Call {
     rpc: Rpc,
     timing: CallTiming,
-    /// Size of the request as sent.
+    /// Size of the request as sent, or of one that would bring as much.
     request_bytes: usize,
     /// Free text of the client for the log.
     context_id: String,
@@ -225,8 +231,26 @@ impl ExecutorService for ExecutorApi {
         &self,
         request: Request<wire::ProcessStatelessBatchRequestV2>,
     ) -> Result<Response<wire::ProcessBatchResponseV2>, Status> {
-        self.admit(Rpc::ProcessStatelessBatchV2, request)?;
-        Err(Status::unimplemented("this version of the executor does not execute stateless batches"))
+        let (mut call, request) =
+            self.take(Rpc::ProcessStatelessBatchV2, request, |request| &mut request.context_id)?;
+        let (rules, request_bytes) = (self.rules, call.request_bytes);
+        let read =
+            self.unpacking.run(request_bytes, move || validate::process_stateless_batch_v2(request, rules)).await;
+        let validated = read.map_err(|failure| {
+            self.stats.report(StatsEvent::unanswered(failure));
+            Status::from(failure)
+        })?;
+        match validated {
+            Ok(input) => {
+                // In memory a witness is many times what it is on the wire: it counts as its nodes would in the other call.
+                call.request_bytes = request_bytes.max(input.db.len() * NODE_MESSAGE_BYTES);
+                self.execute(call, input, response_v2).await
+            }
+            Err(error) => {
+                self.count_invalid(call, error);
+                Ok(Response::new(invalid_request_v2(error)))
+            }
+        }
     }
 
     async fn get_flush_status(&self, request: Request<()>) -> Result<Response<wire::GetFlushStatusResponse>, Status> {

@@ -16,6 +16,7 @@ pub mod validate;
 mod lines;
 mod listener;
 mod status;
+mod unpack;
 
 /// Joins an error and its causes: the transport's own text is only `transport error`.
 pub fn error_chain(error: &dyn std::error::Error) -> String {

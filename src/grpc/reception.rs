@@ -149,7 +149,8 @@ impl<S> ReceptionLayer<S> {
 /// Returns the call if it brings a batch.
 fn batch_call(path: &str) -> Option<Rpc> {
     let name = path.strip_prefix('/')?.strip_prefix(EXECUTOR_SERVICE)?.strip_prefix('/')?;
-    [Rpc::ProcessBatch, Rpc::ProcessBatchV2].into_iter().find(|rpc| rpc.name() == name)
+    let batches = [Rpc::ProcessBatch, Rpc::ProcessBatchV2, Rpc::ProcessStatelessBatchV2];
+    batches.into_iter().find(|rpc| rpc.name() == name)
 }
 
 impl<S: NamedService> NamedService for ReceptionLayer<S> {
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn only_calls_that_bring_batches_are_looked_at() {
         for rpc in Rpc::ALL {
-            let brings_batch = matches!(rpc, Rpc::ProcessBatch | Rpc::ProcessBatchV2);
+            let brings_batch = rpc != Rpc::GetFlushStatus;
             let path = format!("/executor.v1.ExecutorService/{}", rpc.name());
             assert_eq!(batch_call(&path), brings_batch.then_some(rpc), "{path}");
         }

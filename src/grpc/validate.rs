@@ -13,6 +13,7 @@ use crate::processor::input::{
     AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig,
     V2Context,
 };
+use crate::stateless::{WitnessError, read_stream, read_witness};
 use crate::tree::Digest;
 
 /// Hex digits of one field element in a `db` value (executor-service §4.1 row 14).
@@ -27,6 +28,23 @@ pub struct ValidationRules {
     pub db_read_only: bool,
     /// What happens when the zk counters of a batch pass the limits.
     pub counters_policy: CountersPolicy,
+    /// What witnesses may take.
+    pub witness: WitnessLimits,
+}
+
+/// Bounds of witnesses: their nodes take many times the bytes they come in.
+#[derive(Clone, Copy, Debug)]
+pub struct WitnessLimits {
+    /// Nodes of one witness.
+    pub nodes_max: usize,
+    /// Bytes of requests whose witness has not been read yet.
+    pub waiting_bytes_max: usize,
+}
+
+impl Default for WitnessLimits {
+    fn default() -> Self {
+        Self { nodes_max: 1 << 22, waiting_bytes_max: 256 << 20 }
+    }
 }
 
 impl ValidationRules {
@@ -124,6 +142,64 @@ pub fn process_batch_v2(
         contracts_bytecode,
         state_override,
         trace,
+    })
+}
+
+/// Validates a `ProcessStatelessBatchV2` request (executor-service §4.3): reads the witness and the data stream, which make
+/// what `ProcessBatchV2` gets as fields, and sets the options that are fixed.
+///
+/// Hashes the whole witness, which can take seconds.
+pub fn process_stateless_batch_v2(
+    request: wire::ProcessStatelessBatchRequestV2,
+    rules: ValidationRules,
+) -> Result<BatchInput, ExecutorError> {
+    let witness = read_witness(&request.witness, rules.witness.nodes_max).map_err(|error| {
+        tracing::warn!(%error, context_id = request.context_id, "invalid witness");
+        if error == WitnessError::Cbor { ExecutorError::InvalidCbor } else { ExecutorError::InvalidWitness }
+    })?;
+    let stream = read_stream(&request.data_stream).map_err(|error| {
+        tracing::warn!(%error, context_id = request.context_id, "invalid data stream");
+        ExecutorError::InvalidDataStream
+    })?;
+    let batch_l2_data = batch_l2_data(stream.batch_l2_data.into())?;
+    let old_acc_input_hash = word(&request.old_acc_input_hash, ExecutorError::InvalidOldAccInputHash)?;
+    let old_batch_num = stream.number.checked_sub(1).ok_or(ExecutorError::InvalidDataStream)?;
+    let chain_id = chain_id(stream.chain_id)?;
+    let fork_id = fork_id(stream.fork_id, ApiVersion::V2)?;
+    let l1_info_root = word(&request.l1_info_root, ExecutorError::InvalidL1InfoRoot)?;
+    let forced_blockhash_l1 = word(&request.forced_blockhash_l1, ExecutorError::InvalidForcedBlockhashL1)?;
+    let coinbase = coinbase(&request.coinbase)?;
+    let mut l1_info_tree_data = stream.l1_info_tree_data;
+    for (index, leaf) in &mut l1_info_tree_data {
+        let asked_for = request.l1_info_tree_index_min_timestamp.get(&u64::from(*index));
+        leaf.min_timestamp = asked_for.copied().unwrap_or(leaf.min_timestamp);
+    }
+    Ok(BatchInput {
+        fork_id,
+        old_state_root: witness.root.to_b256(),
+        old_acc_input_hash,
+        old_batch_num: truncated_batch_num(old_batch_num),
+        chain_id,
+        batch_l2_data,
+        coinbase,
+        from: None,
+        update_merkle_tree: true,
+        no_counters: false,
+        counters_policy: rules.counters_policy,
+        get_keys: false,
+        context: BatchContext::V2(V2Context {
+            l1_info_root,
+            timestamp_limit: request.timestamp_limit,
+            forced_blockhash_l1,
+            skip_verify_l1_info_root: true,
+            skip_first_change_l2_block: false,
+            skip_write_block_info_root: false,
+            l1_info_tree_data,
+        }),
+        db: witness.nodes,
+        contracts_bytecode: witness.programs,
+        state_override: HashMap::new(),
+        trace: request.trace_config.map(trace_config_v2),
     })
 }
 

@@ -51,6 +51,15 @@ impl BatchBuilder {
 
     /// Signs a transaction and adds it, at its full gas price.
     pub fn transaction(&mut self, sender: &Account, transfer: &Transfer) -> &mut Self {
+        self.append(sender, transfer, true)
+    }
+
+    /// The same without the chain id, as before EIP-155.
+    pub fn plain_transaction(&mut self, sender: &Account, transfer: &Transfer) -> &mut Self {
+        self.append(sender, transfer, false)
+    }
+
+    fn append(&mut self, sender: &Account, transfer: &Transfer, with_chain_id: bool) -> &mut Self {
         let to = transfer.to.as_ref().map_or(&[][..], |to| to.as_slice());
         let fields: [&dyn Encodable; 9] = [
             &transfer.nonce,
@@ -63,6 +72,7 @@ impl BatchBuilder {
             &0_u8,
             &0_u8,
         ];
+        let fields = if with_chain_id { &fields[..] } else { &fields[..6] };
         let payload_length = fields.iter().map(|field| field.length()).sum();
         let mut list = Vec::with_capacity(payload_length + 4);
         Header { list: true, payload_length }.encode(&mut list);

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use tokio_stream::StreamExt;
-use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::processor::{ExecutorError, RomError};
 use zkevm_executor::server::Server;
 
@@ -71,16 +69,6 @@ async fn flush_status_has_the_ids_of_the_answers() {
         assert_eq!((status.pending_to_flush_nodes, status.prover_id.as_str()), (0, server.running.prover_id()));
         client.process_batch_v2(request_v2(b"ok")).await.unwrap();
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_of_later_versions_are_unimplemented() {
-    let server = TestServer::start().await;
-    let mut client = server.client().await;
-    let request = wire::ProcessStatelessBatchRequestV2::default();
-    let status = client.process_stateless_batch_v2(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert!(status.message().starts_with("this version of the executor "), "{}", status.message());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ mod process;
 mod records;
 mod responses;
 mod spans;
+mod stateless;
 mod statistics;
 mod support;
 mod tls;

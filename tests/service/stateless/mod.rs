@@ -1,0 +1,286 @@
+//! `ProcessStatelessBatchV2`: a batch that brings its state as a witness and its blocks as a data stream is answered as
+//! `ProcessBatchV2` answers the same batch.
+
+mod damage;
+mod encode;
+mod rows;
+mod vectors;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use revm::primitives::{B256, Bytes, U256};
+use tonic::transport::Channel;
+use zkevm_executor::batch::{BatchItem, decode};
+use zkevm_executor::cli::request::Request;
+use zkevm_executor::config::Config;
+use zkevm_executor::dump::FileOptions;
+use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::grpc::proto::executor::v1 as wire;
+use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_executor::processor::input::{BatchContext, L1InfoLeaf};
+use zkevm_executor::processor::{self, BatchInput, ExecutorError, Interrupt, RomError};
+use zkevm_executor::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
+use zkevm_executor::server::{RunningServer, Server};
+use zkevm_executor::store::{MemoryStore, StateReader, StoreError};
+use zkevm_executor::tree::{Digest, NodeData};
+
+use self::encode::{Payloads, Source, request};
+use crate::process::Process;
+use crate::support::{config, eventually, page};
+
+type Client = ExecutorServiceClient<Channel>;
+
+/// The genesis of the sample workload, and a batch on it.
+fn sample(fork: u64, kind: Kind, transactions: usize) -> (Source, BatchInput) {
+    let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 1).unwrap());
+    let source = Source::new(workload.genesis());
+    let mut input = workload.chain(0, source.state.root.to_b256()).next_batch(kind, transactions);
+    set_context(&mut input, |context| context.skip_verify_l1_info_root = true);
+    (source, input)
+}
+
+fn set_context(input: &mut BatchInput, change: impl FnOnce(&mut processor::input::V2Context)) {
+    let BatchContext::V2(context) = &mut input.context else { panic!("a batch of a V1 fork") };
+    change(context);
+}
+
+async fn start() -> (RunningServer, Client) {
+    start_with(config()).await
+}
+
+async fn start_with(config: Config) -> (RunningServer, Client) {
+    let server = Server::new(config).start().await.unwrap();
+    let client = connect(server.grpc_addr()).await;
+    (server, client)
+}
+
+async fn connect(address: std::net::SocketAddr) -> Client {
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    ExecutorServiceClient::new(channel).max_encoding_message_size(256 << 20)
+}
+
+/// Asks a fresh server, which knows nothing but what the request brings.
+async fn stateless(request: wire::ProcessStatelessBatchRequestV2) -> wire::ProcessBatchResponseV2 {
+    let (server, mut client) = start().await;
+    let answer = client.process_stateless_batch_v2(request).await.unwrap().into_inner();
+    server.shutdown().await;
+    anonymous(answer)
+}
+
+/// Asks the other call for the same batch, with the whole state sent along.
+async fn stateful(source: &Source, input: &BatchInput) -> wire::ProcessBatchResponseV2 {
+    let input = BatchInput {
+        db: source.state.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect(),
+        contracts_bytecode: source.state.programs.clone(),
+        ..input.clone()
+    };
+    let Request::V2(request) = Request::new(&input) else { panic!("a batch of a V1 fork") };
+    let (server, mut client) = start().await;
+    let answer = client.process_batch_v2(*request).await.unwrap().into_inner();
+    server.shutdown().await;
+    anonymous(answer)
+}
+
+/// Takes out what tells the servers apart. A request takes one flush id more if it brings programs, a pruned one may not.
+fn anonymous(mut answer: wire::ProcessBatchResponseV2) -> wire::ProcessBatchResponseV2 {
+    if answer.error == ExecutorError::NoError.number() {
+        assert!(answer.flush_id > 0 && !answer.prover_id.is_empty(), "{} {}", answer.flush_id, answer.prover_id);
+    }
+    answer.prover_id.clear();
+    (answer.flush_id, answer.stored_flush_id) = (0, 0);
+    answer
+}
+
+/// Remembers which nodes are read.
+struct Recorder {
+    state: MemoryStore,
+    read: Mutex<HashSet<Digest>>,
+}
+
+impl StateReader for Recorder {
+    fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        self.read.lock().unwrap().insert(*hash);
+        self.state.node(hash)
+    }
+
+    fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
+        self.state.program(hash)
+    }
+}
+
+/// The nodes a batch reads.
+fn reads(source: &Source, input: &BatchInput) -> HashSet<Digest> {
+    let recorder = Recorder { state: MemoryStore::new(0), read: Mutex::default() };
+    source.state.write_to(&recorder.state).unwrap();
+    processor::process(input, &recorder, &Interrupt::default()).unwrap();
+    recorder.read.into_inner().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_those_of_process_batch_v2() {
+    for fork in [7, 8, 9] {
+        for kind in [Kind::Transfers, Kind::TokenTransfers, Kind::Mints] {
+            let (source, input) = sample(fork, kind, 5);
+            let expected = stateful(&source, &input).await;
+            assert_eq!(expected.error, ExecutorError::NoError.number());
+            assert_eq!(expected.block_responses[0].responses.len(), 5);
+            assert_ne!(expected.new_state_root, expected.old_state_root);
+
+            let whole = source.witness(|_| true);
+            let answer = stateless(request(&input, whole.clone(), Payloads::Fixed)).await;
+            assert_eq!(answer, expected, "fork {fork}, {kind:?}, whole state, fixed places");
+
+            let read = reads(&source, &input);
+            let pruned = source.witness(|hash| read.contains(hash));
+            assert!(pruned.len() < whole.len(), "{} of {} bytes", pruned.len(), whole.len());
+            let answer = stateless(request(&input, pruned, Payloads::Protobuf)).await;
+            assert_eq!(answer, expected, "fork {fork}, {kind:?}, pruned state, protobuf");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pruned_node_that_is_read_is_a_missing_one() {
+    let (source, input) = sample(9, Kind::Transfers, 2);
+    let root = source.state.root;
+    for witness in [source.witness(|_| false), source.witness(|hash| *hash == root)] {
+        let answer = stateless(request(&input, witness, Payloads::Protobuf)).await;
+        assert_eq!(answer.error, ExecutorError::DbKeyNotFound.number());
+        assert!(answer.new_state_root.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l1_info_comes_from_the_blocks_and_its_minimum_from_the_request() {
+    let leaf = L1InfoLeaf {
+        global_exit_root: B256::repeat_byte(0x22),
+        block_hash_l1: B256::repeat_byte(0x11),
+        min_timestamp: 3,
+        smt_proof: Vec::new(),
+    };
+    let (source, mut input) = sample(9, Kind::Transfers, 1);
+    let mut builder = BatchBuilder::new(input.fork_id, input.chain_id);
+    builder.block(4, 7).block(1, 0).block(1, 7);
+    input.batch_l2_data = builder.finish();
+    set_context(&mut input, |context| context.l1_info_tree_data = [(7, leaf)].into());
+    let expected = stateful(&source, &input).await;
+    assert_eq!(expected.error_rom, RomError::NoError.number());
+    assert_eq!(expected.block_responses[0].ger, [0x22; 32][..]);
+
+    for payloads in [Payloads::Fixed, Payloads::Protobuf] {
+        let request = request(&input, source.witness(|_| true), payloads);
+        assert_eq!(stateless(request.clone()).await, expected, "{payloads:?}");
+        // Without the field, a block of protobuf tells its minimum itself.
+        let mut without = request.clone();
+        without.l1_info_tree_index_min_timestamp.clear();
+        assert_eq!(stateless(without).await.new_state_root, expected.new_state_root, "{payloads:?}");
+        let mut late = request;
+        late.l1_info_tree_index_min_timestamp.insert(7, 5);
+        let answer = stateless(late).await;
+        let error = RomError::InvalidTxChangeL2BlockMinTimestamp.number();
+        assert_eq!((answer.error_rom, answer.invalid_batch), (error, 1), "{payloads:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_of_before_eip_155_are_executed() {
+    let (source, mut input) = sample(9, Kind::Transfers, 1);
+    let transfer = Transfer {
+        nonce: 0,
+        gas_price: U256::from(1_000_000_000),
+        gas_limit: 21_000,
+        to: Some(revm::primitives::Address::repeat_byte(5)),
+        value: U256::from(1),
+        data: Bytes::new(),
+    };
+    let mut builder = BatchBuilder::new(input.fork_id, input.chain_id);
+    builder.block(1, 0).plain_transaction(&Account::numbered(0), &transfer);
+    input.batch_l2_data = builder.finish();
+    let items = decode(&input.batch_l2_data, input.fork_id.rules(), false, false).unwrap();
+    assert_eq!(items.last().and_then(BatchItem::transaction).unwrap().chain_id, None);
+    let expected = stateful(&source, &input).await;
+    assert_eq!(expected.block_responses[0].responses[0].error, RomError::NoError.number());
+    let answer = stateless(request(&input, source.witness(|_| true), Payloads::Protobuf)).await;
+    assert_eq!(answer, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_of_many_mebibytes_passes() {
+    let (source, input) = sample(9, Kind::Transfers, 1);
+    let mut witness = source.witness(|_| true);
+    // Bytes behind the tree do not count.
+    witness.resize(20 << 20, 0xbb);
+    let answer = stateless(request(&input, witness, Payloads::Protobuf)).await;
+    assert_eq!(answer.error, ExecutorError::NoError.number());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_nodes_is_a_setting() {
+    let (source, input) = sample(9, Kind::Transfers, 1);
+    let request = request(&input, source.witness(|_| true), Payloads::Protobuf);
+    let (server, mut client) = start_with(Config { witness_nodes_max: 10, ..config() }).await;
+    let answer = client.process_stateless_batch_v2(request).await.unwrap().into_inner();
+    assert_eq!(answer.error, ExecutorError::InvalidWitness.number());
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stateless_batch_is_counted_and_listed_under_its_own_name() {
+    let (source, input) = sample(9, Kind::Transfers, 3);
+    let request = request(&input, source.witness(|_| true), Payloads::Protobuf);
+    let (server, mut client) = start().await;
+    client.process_stateless_batch_v2(request).await.unwrap();
+    let sums = server.stats().report(0).await.unwrap().totals.sums;
+    assert_eq!((sums.batches, sums.txs), (1, 3));
+    assert_eq!(sums.bytes, input.batch_l2_data.len() as u64, "the batch that was put together counts");
+    let (_, metrics) = page(server.http_addr(), "/metrics").await;
+    assert!(metrics.contains("zkevm_executor_calls_total{rpc=\"ProcessStatelessBatchV2\"} 1\n"), "{metrics}");
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_the_originals_lines_for_it() {
+    let (source, input) = sample(9, Kind::Transfers, 3);
+    let mut command = Process::binary();
+    let process = Process::start(command.args(["serve", "--set=log.server_calls=true"]));
+    let request = request(&input, source.witness(|_| true), Payloads::Fixed);
+    connect(process.grpc).await.process_stateless_batch_v2(request).await.unwrap();
+    let call = "ExecutorServiceImpl::ProcessStatelessBatchV2()";
+    let bytes = input.batch_l2_data.len();
+    for text in [
+        format!("{call} got sequencerAddr=0x"),
+        format!("{call} returns result=EXECUTOR_ERROR_NO_ERROR "),
+        format!("{call} done counter=1 B={bytes} TX=3 gas="),
+    ] {
+        eventually(&text, async || process.says(&text)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saved_input_replays_to_the_same_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = FileOptions {
+        output_path: folder.path().to_owned(),
+        subfolders: false,
+        requests: true,
+        inputs: true,
+        db_reads: false,
+        db_reads_on_change: false,
+        responses: false,
+    };
+    let (source, input) = sample(9, Kind::TokenTransfers, 2);
+    let (server, mut client) = start_with(Config { files, ..config() }).await;
+    let request = request(&input, source.witness(|_| true), Payloads::Protobuf);
+    let answer = client.process_stateless_batch_v2(request).await.unwrap().into_inner();
+    server.shutdown().await;
+    let file = |end: &str| {
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        names.into_iter().find(|path| path.to_str().unwrap().ends_with(end)).unwrap_or_else(|| panic!("no {end}"))
+    };
+    assert!(std::fs::read_to_string(file("executor_request.txt")).unwrap().starts_with("witness: \""));
+    let saved = file("0.process_batch_input.json");
+    let run = Process::binary().args(["process", "--json"]).arg(saved).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(report["newStateRoot"], B256::from_slice(&answer.new_state_root).to_string(), "{report}");
+}

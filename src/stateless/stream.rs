@@ -68,7 +68,7 @@ pub enum StreamError {
 pub fn read_stream(bytes: &[u8]) -> Result<StreamBatch, StreamError> {
     let mut entries = Entries { reader: Reader::new(bytes) };
     let mut assembly = Assembly::default();
-    let mut read: Option<fn(&Entry, &mut Assembly) -> Result<(), StreamError>> = None;
+    let mut read: Option<ReadEntry> = None;
     while let Some(entry) = entries.next()? {
         if entry.kind == BOOKMARK {
             continue;
@@ -78,6 +78,9 @@ pub fn read_stream(bytes: &[u8]) -> Result<StreamBatch, StreamError> {
     }
     assembly.finish()
 }
+
+/// Reads an entry of one kind of stream.
+type ReadEntry = fn(&Entry, &mut Assembly) -> Result<(), StreamError>;
 
 struct Entry<'a> {
     kind: u32,

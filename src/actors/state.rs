@@ -1,7 +1,9 @@
 //! State as the executors need it: read together with what a request brought along, kept after a batch.
 
 use crate::processor::{BatchInput, BatchOutput};
-use crate::store::{Durability, FlushIds, RequestOverlay, StateReader, StateStats, StateStore, StoreError, WriteSet};
+use crate::store::{
+    Claims, Durability, FlushIds, RequestOverlay, StateReader, StateStats, StateStore, StoreError, WriteSet,
+};
 use crate::tree::Digest;
 
 /// Where batches read state from and leave it.
@@ -34,7 +36,8 @@ impl BatchState for StateStore {
 
     fn keep(&self, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError> {
         let durability = if input.update_merkle_tree { Durability::Permanent } else { Durability::Volatile };
-        let mut set: WriteSet = self.unknown_claims(input.db.iter(), input.contracts_bytecode.iter(), durability)?;
+        let claims = Claims { nodes: &input.db, programs: &input.contracts_bytecode, is_hashed: input.is_hashed };
+        let mut set: WriteSet = self.unknown_claims(claims, durability)?;
         let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
         if let Some(roots) = &output.roots {
             set.nodes.extend(nodes);

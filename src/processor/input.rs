@@ -43,6 +43,8 @@ pub struct BatchInput {
     pub db: HashMap<Digest, Vec<u64>>,
     /// Programs sent along with the request: Poseidon code hash → code.
     pub contracts_bytecode: HashMap<Digest, Bytes>,
+    /// True if each of these nodes and programs was hashed to find its key: they need no proof any more to be kept.
+    pub is_hashed: bool,
     /// Replaced accounts (executor-service §5.9).
     pub state_override: HashMap<Address, AccountOverride>,
     /// Which transaction to trace, and how much of it.

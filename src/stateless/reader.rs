@@ -6,6 +6,11 @@ use revm::primitives::{B256, U256};
 const CBOR_UNSIGNED: u8 = 0;
 const CBOR_BYTES: u8 = 2;
 
+/// Returns a word whose first bytes, zeros, may be left out; `None` of more than 32 bytes.
+pub(super) fn padded_word(bytes: &[u8]) -> Option<B256> {
+    (bytes.len() <= 32).then(|| B256::left_padding_from(bytes))
+}
+
 /// Bytes with a position. `None` is always: not enough bytes left, or not what was asked for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reader<'a> {

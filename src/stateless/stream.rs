@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use prost::Message;
 use revm::primitives::B256;
 
-use super::reader::Reader;
+use super::reader::{Reader, padded_word};
 use super::transcode::append_transaction;
 use crate::processor::input::{BATCH_L2_DATA_MAX_BYTES, L1InfoLeaf};
 
@@ -375,10 +375,7 @@ mod protobuf {
     }
 
     fn word(entry: &Entry, bytes: &[u8]) -> Result<B256, StreamError> {
-        if bytes.len() > 32 {
-            return Err(entry.malformed());
-        }
-        Ok(B256::left_padding_from(bytes))
+        padded_word(bytes).ok_or(entry.malformed())
     }
 }
 

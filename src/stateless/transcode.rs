@@ -2,6 +2,8 @@
 
 use alloy_rlp::{Encodable, Header};
 
+use super::reader::padded_word;
+
 /// Fields of a signed legacy transaction: nonce, gas price, gas limit, to, value, data, v, r, s.
 const FIELDS: usize = 9;
 /// Those of them that are signed.
@@ -33,7 +35,7 @@ pub(super) fn append_transaction(
             (false, V_PLAIN + parity % 2)
         }
     };
-    let (r, s) = (word(r).ok_or("r of more than 32 bytes")?, word(s).ok_or("s of more than 32 bytes")?);
+    let (r, s) = (padded_word(r).ok_or("r of more than 32 bytes")?, padded_word(s).ok_or("s of more than 32 bytes")?);
 
     let mut list: Vec<&dyn Encodable> = fields[..SIGNED_FIELDS].iter().map(|field| field as &dyn Encodable).collect();
     if !is_plain {
@@ -42,8 +44,7 @@ pub(super) fn append_transaction(
     let payload_length = list.iter().map(|field| field.length()).sum();
     Header { list: true, payload_length }.encode(out);
     list.iter().for_each(|field| field.encode(out));
-    out.extend_from_slice(&r);
-    out.extend_from_slice(&s);
+    out.extend(r.iter().chain(&s));
     out.extend([v as u8, percentage]);
     Ok(())
 }
@@ -59,12 +60,6 @@ fn fields(mut encoded: &[u8]) -> Option<[&[u8]; FIELDS]> {
 
 fn number(bytes: &[u8]) -> Option<u64> {
     (bytes.len() <= 8).then(|| bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
-}
-
-fn word(bytes: &[u8]) -> Option<[u8; 32]> {
-    let mut word = [0; 32];
-    word[32_usize.checked_sub(bytes.len())?..].copy_from_slice(bytes);
-    Some(word)
 }
 
 #[cfg(test)]

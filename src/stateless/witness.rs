@@ -16,9 +16,11 @@ use std::collections::HashMap;
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::reader::Reader;
-use crate::tree::keys::value_limbs;
-use crate::tree::poseidon::{hash_many, linear_hash_many};
-use crate::tree::{Digest, LeafKind, NodeData, first_difference, key_of_turns, leaf_keys, remaining};
+use crate::tree::poseidon::{hashes_of, linear_hash_many};
+use crate::tree::{
+    Digest, LeafKind, NodeData, branch_node, first_difference, key_of_turns, leaf_keys, leaf_node, remaining,
+    value_node,
+};
 
 /// The one version there is.
 const VERSION: u8 = 1;
@@ -261,10 +263,10 @@ impl Shape<'_> {
         }
         let mut nodes = HashMap::with_capacity(self.branches.len() + 2 * self.leaves.len());
         let zero = Digest::ZERO;
-        let values = self.values.iter().map(|value| node(&value_limbs(*value), 0)).collect();
+        let values = self.values.iter().copied().map(value_node).collect();
         let values = keep(&mut nodes, values);
         let rests = keys.iter().zip(&self.found).map(|(key, found)| remaining(key, usize::from(found.level)));
-        let leaves = rests.zip(&values).map(|(rest, value)| node(&pair(&rest, value), 1)).collect();
+        let leaves = rests.zip(&values).map(|(rest, value)| leaf_node(&rest, value)).collect();
         let leaves = keep(&mut nodes, leaves);
 
         let mut levels: Vec<Vec<u32>> = Vec::new();
@@ -285,7 +287,7 @@ impl Shape<'_> {
         for level in levels.iter().rev() {
             let both =
                 level.iter().map(|&index| self.branches[index as usize].children.map(|child| of(child, &branches)));
-            let hashes = keep(&mut nodes, both.map(|[left, right]| node(&pair(&left, &right), 0)).collect());
+            let hashes = keep(&mut nodes, both.map(|[left, right]| branch_node(&left, &right)).collect());
             for (&index, hash) in level.iter().zip(hashes) {
                 branches[index as usize] = hash;
             }
@@ -312,24 +314,9 @@ fn push<T>(list: &mut Vec<T>, item: T) -> u32 {
 
 /// Hashes nodes together, keeps each under its hash, and returns the hashes in order.
 fn keep(nodes: &mut HashMap<Digest, Vec<u64>>, contents: Vec<NodeData>) -> Vec<Digest> {
-    let mut hashes = vec![Digest::ZERO; contents.len()];
-    hash_many(&contents, &mut hashes);
+    let hashes = hashes_of(&contents);
     nodes.extend(hashes.iter().zip(&contents).map(|(hash, content)| (*hash, content.to_vec())));
     hashes
-}
-
-fn node(content: &[u64; 8], capacity: u64) -> NodeData {
-    let mut node = [0; 12];
-    node[..8].copy_from_slice(content);
-    node[8] = capacity;
-    node
-}
-
-fn pair(first: &Digest, second: &Digest) -> [u64; 8] {
-    let mut content = [0; 8];
-    content[..4].copy_from_slice(&first.0);
-    content[4..].copy_from_slice(&second.0);
-    content
 }
 
 #[cfg(test)]

@@ -81,6 +81,13 @@ struct View {
     latest_root: Digest,
 }
 
+impl View {
+    /// Returns the places in memory where the node may be.
+    fn candidates(&self, hash: &Digest) -> impl Iterator<Item = u64> + use<> {
+        self.recent.candidates(hash).chain(self.merging.candidates(hash))
+    }
+}
+
 /// The log, and what the last transaction left behind; readers share it, so that a read opens no transaction of its own.
 struct Base {
     log: Arc<NodeLog>,
@@ -242,7 +249,11 @@ impl Shared {
             write(&transaction)?;
             Ok(transaction.commit()?)
         };
-        transaction().map_err(|error: redb::Error| failed(&self.folder.join(FILE_NAME), error))
+        transaction().map_err(|error: redb::Error| self.redb_failed(error))
+    }
+
+    fn redb_failed(&self, error: impl std::fmt::Display) -> StoreError {
+        failed(&self.folder.join(FILE_NAME), error)
     }
 
     fn log(&self) -> Arc<NodeLog> {
@@ -254,7 +265,7 @@ impl Shared {
         let mut view = self.view.write();
         // Not before: another thread may have renewed with a later transaction.
         let base = Base::new(&self.redb, log);
-        view.base = Arc::new(base.map_err(|error| failed(&self.folder.join(FILE_NAME), error))?);
+        view.base = Arc::new(base.map_err(|error| self.redb_failed(error))?);
         change(&mut view);
         Ok(())
     }
@@ -291,8 +302,7 @@ impl Shared {
         let (base, candidates) = {
             let view = self.view.read();
             let mut candidates = [None; 4];
-            let all = view.recent.candidates(hash).chain(view.merging.candidates(hash));
-            candidates.iter_mut().zip(all).for_each(|(candidate, place)| *candidate = Some(place));
+            candidates.iter_mut().zip(view.candidates(hash)).for_each(|(candidate, place)| *candidate = Some(place));
             (Arc::clone(&view.base), candidates)
         };
         for place in candidates.into_iter().flatten() {
@@ -304,7 +314,7 @@ impl Shared {
     }
 
     fn indexed_node(&self, base: &Base, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
-        let failed = |error| failed(&self.folder.join(FILE_NAME), error);
+        let failed = |error| self.redb_failed(error);
         let Some(place) = base.places.get(prefix(hash)).map_err(failed)?.map(|place| place.value()) else {
             return Ok(None);
         };
@@ -440,15 +450,13 @@ impl StateReader for EmbeddedDatabase {
             return Ok(Some(node));
         }
         let Some(old_nodes) = &base.old_nodes else { return Ok(None) };
-        let found = old_nodes.get(&hash_bytes(hash));
-        let found = found.map_err(|error| failed(&self.shared.folder.join(FILE_NAME), error))?;
+        let found = old_nodes.get(&hash_bytes(hash)).map_err(|error| self.shared.redb_failed(error))?;
         found.map(|data| node_from_bytes(hash, data.value())).transpose()
     }
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
         let base = Arc::clone(&self.shared.view.read().base);
-        let found = base.programs.get(&hash_bytes(hash));
-        let found = found.map_err(|error| failed(&self.shared.folder.join(FILE_NAME), error))?;
+        let found = base.programs.get(&hash_bytes(hash)).map_err(|error| self.shared.redb_failed(error))?;
         Ok(found.map(|code| Bytes::copy_from_slice(code.value())))
     }
 }
@@ -457,9 +465,13 @@ impl Database for EmbeddedDatabase {
     fn commit(&self, sets: &[&WriteSet]) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
         self.commit_programs(sets)?;
-        let mut nodes = Vec::new();
-        for (hash, node) in sets.iter().flat_map(|set| &set.nodes) {
-            // Batches that are executed again leave the same nodes again.
+        let all = sets.iter().flat_map(|set| &set.nodes).map(|(hash, node)| (hash, node));
+        let (mut nodes, known): (Vec<_>, Vec<_>) = {
+            let view = self.shared.view.read();
+            all.partition(|(hash, _)| view.candidates(hash).next().is_none())
+        };
+        // Batches that are executed again leave the same nodes again.
+        for (hash, node) in known {
             if self.shared.recent_node(hash)?.is_err() {
                 nodes.push((hash, node));
             }

@@ -19,7 +19,7 @@ pub use flush::{FlushIds, FlushStatus, Group, QueueLimits};
 pub use memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 pub use overlay::{RequestOverlay, verified_nodes, verified_programs};
 pub use postgres::{PostgresDatabase, PostgresOptions};
-pub use state_store::{LastingOptions, StateStats, StateStore, WriterStep};
+pub use state_store::{Claims, LastingOptions, StateStats, StateStore, WriterStep};
 
 use revm::primitives::Bytes;
 

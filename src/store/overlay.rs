@@ -6,7 +6,7 @@ use revm::primitives::Bytes;
 
 use super::{StateReader, StoreError};
 use crate::tree::goldilocks::canonical;
-use crate::tree::poseidon::{hash_many, linear_hash_many};
+use crate::tree::poseidon::{hashes_of, linear_hash_many};
 use crate::tree::{Digest, NodeData};
 
 /// Reads a request's own entries first, then a store.
@@ -35,14 +35,23 @@ impl RequestOverlay<'_> {
     }
 }
 
+/// Returns those of these nodes that have 12 elements, with canonical ones.
+pub(super) fn canonical_nodes<'a>(
+    claims: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>,
+) -> impl Iterator<Item = (Digest, NodeData)> {
+    claims.into_iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements)?)))
+}
+
 /// Returns the nodes that have the hash they claim, with canonical elements.
 pub fn verified_nodes<'a>(claims: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>) -> Vec<(Digest, NodeData)> {
-    let nodes: Vec<(Digest, NodeData)> =
-        claims.into_iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements)?))).collect();
+    let nodes: Vec<(Digest, NodeData)> = canonical_nodes(claims).collect();
     let states: Vec<NodeData> = nodes.iter().map(|(_, data)| *data).collect();
-    let mut hashes = vec![Digest::ZERO; states.len()];
-    hash_many(&states, &mut hashes);
-    nodes.into_iter().zip(hashes).filter(|((claimed, _), hash)| claimed == hash).map(|(node, _)| node).collect()
+    nodes
+        .into_iter()
+        .zip(hashes_of(&states))
+        .filter(|((claimed, _), hash)| claimed == hash)
+        .map(|(node, _)| node)
+        .collect()
 }
 
 /// Returns the programs that have the hash they claim.

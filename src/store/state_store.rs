@@ -7,7 +7,7 @@
 //!
 //! Without a database everything stays in this process, and flushes count as stored at once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use super::cache::{CacheStats, ReadCache};
 use super::database::{Database, WriteSet};
 use super::flush::{FlushIds, FlushQueue, FlushStatus, Group, QueueLimits};
 use super::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
-use super::overlay::{verified_nodes, verified_programs};
+use super::overlay::{canonical_nodes, verified_nodes, verified_programs};
 use super::{Durability, StateReader, StateWriter, StoreError};
 use crate::tree::keys::value_from_limbs;
 use crate::tree::{Digest, NodeData};
@@ -63,6 +63,17 @@ pub struct StateStore {
 struct Lasting {
     database: Arc<dyn Database>,
     cache: ReadCache,
+}
+
+/// What a client brought along.
+#[derive(Clone, Copy, Debug)]
+pub struct Claims<'a> {
+    /// Nodes by the hash they claim.
+    pub nodes: &'a HashMap<Digest, Vec<u64>>,
+    /// Programs by the Poseidon code hash they claim.
+    pub programs: &'a HashMap<Digest, Bytes>,
+    /// True if the keys were found by hashing: then nothing is only claimed.
+    pub is_hashed: bool,
 }
 
 /// What became of one step of the writer.
@@ -194,27 +205,27 @@ impl StateStore {
     /// Returns what a client brought along that has the hash it claims and is not kept yet (executor-service §5.8).
     ///
     /// Entries kept already had their hash when they came and are not hashed again.
-    pub fn unknown_claims<'a>(
-        &self,
-        nodes: impl Iterator<Item = (&'a Digest, &'a Vec<u64>)>,
-        programs: impl Iterator<Item = (&'a Digest, &'a Bytes)>,
-        durability: Durability,
-    ) -> Result<WriteSet, StoreError> {
+    pub fn unknown_claims(&self, claims: Claims<'_>, durability: Durability) -> Result<WriteSet, StoreError> {
         let mut set = WriteSet::default();
         let mut claimed_nodes = Vec::new();
-        for claim in nodes {
+        for claim in claims.nodes {
             if !self.keep_known_node(claim.0, durability, &mut set)? {
                 claimed_nodes.push(claim);
             }
         }
         let mut claimed_programs = Vec::new();
-        for claim in programs {
+        for claim in claims.programs {
             if !self.keep_known_program(claim.0, durability, &mut set)? {
                 claimed_programs.push(claim);
             }
         }
-        set.nodes.extend(verified_nodes(claimed_nodes));
-        set.programs.extend(verified_programs(claimed_programs));
+        if claims.is_hashed {
+            set.nodes.extend(canonical_nodes(claimed_nodes));
+            set.programs.extend(claimed_programs.into_iter().map(|(hash, code)| (*hash, code.clone())));
+        } else {
+            set.nodes.extend(verified_nodes(claimed_nodes));
+            set.programs.extend(verified_programs(claimed_programs));
+        }
         Ok(set)
     }
 

@@ -8,7 +8,8 @@ use foldhash::fast::RandomState;
 use revm::primitives::{Address, U256};
 
 use super::digest::Digest;
-use super::poseidon::{hash, hash_many};
+use super::node::value_node;
+use super::poseidon::{hash, hash_many, hashes_of};
 
 /// What a leaf of the state tree holds about an account (state-tree §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,24 +107,14 @@ pub fn storage_key(address: Address, slot: U256) -> Digest {
 
 /// Returns the keys of many leaves, hashed together. The slot counts for `Storage` only.
 pub fn leaf_keys(leaves: &[(Address, LeafKind, U256)]) -> Vec<Digest> {
-    let slots: Vec<U256> = leaves.iter().filter(|leaf| leaf.1 == LeafKind::Storage).map(|leaf| leaf.2).collect();
-    let mut capacities = value_hashes(&slots).into_iter();
+    let slots = leaves.iter().filter(|leaf| leaf.1 == LeafKind::Storage).map(|leaf| leaf.2);
+    // The capacity of a slot's keys is the hash of its number as a value.
+    let mut capacities = hashes_of(&slots.map(value_node).collect::<Vec<_>>()).into_iter();
     let state = |&(address, kind, _): &(Address, LeafKind, U256)| {
         let capacity = if kind == LeafKind::Storage { capacities.next() } else { None };
         state_of(&key_input(address_number(address), kind as u64), &capacity.unwrap_or(*ZERO_CAPACITY))
     };
-    let states: Vec<[u64; 12]> = leaves.iter().map(state).collect();
-    let mut keys = vec![Digest::ZERO; states.len()];
-    hash_many(&states, &mut keys);
-    keys
-}
-
-/// Returns the hashes of many value nodes, hashed together.
-fn value_hashes(values: &[U256]) -> Vec<Digest> {
-    let states: Vec<[u64; 12]> = values.iter().map(|value| state_of(&value_limbs(*value), &Digest::ZERO)).collect();
-    let mut hashes = vec![Digest::ZERO; states.len()];
-    hash_many(&states, &mut hashes);
-    hashes
+    hashes_of(&leaves.iter().map(state).collect::<Vec<_>>())
 }
 
 /// Block info keys of one kind for a run of indices.
@@ -290,8 +281,7 @@ impl KeyCache {
                 ACCOUNT_KINDS.map(|kind| state_of(&key_input(number, kind as u64), &ZERO_CAPACITY))
             })
             .collect();
-        let mut hashes = vec![Digest::ZERO; states.len()];
-        hash_many(&states, &mut hashes);
+        let hashes = hashes_of(&states);
         for (address, hashes) in unknown.into_iter().zip(hashes.chunks_exact(ACCOUNT_KINDS.len())) {
             let mut keys = AccountKeys::default();
             for (kind, hash) in ACCOUNT_KINDS.into_iter().zip(hashes) {

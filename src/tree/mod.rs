@@ -4,6 +4,7 @@ mod check;
 mod digest;
 pub mod goldilocks;
 pub mod keys;
+mod node;
 mod path;
 pub mod poseidon;
 mod proof;
@@ -14,6 +15,7 @@ pub use digest::{Digest, GOLDILOCKS_PRIME};
 pub use keys::{
     BlockInfoKind, KeyCache, LeafKind, account_key, block_info_key, block_info_keys, leaf_keys, storage_key,
 };
+pub(crate) use node::{branch_node, leaf_node, value_node};
 pub(crate) use path::{bit, first_difference, key_of_turns, remaining};
 pub use poseidon::linear_hash;
 pub use proof::ProofError;

@@ -100,6 +100,13 @@ pub fn hash_many(states: &[[u64; 12]], out: &mut [Digest]) {
     }
 }
 
+/// Returns the hash of every state, as [`hash_many`] makes it.
+pub fn hashes_of(states: &[[u64; 12]]) -> Vec<Digest> {
+    let mut hashes = vec![Digest::ZERO; states.len()];
+    hash_many(states, &mut hashes);
+    hashes
+}
+
 /// Returns the linear Poseidon hash of a byte string: bytecode, or the log digests of fork 7 and later (state-tree §6).
 pub fn linear_hash(bytes: &[u8]) -> Digest {
     let mut capacity = Digest::ZERO;

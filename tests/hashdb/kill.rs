@@ -5,9 +5,11 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use revm::primitives::U256;
+use tokio::sync::Notify;
 use zkevm_executor::grpc::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 use zkevm_executor::store::{Database, EmbeddedDatabase, PostgresDatabase, PostgresOptions};
 use zkevm_executor::tree::{Digest, TreeCheck};
@@ -74,14 +76,17 @@ async fn write(address: SocketAddr, writer: u64, round: u64) -> Vec<(Digest, u64
     flushed
 }
 
-/// Returns the highest id the server said is stored, until it is gone.
-async fn watch(address: SocketAddr) -> u64 {
+/// Returns the highest id the server said is stored, until it is gone; says when there is one.
+async fn watch(address: SocketAddr, any_stored: Arc<Notify>) -> u64 {
     let mut client = HashDbServiceClient::new(connect(address).await);
     let mut stored = 0;
     while let Ok(status) = client.get_flush_status(()).await {
         let now = status.into_inner().stored_flush_id;
         assert!(now >= stored, "the stored id went back from {stored} to {now}");
         stored = now;
+        if stored > 0 {
+            any_stored.notify_one();
+        }
         tokio::time::sleep(Duration::from_micros(200)).await;
     }
     stored
@@ -94,7 +99,10 @@ async fn kill_rounds(store: &[String], open: impl Fn() -> Box<dyn Database>) {
     for round in 0..rounds {
         let process = Process::start(store);
         let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write(process.hashdb, writer, round))).collect();
-        let watcher = tokio::spawn(watch(process.hashdb));
+        let any_stored = Arc::new(Notify::new());
+        let watcher = tokio::spawn(watch(process.hashdb, Arc::clone(&any_stored)));
+        // On a busy machine the first commit takes its time.
+        tokio::time::timeout(Duration::from_secs(60), any_stored.notified()).await.expect("something is stored");
         // Not always at the same point of a commit.
         tokio::time::sleep(Duration::from_millis(300 + round * 37 % 500)).await;
         drop(process);

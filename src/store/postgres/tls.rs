@@ -113,8 +113,8 @@ impl Asked {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
         let verifier: Arc<dyn ServerCertVerifier> = match self.mode.unwrap_or(Mode::Prefer) {
-            Mode::Disable | Mode::Prefer | Mode::Require => Arc::new(AnyServer { provider }),
-            Mode::VerifyCa => Arc::new(AnyHost { verifier: self.verifier(provider)? }),
+            Mode::Disable | Mode::Prefer | Mode::Require => Arc::new(AnyHost { authorities: None, provider }),
+            Mode::VerifyCa => Arc::new(AnyHost { authorities: Some(self.verifier(Arc::clone(&provider))?), provider }),
             Mode::VerifyFull => self.verifier(provider)?,
         };
         let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
@@ -154,52 +154,12 @@ fn of_the_system() -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Takes every server for the right one: encrypts against those who only listen.
-#[derive(Debug)]
-struct AnyServer {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    // Whoever may have any certificate may have its key as well.
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Asks for a certificate by an authority, for whatever host.
+/// Asks for a certificate by an authority, or for none, of whatever host.
 #[derive(Debug)]
 struct AnyHost {
-    verifier: Arc<WebPkiServerVerifier>,
+    /// Without them every server is taken for the right one: that encrypts against those who only listen.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for AnyHost {
@@ -211,8 +171,9 @@ impl ServerCertVerifier for AnyHost {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(verifier) = &self.authorities else { return Ok(ServerCertVerified::assertion()) };
         // Names are looked at last: one that does not fit says that all before was right.
-        match self.verifier.verify_server_cert(certificate, intermediates, server, ocsp, now) {
+        match verifier.verify_server_cert(certificate, intermediates, server, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -220,13 +181,17 @@ impl ServerCertVerifier for AnyHost {
         }
     }
 
+    // Whoever may have any certificate may have its key as well.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, certificate, signature)
+        let any = Ok(HandshakeSignatureValid::assertion());
+        self.authorities
+            .as_ref()
+            .map_or(any, |verifier| verifier.verify_tls12_signature(message, certificate, signature))
     }
 
     fn verify_tls13_signature(
@@ -235,11 +200,14 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signature)
+        let any = Ok(HandshakeSignatureValid::assertion());
+        self.authorities
+            .as_ref()
+            .map_or(any, |verifier| verifier.verify_tls13_signature(message, certificate, signature))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -9,20 +9,16 @@ use super::{NodeKind, StateTree, TreeRef};
 use crate::helpers::{self, Pieces};
 use crate::tree::NodeData;
 use crate::tree::digest::Digest;
-use crate::tree::keys::value_limbs;
+use crate::tree::node::{branch_node, leaf_node, value_node};
 use crate::tree::path::remaining;
-use crate::tree::poseidon::hash_many;
+use crate::tree::poseidon::{hash_many, hashes_of};
 
-/// Element 8 of a leaf.
-const LEAF_CAPACITY: [u64; 4] = [1, 0, 0, 0];
 /// Nodes hashed at a time: full packs of every kernel, and a buffer that stays in the cache.
 const NODES_TOGETHER: usize = 32;
 /// A piece of a level takes some 50 microseconds.
 const PIECES: Pieces = Pieces { items: 96, patience: Duration::from_micros(300) };
 /// From this many nodes on a level is worth the hand-over to helpers.
 const SHARED_NODES_MIN: usize = 3 * PIECES.items;
-/// Capacity of branches and value nodes.
-const PLAIN_CAPACITY: [u64; 4] = [0; 4];
 
 impl StateTree<'_> {
     /// Computes the hash of every node of these versions that has none yet: first all values, then all leaves, then
@@ -63,7 +59,7 @@ impl StateTree<'_> {
                     if let (true, Some(hash), Some(number)) = (value.created, value.hash, value.value)
                         && seen.insert(hash)
                     {
-                        found.push((hash, with_capacity(value_limbs(number), PLAIN_CAPACITY)));
+                        found.push((hash, value_node(number)));
                     }
                 }
                 NodeKind::Empty | NodeKind::Unloaded => {}
@@ -109,7 +105,7 @@ impl StateTree<'_> {
         let states: Vec<NodeData> = pending
             .iter()
             .map(|index| self.values[*index as usize].value.unwrap_or_default())
-            .map(|value| with_capacity(value_limbs(value), PLAIN_CAPACITY))
+            .map(value_node)
             .collect();
         for (index, hash) in pending.iter().zip(hash_all(states)) {
             self.values[*index as usize].hash = Some(hash);
@@ -147,12 +143,12 @@ impl StateTree<'_> {
     pub(super) fn node_data(&self, at: TreeRef) -> NodeData {
         match self.nodes[at.index()].kind {
             NodeKind::Branch([left, right]) => {
-                joined(&self.nodes[left.index()].hash, &self.nodes[right.index()].hash, PLAIN_CAPACITY)
+                branch_node(&self.nodes[left.index()].hash, &self.nodes[right.index()].hash)
             }
             NodeKind::Leaf(index) => {
                 let leaf = &self.leaves[index as usize];
                 let value = self.values[leaf.value as usize].hash.unwrap_or_default();
-                joined(&remaining(&leaf.key, leaf.depth.into()), &value, LEAF_CAPACITY)
+                leaf_node(&remaining(&leaf.key, leaf.depth.into()), &value)
             }
             NodeKind::Empty | NodeKind::Unloaded => [0; 12],
         }
@@ -161,23 +157,5 @@ impl StateTree<'_> {
 
 /// Hashes all states, with the help of idle threads.
 fn hash_all(states: Vec<NodeData>) -> Vec<Digest> {
-    helpers::map(states, PIECES, |states| {
-        let mut hashes = vec![Digest::ZERO; states.len()];
-        hash_many(states, &mut hashes);
-        hashes
-    })
-}
-
-fn joined(first: &Digest, second: &Digest, capacity: [u64; 4]) -> NodeData {
-    let mut content = [0; 8];
-    content[..4].copy_from_slice(&first.0);
-    content[4..].copy_from_slice(&second.0);
-    with_capacity(content, capacity)
-}
-
-fn with_capacity(content: [u64; 8], capacity: [u64; 4]) -> NodeData {
-    let mut data = [0; 12];
-    data[..8].copy_from_slice(&content);
-    data[8..].copy_from_slice(&capacity);
-    data
+    helpers::map(states, PIECES, hashes_of)
 }

@@ -16,11 +16,12 @@ pub(super) const CIRCULANT: [u64; 12] = [17, 15, 41, 16, 2, 28, 13, 13, 39, 18, 
 /// only element 0 has a constant.
 ///
 /// A constant on an element that meets no S-box commutes with the matrix, so it can be added, multiplied by the
-/// matrix, one round later. Round 26 receives what is left of all of them.
-pub(super) static FOLDED_CONSTANTS: [[u64; 12]; ROUNDS] = fold();
+/// matrix, one round later. Round 26 receives what is left of all of them. The zeros at the end follow the last round.
+pub(super) static FOLDED_CONSTANTS: [[u64; 12]; ROUNDS + 1] = fold();
 
-const fn fold() -> [[u64; 12]; ROUNDS] {
-    let mut folded = ROUND_CONSTANTS;
+const fn fold() -> [[u64; 12]; ROUNDS + 1] {
+    let mut folded = [[0; 12]; ROUNDS + 1];
+    folded.split_at_mut(ROUNDS).0.copy_from_slice(&ROUND_CONSTANTS);
     let mut round = FIRST_PARTIAL;
     while round < FIRST_FINAL {
         let mut i = 0;

@@ -7,10 +7,21 @@
 //!   splits into Y = 1, Y = −1 and Y = i, three products of length 3 whose constants are powers of two (see [`mix`]).
 //! - Elements travel through the matrix as pairs (low, high) with value low + 2^32·high, so no product overflows 64
 //!   bits and nothing is reduced until the end.
-//! - In partial rounds only element 0 is reduced each round; the others stay pairs for three rounds. One application
-//!   of the matrix multiplies by at most 264 < 2^8.05: 2^32 · 264^3 < 2^57 leaves room.
+//! - In partial rounds only element 0 is reduced each round; the others stay pairs for three rounds.
+//! - The last product of an S-box is not reduced at all: it goes into the matrix as a pair.
+//!
+//! Parts of a pair are exact modulo 2^64 and may be negative in between. How far they get: the two halves of a
+//! representative are in [0, 2^32); a product is a pair with low in (−2^33, 2^32) and high in [0, 2^33]. A row of the
+//! matrix sums to at most 264 < 2^8.05, and column 0, which a product meets, has entries of at most 41. So after
+//! three rounds low is above −2^33 · 41 · (1 + 264 + 264^2) > −2^55 and both are below 2^57; [`join_with`] adds a
+//! multiple of p that makes low positive.
+//!
+//! The code is kept small on purpose: one copy of a full and of a partial round fits the processor's cache of decoded
+//! instructions.
 
-use super::constants::{FIRST_FINAL, FIRST_PARTIAL, FOLDED_CONSTANTS, ROUNDS};
+use std::ops::Range;
+
+use super::constants::{FIRST_FINAL, FIRST_PARTIAL, FOLDED_CONSTANTS};
 use crate::tree::goldilocks::EPSILON;
 
 /// One state element of one or several hashes. All arithmetic is per vector element.
@@ -25,61 +36,84 @@ pub(super) trait Lane: Copy {
     fn shl<const BITS: u32>(self) -> Self;
     /// Splits a representative into its low and high 32 bits.
     fn split(self) -> (Self, Self);
-    /// Reduces `low + 2^32 · high`, both below 2^58, to a representative.
+    /// Reduces `low + 2^32 · high`, both in [0, 2^58), to a representative.
     fn join(low: Self, high: Self) -> Self;
     /// Adds a canonical constant to a representative.
     fn add_canonical(self, constant: u64) -> Self;
-    /// Raises representatives to the 7th power, step by step together.
-    fn power_7<const N: usize>(x: [Self; N]) -> [Self; N];
+    /// Raises representatives to the 7th power, step by step together. Returns pairs (low, high) with the value
+    /// `low + 2^32 · high`, low in (−2^33, 2^32) and high in [0, 2^33].
+    ///
+    /// Reductions may leave out a carry that hardly ever happens, if they lower the high half of `trust` to 0 or 1 where
+    /// it may have happened.
+    fn power_7<const N: usize>(x: [Self; N], trust: &mut Self) -> [(Self, Self); N];
 }
 
-/// Applies the permutation. Accepts and returns representatives.
+/// Applies the permutation to `STATES` states, S-boxes of full rounds `GROUP` at a time (a divisor of 12). Accepts and
+/// returns representatives. Several states hide each other's latencies in partial rounds.
+///
+/// Where the high half of an element of the returned lane is 0 or 1, the states of that lane may be wrong.
 #[inline(always)]
-pub(super) fn permute<L: Lane>(state: &mut [L; 12]) {
-    for (element, constant) in state.iter_mut().zip(&FOLDED_CONSTANTS[0]) {
-        *element = element.add_canonical(*constant);
+pub(super) fn permute<L: Lane, const STATES: usize, const GROUP: usize>(states: &mut [[L; 12]; STATES]) -> L {
+    let mut trust = L::splat(u64::MAX);
+    for state in states.iter_mut() {
+        for (element, constant) in state.iter_mut().zip(&FOLDED_CONSTANTS[0]) {
+            *element = element.add_canonical(*constant);
+        }
     }
-    for round in 0..FIRST_PARTIAL {
-        full_round(state, &FOLDED_CONSTANTS[round + 1]);
+    for first in [0, FIRST_FINAL] {
+        for state in states.iter_mut() {
+            for round in first..first + FIRST_PARTIAL {
+                full_round::<L, GROUP>(state, &FOLDED_CONSTANTS[round + 1], &mut trust);
+            }
+        }
+        let mut round = first + FIRST_PARTIAL;
+        while round < FIRST_FINAL {
+            let end = FIRST_FINAL.min(round + 3);
+            partial_rounds(states, round..end, &mut trust);
+            round = end;
+        }
     }
-    let mut round = FIRST_PARTIAL;
-    while round + 3 < FIRST_FINAL {
-        partial_rounds::<L, 3>(state, round);
-        round += 3;
-    }
-    partial_rounds::<L, 1>(state, round);
-    for round in FIRST_FINAL..ROUNDS - 1 {
-        full_round(state, &FOLDED_CONSTANTS[round + 1]);
-    }
-    full_round(state, &[0; 12]);
+    trust
 }
 
 /// All 12 S-boxes, the matrix, then the constants of the next round.
 #[inline(always)]
-fn full_round<L: Lane>(state: &mut [L; 12], next: &[u64; 12]) {
-    for group in state.chunks_exact_mut(4) {
-        let powers = L::power_7([group[0], group[1], group[2], group[3]]);
-        group.copy_from_slice(&powers);
+fn full_round<L: Lane, const GROUP: usize>(state: &mut [L; 12], next: &[u64; 12], trust: &mut L) {
+    let (mut low, mut high) = (*state, *state);
+    for first in (0..12).step_by(GROUP) {
+        let mut group = [state[0]; GROUP];
+        group.copy_from_slice(&state[first..first + GROUP]);
+        for (i, power) in L::power_7(group, trust).into_iter().enumerate() {
+            (low[first + i], high[first + i]) = power;
+        }
     }
-    let (low, high) = split_all(state);
     join_all(state, &mix(&low), &mix(&high), next);
 }
 
-/// `N` rounds with one S-box each; the elements without S-box are reduced after the last.
+/// At most three rounds with one S-box each; the elements without S-box are reduced after the last.
 #[inline(always)]
-fn partial_rounds<L: Lane, const N: usize>(state: &mut [L; 12], first: usize) {
-    let (mut low, mut high) = split_all(state);
-    let mut head = state[0];
-    for round in first..first + N {
-        [head] = L::power_7([head]);
-        (low[0], high[0]) = head.split();
-        low = mix(&low);
-        high = mix(&high);
-        head = join_with(low[0], high[0], FOLDED_CONSTANTS[round + 1][0]);
+fn partial_rounds<L: Lane, const STATES: usize>(states: &mut [[L; 12]; STATES], rounds: Range<usize>, trust: &mut L) {
+    let (mut low, mut high) = (*states, *states);
+    let mut heads = [states[0][0]; STATES];
+    for i in 0..STATES {
+        (low[i], high[i]) = split_all(&states[i]);
+        heads[i] = states[i][0];
     }
-    // Only before round 26 do elements 1 to 11 have constants.
-    join_all(state, &low, &high, &FOLDED_CONSTANTS[first + N]);
-    state[0] = head;
+    let next = &FOLDED_CONSTANTS[rounds.end];
+    for round in rounds {
+        let powers = L::power_7(heads, trust);
+        for i in 0..STATES {
+            (low[i][0], high[i][0]) = powers[i];
+            low[i] = mix(&low[i]);
+            high[i] = mix(&high[i]);
+            heads[i] = join_with(low[i][0], high[i][0], FOLDED_CONSTANTS[round + 1][0]);
+        }
+    }
+    for i in 0..STATES {
+        // Only before round 26 do elements 1 to 11 have constants.
+        join_all(&mut states[i], &low[i], &high[i], next);
+        states[i][0] = heads[i];
+    }
 }
 
 #[inline(always)]
@@ -98,10 +132,14 @@ fn join_all<L: Lane>(state: &mut [L; 12], low: &[L; 12], high: &[L; 12], constan
     }
 }
 
-/// Reduces a pair plus a constant; adding before the reduction is cheaper than after.
+/// Reduces a pair plus a constant, which is cheaper to add before the reduction than after. Low may be negative, down to
+/// −2^56.
 #[inline(always)]
 fn join_with<L: Lane>(low: L, high: L, constant: u64) -> L {
-    L::join(low.plus(L::splat(constant & EPSILON)), high.plus(L::splat(constant >> 32)))
+    // (1 + 2^56) + 2^32·(EPSILON − 2^24) is p: nothing is added modulo p.
+    let low = low.plus(L::splat((constant & EPSILON) + 1 + (1 << 56)));
+    let high = high.plus(L::splat((constant >> 32) + EPSILON - (1 << 24)));
+    L::join(low, high)
 }
 
 /// Multiplies by the matrix: y[i] = Σ circ[k]·x[(i+k) mod 12], plus 8·x[0] for i = 0.

@@ -6,9 +6,11 @@ use crate::tree::goldilocks::{EPSILON, canonical};
 
 /// Hashes one state: 8 input elements, then 4 capacity elements.
 pub(super) fn hash(state: &[u64; 12]) -> Digest {
-    let mut lanes = *state;
-    permute(&mut lanes);
-    Digest([canonical(lanes[0]), canonical(lanes[1]), canonical(lanes[2]), canonical(lanes[3])])
+    let mut states = [*state];
+    // All carries are taken here.
+    let _trust = permute::<u64, 1, 4>(&mut states);
+    let [a, b, c, d, ..] = states[0].map(canonical);
+    Digest([a, b, c, d])
 }
 
 /// 2^64 mod p if there was a carry (or borrow), without a branch: the carry is as good as random.
@@ -67,11 +69,15 @@ impl Lane for u64 {
     }
 
     #[inline(always)]
-    fn power_7<const N: usize>(x: [Self; N]) -> [Self; N] {
-        let square = x.map(|x| mul(x, x));
-        let mut power = x;
-        for i in 0..N {
-            power[i] = mul(mul(square[i], x[i]), mul(square[i], square[i]));
+    fn power_7<const N: usize>(x: [Self; N], _trust: &mut Self) -> [(Self, Self); N] {
+        let mut power = [(0, 0); N];
+        for (power, x) in power.iter_mut().zip(x) {
+            let x2 = mul(x, x);
+            let product = u128::from(mul(x2, x)) * u128::from(mul(x2, x2));
+            let (low, high) = (product as u64, (product >> 64) as u64);
+            // 2^64 = 2^32 − 1 and 2^96 = −1 (mod p).
+            *power =
+                ((low & EPSILON).wrapping_sub(high & EPSILON).wrapping_sub(high >> 32), (low >> 32) + (high & EPSILON));
         }
         power
     }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Lane, Pack, hash_pack};
+use super::{Halves, Lane, Pack, hash_packs, power_7};
 use crate::tree::digest::Digest;
 use crate::tree::goldilocks::EPSILON;
 
@@ -10,10 +10,13 @@ use crate::tree::goldilocks::EPSILON;
 #[derive(Clone, Copy)]
 struct Vector(__m256i);
 
-/// Hashes four states.
+/// S-boxes computed together in full rounds: more would not fit the 16 registers.
+const GROUP: usize = 3;
+
+/// Hashes `PACKS` times four states.
 #[target_feature(enable = "avx2")]
-pub(super) fn hash_4(states: &[[u64; 12]; 4], out: &mut [Digest; 4]) {
-    hash_pack::<4, Vector>(states, out);
+pub(super) fn hash_4<const PACKS: usize>(states: &[[[u64; 12]; 4]; PACKS], out: &mut [[Digest; 4]; PACKS]) {
+    hash_packs::<4, PACKS, GROUP, Vector>(states, out);
 }
 
 impl Pack<4> for Vector {
@@ -79,26 +82,16 @@ impl Lane for Vector {
     }
 
     #[inline(always)]
-    fn power_7<const N: usize>(x: [Self; N]) -> [Self; N] {
-        let x2 = mul(x, x);
-        let x3 = mul(x2, x);
-        let x4 = mul(x2, x2);
-        mul(x3, x4)
+    fn power_7<const N: usize>(x: [Self; N], trust: &mut Self) -> [(Self, Self); N] {
+        power_7(x, trust)
     }
 }
 
-impl Vector {
+impl Halves for Vector {
     #[inline(always)]
     fn and(self, other: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_and_si256(self.0, other.0) })
-    }
-
-    /// Keeps the bits that are not set in `other`.
-    #[inline(always)]
-    fn and_not(self, other: Self) -> Self {
-        // SAFETY: see above.
-        Self(unsafe { _mm256_andnot_si256(other.0, self.0) })
     }
 
     #[inline(always)]
@@ -107,25 +100,46 @@ impl Vector {
         Self(unsafe { _mm256_srli_epi64::<32>(self.0) })
     }
 
-    /// EPSILON where the sign bit is set, 0 elsewhere.
-    #[inline(always)]
-    fn sign_correction(self) -> Self {
-        // SAFETY: see above.
-        Self(unsafe { _mm256_srai_epi32::<31>(self.0) }).shr_32()
-    }
-
-    /// Multiplies the low halves to 64 bits.
     #[inline(always)]
     fn mul_low(self, other: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_mul_epu32(self.0, other.0) })
     }
 
-    /// Takes the low halves of `self` and the high halves of `high`.
     #[inline(always)]
     fn with_high(self, high: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm256_blend_epi32::<0b1010_1010>(self.0, high.0) })
+    }
+
+    /// Nine instructions instead of thirteen, for the price of doubt where `low` is below 2^33. From there on the
+    /// difference does not borrow and is above 2^32, so without a carry the high half of the sum is above that of the
+    /// product, and with one it is not: 32-bit comparisons decide.
+    #[inline(always)]
+    fn reduce(low: Self, high: Self, trust: &mut Self) -> Self {
+        let product = high.mul_low(Self::splat(EPSILON));
+        let sum = low.minus(high.shr_32()).plus(product);
+        // SAFETY: see above.
+        let carry = Self(unsafe { _mm256_cmpeq_epi32(_mm256_max_epu32(sum.0, product.0), product.0) });
+        // SAFETY: see above.
+        *trust = Self(unsafe { _mm256_min_epu32(trust.0, low.0) });
+        sum.plus(carry.shr_32())
+    }
+}
+
+impl Vector {
+    /// Keeps the bits that are not set in `other`.
+    #[inline(always)]
+    fn and_not(self, other: Self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_andnot_si256(other.0, self.0) })
+    }
+
+    /// EPSILON where the sign bit is set, 0 elsewhere.
+    #[inline(always)]
+    fn sign_correction(self) -> Self {
+        // SAFETY: see above.
+        Self(unsafe { _mm256_srai_epi32::<31>(self.0) }).shr_32()
     }
 
     /// Adds modulo p; the caller knows that the sum minus 2^64 leaves room for EPSILON.
@@ -138,41 +152,4 @@ impl Vector {
             Self(unsafe { _mm256_cmpgt_epi64(_mm256_xor_si256(other.0, sign.0), _mm256_xor_si256(sum.0, sign.0)) });
         sum.plus(carry.shr_32())
     }
-
-    /// Subtracts a number below 2^32 modulo p.
-    #[inline(always)]
-    fn minus_mod(self, other: Self) -> Self {
-        let difference = self.minus(other);
-        // Subtracting so little sets the sign bit only by a borrow.
-        difference.minus(difference.and_not(self).sign_correction())
-    }
-}
-
-/// Multiplies representatives, each step for all pairs before the next: latencies overlap.
-#[inline(always)]
-fn mul<const N: usize>(x: [Vector; N], y: [Vector; N]) -> [Vector; N] {
-    let mut product = x;
-    let (x_high, y_high) = (x.map(Vector::shr_32), y.map(Vector::shr_32));
-    let (mut low_low, mut low_high, mut high_low, mut high_high) = (x, x, x, x);
-    for i in 0..N {
-        low_low[i] = x[i].mul_low(y[i]);
-        low_high[i] = x[i].mul_low(y_high[i]);
-        high_low[i] = x_high[i].mul_low(y[i]);
-        high_high[i] = x_high[i].mul_low(y_high[i]);
-    }
-    let (mut low, mut high) = (x, x);
-    for i in 0..N {
-        let middle = high_low[i].plus(low_low[i].shr_32());
-        let (middle_low, middle_high) = middle.split();
-        let upper = low_high[i].plus(middle_low);
-        high[i] = high_high[i].plus(middle_high).plus(upper.shr_32());
-        low[i] = low_low[i].with_high(upper.shl::<32>());
-    }
-    for i in 0..N {
-        product[i] = low[i].minus_mod(high[i].shr_32());
-    }
-    for i in 0..N {
-        product[i] = product[i].plus_mod(high[i].mul_low(Vector::splat(EPSILON)));
-    }
-    product
 }

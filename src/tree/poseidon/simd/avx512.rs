@@ -1,8 +1,8 @@
-//! AVX-512: 8 lanes in a register, carries in mask registers; 16 lanes as two registers whose latencies overlap.
+//! AVX-512: 8 lanes in a register, carries in mask registers.
 
 use std::arch::x86_64::*;
 
-use super::{Lane, Pack, hash_pack};
+use super::{Halves, Lane, Pack, hash_packs, power_7};
 use crate::tree::digest::Digest;
 use crate::tree::goldilocks::EPSILON;
 
@@ -10,90 +10,13 @@ use crate::tree::goldilocks::EPSILON;
 #[derive(Clone, Copy)]
 struct Vector(__m512i);
 
-/// Hashes eight states.
+/// S-boxes computed together in full rounds.
+const GROUP: usize = 4;
+
+/// Hashes `PACKS` times eight states.
 #[target_feature(enable = "avx512f")]
-pub(super) fn hash_8(states: &[[u64; 12]; 8], out: &mut [Digest; 8]) {
-    hash_pack::<8, Vector>(states, out);
-}
-
-/// Hashes sixteen states.
-#[target_feature(enable = "avx512f")]
-pub(super) fn hash_16(states: &[[u64; 12]; 16], out: &mut [Digest; 16]) {
-    hash_pack::<16, Pair>(states, out);
-}
-
-/// Sixteen elements.
-#[derive(Clone, Copy)]
-struct Pair(Vector, Vector);
-
-impl Pack<16> for Pair {
-    #[inline(always)]
-    fn from_lanes(elements: &[u64; 16]) -> Self {
-        let (halves, _) = elements.as_chunks::<8>();
-        Self(Vector::from_lanes(&halves[0]), Vector::from_lanes(&halves[1]))
-    }
-
-    #[inline(always)]
-    fn to_lanes(self) -> [u64; 16] {
-        let mut elements = [0; 16];
-        elements[..8].copy_from_slice(&self.0.to_lanes());
-        elements[8..].copy_from_slice(&self.1.to_lanes());
-        elements
-    }
-}
-
-impl Lane for Pair {
-    #[inline(always)]
-    fn splat(x: u64) -> Self {
-        Self(Vector::splat(x), Vector::splat(x))
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        Self(self.0.plus(other.0), self.1.plus(other.1))
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        Self(self.0.minus(other.0), self.1.minus(other.1))
-    }
-
-    #[inline(always)]
-    fn shl<const BITS: u32>(self) -> Self {
-        Self(self.0.shl::<BITS>(), self.1.shl::<BITS>())
-    }
-
-    #[inline(always)]
-    fn split(self) -> (Self, Self) {
-        let (low, high) = (self.0.split(), self.1.split());
-        (Self(low.0, high.0), Self(low.1, high.1))
-    }
-
-    #[inline(always)]
-    fn join(low: Self, high: Self) -> Self {
-        Self(Vector::join(low.0, high.0), Vector::join(low.1, high.1))
-    }
-
-    #[inline(always)]
-    fn add_canonical(self, constant: u64) -> Self {
-        Self(self.0.add_canonical(constant), self.1.add_canonical(constant))
-    }
-
-    #[inline(always)]
-    fn power_7<const N: usize>(x: [Self; N]) -> [Self; N] {
-        let mut power = x;
-        // One S-box alone would wait for each of its own steps; both halves together do not.
-        if let [only] = &mut power[..] {
-            let [first, second] = Vector::power_7([only.0, only.1]);
-            *only = Self(first, second);
-            return power;
-        }
-        let (first, second) = (Vector::power_7(x.map(|x| x.0)), Vector::power_7(x.map(|x| x.1)));
-        for (power, (first, second)) in power.iter_mut().zip(first.into_iter().zip(second)) {
-            *power = Self(first, second);
-        }
-        power
-    }
+pub(super) fn hash_8<const PACKS: usize>(states: &[[[u64; 12]; 8]; PACKS], out: &mut [[Digest; 8]; PACKS]) {
+    hash_packs::<8, PACKS, GROUP, Vector>(states, out);
 }
 
 impl Pack<8> for Vector {
@@ -156,15 +79,12 @@ impl Lane for Vector {
     }
 
     #[inline(always)]
-    fn power_7<const N: usize>(x: [Self; N]) -> [Self; N] {
-        let x2 = mul(x, x);
-        let x3 = mul(x2, x);
-        let x4 = mul(x2, x2);
-        mul(x3, x4)
+    fn power_7<const N: usize>(x: [Self; N], trust: &mut Self) -> [(Self, Self); N] {
+        power_7(x, trust)
     }
 }
 
-impl Vector {
+impl Halves for Vector {
     #[inline(always)]
     fn and(self, other: Self) -> Self {
         // SAFETY: see above.
@@ -177,20 +97,25 @@ impl Vector {
         Self(unsafe { _mm512_srli_epi64::<32>(self.0) })
     }
 
-    /// Multiplies the low halves to 64 bits.
     #[inline(always)]
     fn mul_low(self, other: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_mul_epu32(self.0, other.0) })
     }
 
-    /// Takes the low halves of `self` and the high halves of `high`.
     #[inline(always)]
     fn with_high(self, high: Self) -> Self {
         // SAFETY: see above.
         Self(unsafe { _mm512_mask_blend_epi32(0xaaaa, self.0, high.0) })
     }
 
+    #[inline(always)]
+    fn reduce(low: Self, high: Self, _trust: &mut Self) -> Self {
+        low.minus_mod(high.shr_32()).plus_mod(high.mul_low(Self::splat(EPSILON)))
+    }
+}
+
+impl Vector {
     /// Adds modulo p; the caller knows that the sum minus 2^64 leaves room for EPSILON.
     #[inline(always)]
     fn plus_mod(self, other: Self) -> Self {
@@ -212,33 +137,4 @@ impl Vector {
             Self(_mm512_mask_sub_epi64(difference.0, borrow, difference.0, Self::splat(EPSILON).0))
         }
     }
-}
-
-/// Multiplies representatives, each step for all pairs before the next: latencies overlap.
-#[inline(always)]
-fn mul<const N: usize>(x: [Vector; N], y: [Vector; N]) -> [Vector; N] {
-    let mut product = x;
-    let (x_high, y_high) = (x.map(Vector::shr_32), y.map(Vector::shr_32));
-    let (mut low_low, mut low_high, mut high_low, mut high_high) = (x, x, x, x);
-    for i in 0..N {
-        low_low[i] = x[i].mul_low(y[i]);
-        low_high[i] = x[i].mul_low(y_high[i]);
-        high_low[i] = x_high[i].mul_low(y[i]);
-        high_high[i] = x_high[i].mul_low(y_high[i]);
-    }
-    let (mut low, mut high) = (x, x);
-    for i in 0..N {
-        let middle = high_low[i].plus(low_low[i].shr_32());
-        let (middle_low, middle_high) = middle.split();
-        let upper = low_high[i].plus(middle_low);
-        high[i] = high_high[i].plus(middle_high).plus(upper.shr_32());
-        low[i] = low_low[i].with_high(upper.shl::<32>());
-    }
-    for i in 0..N {
-        product[i] = low[i].minus_mod(high[i].shr_32());
-    }
-    for i in 0..N {
-        product[i] = product[i].plus_mod(high[i].mul_low(Vector::splat(EPSILON)));
-    }
-    product
 }

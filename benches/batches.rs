@@ -33,6 +33,10 @@ use zkevm_executor::store::MemoryStore;
 use zkevm_executor::tree::Digest;
 use zkevm_executor::tree::poseidon::{hash_many, permutations};
 
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Eight accounts each: enough for a tree of a realistic depth, and as few as the public vectors of such batches have.
 const MANY_CLIENTS: u64 = 512;
 const ONE_CLIENT: u64 = 1;

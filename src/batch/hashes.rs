@@ -49,12 +49,17 @@ pub fn keccak_slot(key: U256, slot: u64) -> U256 {
     keccak256(preimage).into()
 }
 
-/// Returns the hash that stands for a log in the block info tree: exact data, then the topics (batch §9).
+/// Returns the hash that stands for a log in the block info tree (batch §9).
 pub fn log_hash(data: &[u8], topics: &[B256]) -> Digest {
+    linear_hash(&log_preimage(data, topics))
+}
+
+/// Returns what [`log_hash`] is the linear hash of: exact data, then the topics.
+pub fn log_preimage(data: &[u8], topics: &[B256]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(data.len() + 32 * topics.len());
     bytes.extend_from_slice(data);
     topics.iter().for_each(|topic| bytes.extend_from_slice(topic.as_slice()));
-    linear_hash(&bytes)
+    bytes
 }
 
 #[cfg(test)]

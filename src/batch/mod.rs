@@ -8,7 +8,7 @@ mod signer;
 mod transaction;
 
 pub use decode::{BatchItem, decode, decode_into};
-pub use hashes::{acc_input_hash_v1, acc_input_hash_v2, keccak_slot, log_hash};
+pub use hashes::{acc_input_hash_v1, acc_input_hash_v2, keccak_slot, log_hash, log_preimage};
 pub use l1_info::{L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, l1_info_leaf_hash, l1_info_root};
 pub use ladder::Ladder;
 pub use signer::{

@@ -2,7 +2,8 @@
 
 use revm::primitives::{Address, B256, U256};
 
-use crate::batch::log_hash;
+use crate::batch::log_preimage;
+use crate::tree::poseidon::linear_hash_many;
 use crate::tree::{BlockInfoKind, Digest, TreeError, block_info_keys, root_of_entries};
 
 /// Header fields, indices of kind `Header` (batch §9).
@@ -22,6 +23,8 @@ mod header {
 pub struct BlockInfo {
     keys: Vec<(BlockInfoKind, u64, u64)>,
     values: Vec<U256>,
+    /// What the values of logs are the hashes of, and where they stand: hashed together at the end.
+    logs: Vec<(usize, Vec<u8>)>,
 }
 
 /// The seven header leaves of a block that a ChangeL2Block (or a forced batch) opened.
@@ -57,7 +60,8 @@ impl BlockInfo {
 
     /// Inserts a log: exact data and topics, whatever the response shows (batch §9.2).
     pub fn insert_log(&mut self, tx_index: u64, log_index: u64, data: &[u8], topics: &[B256]) {
-        self.insert(BlockInfoKind::Log, tx_index, log_index, log_hash(data, topics).to_u256());
+        self.logs.push((self.values.len(), log_preimage(data, topics)));
+        self.insert(BlockInfoKind::Log, tx_index, log_index, U256::ZERO);
     }
 
     /// Inserts the leaves of an included transaction (batch §9.2).
@@ -81,7 +85,11 @@ impl BlockInfo {
     }
 
     /// Returns the root of all leaves and their keys. A zero value leaves no leaf.
-    pub fn finish(self) -> Result<(B256, Vec<Digest>), TreeError> {
+    pub fn finish(mut self) -> Result<(B256, Vec<Digest>), TreeError> {
+        let preimages: Vec<&[u8]> = self.logs.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+        for ((index, _), hash) in self.logs.iter().zip(linear_hash_many(&preimages)) {
+            self.values[*index] = hash.to_u256();
+        }
         let keys = block_info_keys(&self.keys);
         let mut entries: Vec<_> = keys.iter().copied().zip(self.values).filter(|(_, value)| !value.is_zero()).collect();
         Ok((root_of_entries(&mut entries)?.to_b256(), keys))

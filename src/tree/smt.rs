@@ -94,6 +94,8 @@ pub enum Corruption {
 pub struct StateTree<'a> {
     reader: &'a dyn StateReader,
     nodes: Vec<Node>,
+    /// Of each node, meaningful when it is `hashed`. Apart, since most passes need one or the other.
+    hashes: Vec<Digest>,
     leaves: Vec<Leaf>,
     values: Vec<Value>,
     opened: HashMap<Digest, TreeRef>,
@@ -102,8 +104,6 @@ pub struct StateTree<'a> {
 /// One node at one place.
 #[derive(Clone, Copy)]
 struct Node {
-    /// Meaningful when `hashed`.
-    hash: Digest,
     kind: NodeKind,
     hashed: bool,
     /// Made here, as opposed to loaded from the reader. Below a node that was not made here there is none that was.
@@ -146,8 +146,9 @@ struct Value {
 impl<'a> StateTree<'a> {
     /// Creates a tree over a store. Reads nothing.
     pub fn new(reader: &'a dyn StateReader) -> Self {
-        let empty = Node { hash: Digest::ZERO, kind: NodeKind::Empty, hashed: true, created: false, visited: false };
-        Self { reader, nodes: vec![empty], leaves: Vec::new(), values: Vec::new(), opened: HashMap::new() }
+        let empty = Node { kind: NodeKind::Empty, hashed: true, created: false, visited: false };
+        let (nodes, hashes) = (vec![empty], vec![Digest::ZERO]);
+        Self { reader, nodes, hashes, leaves: Vec::new(), values: Vec::new(), opened: HashMap::new() }
     }
 
     /// Returns the version with this root. Reads nothing: a wrong root shows on first use.
@@ -199,13 +200,13 @@ impl<'a> StateTree<'a> {
         if !matches!(node.kind, NodeKind::Unloaded) {
             return Ok(node.kind);
         }
-        let data = self.read(&node.hash)?;
+        let data = self.read(&self.hashes[at.index()])?;
         self.set_kind(at, depth, path, &data)
     }
 
     /// Says what stands at a place, from the content of its node.
     fn set_kind(&mut self, at: TreeRef, depth: usize, path: &Digest, data: &NodeData) -> Result<NodeKind, TreeError> {
-        let hash = self.nodes[at.index()].hash;
+        let hash = self.hashes[at.index()];
         let corrupt = |what| TreeError::CorruptNode(hash, what);
         let (first, second) = halves(data);
         let kind = match data[8..] {
@@ -277,12 +278,15 @@ impl<'a> StateTree<'a> {
         if hash.is_zero() {
             return TreeRef::EMPTY;
         }
-        let node = Node { hash, kind: NodeKind::Unloaded, hashed: true, created: false, visited: false };
-        TreeRef(push(&mut self.nodes, node))
+        self.push_node(hash, Node { kind: NodeKind::Unloaded, hashed: true, created: false, visited: false })
     }
 
     fn push_created(&mut self, kind: NodeKind) -> TreeRef {
-        let node = Node { hash: Digest::ZERO, kind, hashed: false, created: true, visited: false };
+        self.push_node(Digest::ZERO, Node { kind, hashed: false, created: true, visited: false })
+    }
+
+    fn push_node(&mut self, hash: Digest, node: Node) -> TreeRef {
+        self.hashes.push(hash);
         TreeRef(push(&mut self.nodes, node))
     }
 
@@ -312,7 +316,7 @@ impl StateReader for NoStore {
     }
 }
 
-/// Bound on the nodes of one tree. At 56 bytes a node, memory ends first.
+/// Bound on the nodes of one tree. At 48 bytes a node, memory ends first.
 const NODES_MAX: usize = 1 << 31;
 
 /// Appends and returns the index. Indices fit: [`StateTree::check_room`] bounds all three arenas.

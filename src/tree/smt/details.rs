@@ -189,7 +189,7 @@ impl StateTree<'_> {
                 Ok(depth)
             }
             NodeKind::Empty | NodeKind::Unloaded => {
-                Err(TreeError::CorruptNode(self.nodes[parent.index()].hash, Corruption::LoneLeaf))
+                Err(TreeError::CorruptNode(self.hashes[parent.index()], Corruption::LoneLeaf))
             }
         }
     }

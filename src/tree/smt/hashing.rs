@@ -15,15 +15,23 @@ use crate::tree::poseidon::{hash_many, hashes_of};
 
 /// Nodes hashed at a time: full packs of every kernel, and a buffer that stays in the cache.
 const NODES_TOGETHER: usize = 32;
+/// Versions hashed at a time where no other thread helps: full packs on every level, and nodes that stay in the cache
+/// from one level to the next.
+const VERSIONS_TOGETHER: usize = 64;
 /// A piece of a level takes some 50 microseconds.
 const PIECES: Pieces = Pieces { items: 96, patience: Duration::from_micros(300) };
 /// From this many nodes on a level is worth the hand-over to helpers.
 const SHARED_NODES_MIN: usize = 3 * PIECES.items;
 
 impl StateTree<'_> {
-    /// Computes the hash of every node of these versions that has none yet: first all values, then all leaves, then
-    /// the branches of all versions level by level, deepest first.
+    /// Computes the hash of every node of these versions, oldest first, that has none yet: first all values, then all
+    /// leaves, then the branches of many versions level by level, deepest first.
     pub fn hash_versions(&mut self, versions: &[TreeRef]) {
+        let together = if helpers::idle() > 0 { versions.len() } else { VERSIONS_TOGETHER };
+        versions.chunks(together.max(1)).for_each(|versions| self.hash_group(versions));
+    }
+
+    fn hash_group(&mut self, versions: &[TreeRef]) {
         let (branches_by_depth, leaves) = self.unhashed(versions);
         self.hash_values(&leaves);
         self.hash_nodes(&leaves);
@@ -37,7 +45,7 @@ impl StateTree<'_> {
         if !self.nodes[at.index()].hashed {
             self.hash_versions(&[at]);
         }
-        self.nodes[at.index()].hash
+        self.hashes[at.index()]
     }
 
     /// Returns every node that these versions added to what the reader holds (branches, leaves and value nodes), each
@@ -47,11 +55,11 @@ impl StateTree<'_> {
         let mut seen: HashSet<Digest, RandomState> = HashSet::default();
         let mut stack: Vec<TreeRef> = versions.to_vec();
         while let Some(at) = stack.pop() {
-            let node = &self.nodes[at.index()];
-            if !node.created || !node.hashed || !seen.insert(node.hash) {
+            let (node, hash) = (&self.nodes[at.index()], self.hashes[at.index()]);
+            if !node.created || !node.hashed || !seen.insert(hash) {
                 continue;
             }
-            found.push((node.hash, self.node_data(at)));
+            found.push((hash, self.node_data(at)));
             match node.kind {
                 NodeKind::Branch(children) => stack.extend(children),
                 NodeKind::Leaf(index) => {
@@ -133,18 +141,16 @@ impl StateTree<'_> {
     fn set_hashes(&mut self, nodes: &[TreeRef], hashes: &[Digest]) {
         for (at, hash) in nodes.iter().zip(hashes) {
             let node = &mut self.nodes[at.index()];
-            node.hash = *hash;
             node.hashed = true;
             node.visited = false;
+            self.hashes[at.index()] = *hash;
         }
     }
 
     /// Returns the 12 elements of a loaded branch or leaf whose children are hashed.
     pub(super) fn node_data(&self, at: TreeRef) -> NodeData {
         match self.nodes[at.index()].kind {
-            NodeKind::Branch([left, right]) => {
-                branch_node(&self.nodes[left.index()].hash, &self.nodes[right.index()].hash)
-            }
+            NodeKind::Branch([left, right]) => branch_node(&self.hashes[left.index()], &self.hashes[right.index()]),
             NodeKind::Leaf(index) => {
                 let leaf = &self.leaves[index as usize];
                 let value = self.values[leaf.value as usize].hash.unwrap_or_default();

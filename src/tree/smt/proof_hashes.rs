@@ -9,13 +9,6 @@ use super::{NoStore, NodeKind, StateTree, TreeError, TreeRef};
 use crate::tree::digest::Digest;
 use crate::tree::path::first_difference;
 
-/// Where a key ends in one version of a tree.
-struct Trail {
-    /// Branches above it, root first, each with its two children.
-    branches: Vec<[TreeRef; 2]>,
-    end: End,
-}
-
 /// What stands where a key ends.
 enum End {
     Empty,
@@ -49,15 +42,19 @@ impl StateTree<'_> {
         key: &Digest,
         present: bool,
     ) -> Result<(u64, TreeRef), TreeError> {
-        let trail = self.trail(at, key)?;
-        let depth = trail.branches.len() as u64;
-        let (hashes, changes_shape) = match (trail.end, present) {
+        let (end, depth) = self.descend(at, key, |_| {})?;
+        let end = match self.leaf(end) {
+            None => End::Empty,
+            Some(leaf) => first_difference(&leaf.key, key).map_or(End::Own, End::Other),
+        };
+        let depth = depth as u64;
+        let (hashes, changes_shape) = match (end, present) {
             (End::Own, true) => (2 * depth + 4, false),
             (End::Empty, true) => (2 * depth + 2, true),
             (End::Other(parting), true) => (depth + parting as u64 + 6, true),
             (End::Empty, false) => (depth, false),
             (End::Other(_), false) => (depth + 2, false),
-            (End::Own, false) => (self.removal_proof_hashes(&trail.branches, key)?, true),
+            (End::Own, false) => (self.removal_proof_hashes(at, key)?, true),
         };
         if !changes_shape {
             return Ok((hashes, at));
@@ -67,7 +64,10 @@ impl StateTree<'_> {
     }
 
     /// Removing a leaf: its sibling, if a leaf, rises over all branches that have no other child (state-tree §8.2).
-    fn removal_proof_hashes(&mut self, branches: &[[TreeRef; 2]], key: &Digest) -> Result<u64, TreeError> {
+    fn removal_proof_hashes(&mut self, at: TreeRef, key: &Digest) -> Result<u64, TreeError> {
+        let mut passed = Vec::with_capacity(24);
+        self.descend(at, key, |branch| passed.push(branch))?;
+        let branches: Vec<_> = passed.into_iter().filter_map(|branch| self.children_of(branch)).collect();
         let depth = branches.len();
         let Some(parent) = branches.last() else { return Ok(2) };
         let own_side = crate::tree::path::bit(key, depth - 1);
@@ -82,17 +82,6 @@ impl StateTree<'_> {
             }
             _ => Ok(2 * depth as u64 + 3),
         }
-    }
-
-    fn trail(&mut self, at: TreeRef, key: &Digest) -> Result<Trail, TreeError> {
-        let mut passed = Vec::with_capacity(24);
-        let (end, _) = self.descend(at, key, |branch| passed.push(branch))?;
-        let branches = passed.into_iter().filter_map(|branch| self.children_of(branch)).collect();
-        let end = match self.leaf(end) {
-            None => End::Empty,
-            Some(leaf) => first_difference(&leaf.key, key).map_or(End::Own, End::Other),
-        };
-        Ok(Trail { branches, end })
     }
 
     fn children_of(&self, at: TreeRef) -> Option<[TreeRef; 2]> {

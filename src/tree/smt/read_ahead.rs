@@ -46,7 +46,7 @@ impl StateTree<'_> {
     fn read_level(&mut self, level: &[(TreeRef, &[Digest])], depth: usize) -> Result<(), TreeError> {
         let is_unloaded = |(at, _): &&(TreeRef, &[Digest])| matches!(self.nodes[at.index()].kind, NodeKind::Unloaded);
         let unloaded: Vec<_> = level.iter().filter(is_unloaded).collect();
-        let hashes: Vec<Digest> = unloaded.iter().map(|(at, _)| self.nodes[at.index()].hash).collect();
+        let hashes: Vec<Digest> = unloaded.iter().map(|(at, _)| self.hashes[at.index()]).collect();
         if hashes.is_empty() {
             return Ok(());
         }

@@ -58,7 +58,7 @@ impl StateTree<'_> {
         // Without this check a tree that is not canonical would get a root that depends on its history.
         for side in 0..2 {
             if children[side].is_empty() && self.leaf(children[1 - side]).is_some() {
-                return Err(TreeError::CorruptNode(self.nodes[at.index()].hash, Corruption::LoneLeaf));
+                return Err(TreeError::CorruptNode(self.hashes[at.index()], Corruption::LoneLeaf));
             }
         }
         let only_child = match updated {

@@ -205,9 +205,20 @@ impl Tally {
 
     /// Prices the opcodes of fixed price that ran so far. Called after each transaction: totals are asked for often.
     pub fn settle(&mut self) {
-        (self.charged, self.bounded) = (self.model(), self.bound());
-        if std::mem::take(&mut self.opcodes_ran) {
-            *self.opcodes = [[0; 256]; 3];
+        if !std::mem::take(&mut self.opcodes_ran) {
+            return;
+        }
+        let (mut prices, mut bounds) = (Counters::default(), Counters::default());
+        for (opcode, frame, count) in ran(&self.opcodes) {
+            let price = self.prices.fixed(opcode, frame);
+            prices += price.times(count);
+            bounds += self.fixed_in_rom(opcode, frame).unwrap_or(price).times(count);
+        }
+        self.charge_real(prices, bounds);
+        for counts in self.opcodes.as_flattened_mut().chunks_exact_mut(OPCODES_TOGETHER) {
+            if !are_zero(counts) {
+                counts.fill(0);
+            }
         }
     }
 
@@ -215,9 +226,12 @@ impl Tally {
     pub fn bound(&self) -> Counters {
         self.bounded
             + self.opcodes_at(|opcode, frame| {
-                let known = self.rom_in(frame).and_then(|rom| opcodes::fixed(rom, opcode));
-                known.unwrap_or_else(|| self.prices.fixed(opcode, frame))
+                self.fixed_in_rom(opcode, frame).unwrap_or_else(|| self.prices.fixed(opcode, frame))
             })
+    }
+
+    fn fixed_in_rom(&self, opcode: u8, frame: Frame) -> Option<Counters> {
+        self.rom_in(frame).and_then(|rom| opcodes::fixed(rom, opcode))
     }
 
     /// Returns what is reported: keccaks, Poseidons and SHA-256 as the ROM counts them, the others as a bound.
@@ -229,6 +243,7 @@ impl Tally {
     /// Notes that a check of the ROM wants so much free.
     pub fn reserve(&mut self, wanted: Counters) {
         if self.rom.is_some_and(|rom| rom.reserves) {
+            self.settle();
             self.wanted = self.wanted.max(wanted);
             self.reserved = self.reserved.max(self.used() + wanted);
         }
@@ -249,18 +264,29 @@ impl Tally {
         if !self.opcodes_ran {
             return sum;
         }
-        for frame in FRAMES {
-            let groups = self.opcodes[frame as usize].chunks_exact(OPCODES_TOGETHER);
-            for (first, counts) in (0..=u8::MAX).step_by(OPCODES_TOGETHER).zip(groups) {
-                // Few kinds of opcodes run: most groups are empty, which shows in a few instructions.
-                if counts.iter().fold(0, |any, count| any | count) == 0 {
-                    continue;
-                }
-                for (opcode, count) in (first..=u8::MAX).zip(counts).filter(|(_, count)| **count > 0) {
-                    sum += price(opcode, frame).times(*count);
-                }
-            }
+        for (opcode, frame, count) in ran(&self.opcodes) {
+            sum += price(opcode, frame).times(count);
         }
         sum
     }
+}
+
+/// Returns the opcodes that ran, with how often.
+fn ran(opcodes: &[[u64; 256]; 3]) -> impl Iterator<Item = (u8, Frame, u64)> {
+    FRAMES.into_iter().flat_map(|frame| {
+        let groups = opcodes[frame as usize].chunks_exact(OPCODES_TOGETHER);
+        // Few kinds of opcodes run: most groups are empty.
+        let groups = (0..=u8::MAX).step_by(OPCODES_TOGETHER).zip(groups).filter(|(_, counts)| !are_zero(counts));
+        groups.flat_map(move |(first, counts)| {
+            (first..=u8::MAX)
+                .zip(counts)
+                .filter(|(_, count)| **count > 0)
+                .map(move |(opcode, count)| (opcode, frame, *count))
+        })
+    })
+}
+
+/// Whether none of these opcodes ran; a few instructions.
+fn are_zero(counts: &[u64]) -> bool {
+    counts.iter().fold(0, |any, count| any | count) == 0
 }

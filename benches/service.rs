@@ -123,12 +123,24 @@ impl Bench {
         });
         table.row(row("engine alone", &alone));
         let answer = processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
-        let running =
-            self.serve_with(config(1), move |_: &BatchInput, _: &dyn StateReader, _: &Interrupt| Ok(answer.clone()));
-        let grpc = running.closed_loop_of(FLUSH_STATUS, 1, &Bytes::new(), MEASURE);
-        table.row(row("gRPC alone (GetFlushStatus)", &grpc.latency));
-        table.row(row("service, engine that does nothing", &running.closed_loop(1, &encode(&input), MEASURE).latency));
-        drop(running);
+        let median = Duration::from_nanos(alone.value_at_quantile(0.5));
+        for (name, time) in [("that does nothing", Duration::ZERO), ("that waits busily as long as it takes", median)] {
+            let answer = answer.clone();
+            let engine = move |_: &BatchInput, _: &dyn StateReader, _: &Interrupt| {
+                let start = Instant::now();
+                while start.elapsed() < time {
+                    std::hint::spin_loop();
+                }
+                Ok(answer.clone())
+            };
+            let running = self.serve_with(config(1), engine);
+            if time.is_zero() {
+                let grpc = running.closed_loop_of(FLUSH_STATUS, 1, &Bytes::new(), MEASURE);
+                table.row(row("gRPC alone (GetFlushStatus)", &grpc.latency));
+            }
+            let outcome = running.closed_loop(1, &encode(&input), MEASURE);
+            table.row(row(&format!("service, engine {name}"), &outcome.latency));
+        }
         let running = self.serve(self.cores);
         table.row(row("service", &running.closed_loop(1, &encode(&input), MEASURE).latency));
         println!("{table}");

@@ -203,7 +203,9 @@ impl Tally {
         self.bounded += more;
     }
 
-    /// Prices the opcodes of fixed price that ran so far. Called after each transaction: totals are asked for often.
+    /// Prices the opcodes of fixed price that ran since the last time. Called after each transaction and before each check
+    /// of the ROM: totals are asked for often. No opcode is half counted there: [`Self::take_back`] follows its own
+    /// [`Self::opcode`] with no check between.
     pub fn settle(&mut self) {
         if !std::mem::take(&mut self.opcodes_ran) {
             return;

@@ -32,8 +32,8 @@ trait Halves: Lane {
     fn shr_32(self) -> Self;
     /// Multiplies the low halves to 64 bits.
     fn mul_low(self, other: Self) -> Self;
-    /// Takes the low halves of `self` and the high halves of `high`.
-    fn with_high(self, high: Self) -> Self;
+    /// Takes the low halves of `self`, and those of `high` as high halves.
+    fn beside(self, high: Self) -> Self;
     /// Reduces the product `low + 2^64 · high` to a representative; `trust` as in [`Lane::power_7`].
     fn reduce(low: Self, high: Self, trust: &mut Self) -> Self;
 }
@@ -61,7 +61,7 @@ fn mul<V: Halves, const N: usize>(x: [V; N], y: [V; N], trust: &mut V) -> [V; N]
     let (low, middle, high) = products(x, y);
     let mut product = x;
     for i in 0..N {
-        product[i] = V::reduce(low[i].with_high(middle[i].shl::<32>()), high[i], trust);
+        product[i] = V::reduce(low[i].beside(middle[i]), high[i], trust);
     }
     product
 }

@@ -52,7 +52,8 @@ fn every_kernel_gives_the_known_answers_in_every_lane() {
     }
 }
 
-/// What the first S-boxes meet is chosen here: products below 2^33, where the AVX2 kernel leaves a carry out and has to notice.
+/// What the first S-boxes meet is chosen here: products below 2^33, where the vector kernels leave a carry or a borrow out and
+/// have to notice.
 #[test]
 fn small_products_are_hashed_right() {
     let small = [0, 1, 2, 3, 0xffff, 0x1_0000, 0x1_0001, 0x1_6a09, 0x1_6a0a, 0xffff_ffff];

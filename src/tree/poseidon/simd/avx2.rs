@@ -107,9 +107,9 @@ impl Halves for Vector {
     }
 
     #[inline(always)]
-    fn with_high(self, high: Self) -> Self {
+    fn beside(self, high: Self) -> Self {
         // SAFETY: see above.
-        Self(unsafe { _mm256_blend_epi32::<0b1010_1010>(self.0, high.0) })
+        Self(unsafe { _mm256_blend_epi32::<0b1010_1010>(self.0, high.shl::<32>().0) })
     }
 
     /// Nine instructions instead of thirteen, for the price of doubt where `low` is below 2^33. From there on the

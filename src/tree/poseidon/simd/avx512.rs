@@ -11,7 +11,7 @@ use crate::tree::goldilocks::EPSILON;
 struct Vector(__m512i);
 
 /// S-boxes computed together in full rounds.
-const GROUP: usize = 4;
+const GROUP: usize = 6;
 
 /// Hashes `PACKS` times eight states.
 #[target_feature(enable = "avx512f")]
@@ -104,14 +104,20 @@ impl Halves for Vector {
     }
 
     #[inline(always)]
-    fn with_high(self, high: Self) -> Self {
-        // SAFETY: see above.
-        Self(unsafe { _mm512_mask_blend_epi32(0xaaaa, self.0, high.0) })
+    fn beside(self, high: Self) -> Self {
+        // SAFETY: see above. Copies the even halves of `high` over the odd ones of `self`: shift and blend in one.
+        Self(unsafe {
+            let (low, high) = (_mm512_castsi512_ps(self.0), _mm512_castsi512_ps(high.0));
+            _mm512_castps_si512(_mm512_mask_moveldup_ps(low, 0xaaaa, high))
+        })
     }
 
+    /// Leaves the borrow of the difference out, which takes a `low` below 2^32.
     #[inline(always)]
-    fn reduce(low: Self, high: Self, _trust: &mut Self) -> Self {
-        low.minus_mod(high.shr_32()).plus_mod(high.mul_low(Self::splat(EPSILON)))
+    fn reduce(low: Self, high: Self, trust: &mut Self) -> Self {
+        // SAFETY: see above.
+        *trust = Self(unsafe { _mm512_min_epu32(trust.0, low.0) });
+        low.minus(high.shr_32()).plus_mod(high.mul_low(Self::splat(EPSILON)))
     }
 }
 
@@ -124,17 +130,6 @@ impl Vector {
         unsafe {
             let carry = _mm512_cmplt_epu64_mask(sum.0, other.0);
             Self(_mm512_mask_add_epi64(sum.0, carry, sum.0, Self::splat(EPSILON).0))
-        }
-    }
-
-    /// Subtracts a number below 2^32 modulo p.
-    #[inline(always)]
-    fn minus_mod(self, other: Self) -> Self {
-        let difference = self.minus(other);
-        // SAFETY: see above.
-        unsafe {
-            let borrow = _mm512_cmplt_epu64_mask(self.0, other.0);
-            Self(_mm512_mask_sub_epi64(difference.0, borrow, difference.0, Self::splat(EPSILON).0))
         }
     }
 }

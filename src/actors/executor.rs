@@ -68,7 +68,10 @@ impl Actor for ExecutorActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        stand_back(self.shared.niceness);
+        // The express runs for a moment only, for somebody who waits for just that: it goes before full batches.
+        if !self.jobs.is_express() {
+            stand_back(self.shared.niceness);
+        }
         ctx.notify(TakeJob);
     }
 }

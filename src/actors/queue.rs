@@ -6,19 +6,24 @@
 //! - an executor that is free takes a small job first, but once these have had as many bytes as its last full batch, and at
 //!   the latest after [`SMALL_JOBS_IN_A_ROW_MAX`] of them, one full batch: neither lane starves, and a batch that is just not
 //!   small waits little longer than one that just is;
-//! - one executor more than configured, the express, takes small jobs only: while all others are in the middle of a full
-//!   batch the operating system gives it its share of a core. It costs a thread that mostly sleeps, and no core stays
-//!   reserved when nothing small comes.
+//! - one executor more than configured, the express, takes small jobs only. Its thread keeps the niceness of the process, so
+//!   that while all others are in the middle of a full batch the operating system gives it a core. It costs a thread that
+//!   mostly sleeps, and no core stays reserved when nothing small comes.
 //!
 //! What is small is decided by the size of the request alone, because nothing else is known before decoding. A small
 //! request that computes for long holds up the express for that long; the other executors still prefer the small lane.
 //!
 //! Both lanes share the bounds: jobs, and bytes of the requests as sent. Within a lane the order is kept.
+//!
+//! Lanes fill only while every executor that may take the job is busy. Otherwise the job is handed to the express, or to the
+//! executor that has been idle for the shortest time: its core and its caches are still warm.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
 
 use super::messages::{BatchFailure, BatchJob};
 
@@ -41,58 +46,116 @@ impl QueueBounds {
     pub const fn has_small_lane(&self) -> bool {
         self.small_bytes_max > 0
     }
-}
 
-/// One lane: a channel both ends of which are kept, the receiving one for sweeping.
-struct Lane {
-    jobs: Sender<Box<BatchJob>>,
-    waiting: Receiver<Box<BatchJob>>,
-}
-
-impl Lane {
-    fn new(jobs_max: usize) -> Self {
-        let (jobs, waiting) = bounded(jobs_max);
-        Self { jobs, waiting }
+    fn lane_of(&self, job: &BatchJob) -> Lane {
+        if job.request_bytes <= self.small_bytes_max { Lane::Small } else { Lane::Full }
     }
 }
 
-/// The front's end of the queue. Dropping it ends the executors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Small,
+    Full,
+}
+
+/// What the front and the executors share.
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// What waits in the lanes, for those who only look: written under the lock.
+    small_jobs: AtomicUsize,
+    full_jobs: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// Jobs that wait for executors, or executors that wait for jobs.
+#[derive(Default)]
+struct Waiting {
+    small: VecDeque<Box<BatchJob>>,
+    full: VecDeque<Box<BatchJob>>,
+    /// The last one has been idle for the shortest time.
+    idle: Vec<IdleExecutor>,
+    /// The front is gone.
+    closed: bool,
+}
+
+/// The way to an executor that waits.
+struct IdleExecutor {
+    is_express: bool,
+    hand: Sender<Box<BatchJob>>,
+}
+
+impl Waiting {
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Box<BatchJob>> {
+        match lane {
+            Lane::Small => &mut self.small,
+            Lane::Full => &mut self.full,
+        }
+    }
+
+    /// Takes out the executor that such a job goes to, if one is idle.
+    fn idle_for(&mut self, lane: Lane) -> Option<IdleExecutor> {
+        let express = self.idle.iter().position(|executor| executor.is_express);
+        let found = match lane {
+            // The others stay free for full batches.
+            Lane::Small => express.or_else(|| self.idle.len().checked_sub(1)),
+            Lane::Full => self.idle.iter().rposition(|executor| !executor.is_express),
+        };
+        found.map(|place| self.idle.remove(place))
+    }
+}
+
+impl Shared {
+    fn jobs(&self, lane: Lane) -> &AtomicUsize {
+        match lane {
+            Lane::Small => &self.small_jobs,
+            Lane::Full => &self.full_jobs,
+        }
+    }
+
+    /// Notes that a job entered a lane. Call with the lock held.
+    fn entered(&self, lane: Lane, request_bytes: usize) {
+        self.jobs(lane).fetch_add(1, Relaxed);
+        self.bytes.fetch_add(request_bytes, Relaxed);
+    }
+
+    /// Notes that a job left a lane. Call with the lock held.
+    fn left(&self, lane: Lane, request_bytes: usize) {
+        self.jobs(lane).fetch_sub(1, Relaxed);
+        self.bytes.fetch_sub(request_bytes, Relaxed);
+    }
+}
+
+/// The front's end of the queue. Dropping it ends the executors, once nothing waits.
 pub(super) struct JobQueue {
-    small: Lane,
-    full: Lane,
-    bytes: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     bounds: QueueBounds,
 }
 
 impl JobQueue {
     pub(super) fn new(bounds: QueueBounds) -> Self {
-        let small = Lane::new(bounds.jobs_max);
-        let full = Lane::new(bounds.jobs_max);
-        Self { small, full, bytes: Arc::default(), bounds }
+        Self { shared: Arc::default(), bounds }
     }
 
-    /// Puts a job into its lane, or gives it back with the reason. Only the front calls this, so the bounds hold.
+    /// Hands a job to an idle executor or puts it into its lane; gives it back with the reason if there is no room.
     pub(super) fn push(&self, job: Box<BatchJob>) -> Result<(), (Box<BatchJob>, BatchFailure)> {
-        let waiting = self.gauge();
-        let QueueBounds { jobs_max, bytes_max, small_bytes_max } = self.bounds;
-        if waiting.jobs() >= jobs_max {
-            return Err((job, self.full()));
+        let QueueBounds { jobs_max, bytes_max, .. } = self.bounds;
+        let (lane, bytes) = (self.bounds.lane_of(&job), job.request_bytes);
+        let mut waiting = self.shared.waiting.lock();
+        if let Some(executor) = waiting.idle_for(lane) {
+            // Fails never: the executor waits at the other end, and nobody else sends.
+            return executor.hand.try_send(job).map_err(|unsent| (unsent.into_inner(), BatchFailure::Stopped));
         }
-        let bytes = job.request_bytes;
-        if waiting.jobs() > 0 && waiting.bytes().saturating_add(bytes) > bytes_max {
+        let jobs = waiting.small.len() + waiting.full.len();
+        if jobs >= jobs_max {
+            return Err((job, BatchFailure::QueueFull { capacity: jobs_max }));
+        }
+        if jobs > 0 && self.shared.bytes.load(Relaxed).saturating_add(bytes) > bytes_max {
             return Err((job, BatchFailure::QueueBytesFull { bytes_max }));
         }
-        let lane = if bytes <= small_bytes_max { &self.small } else { &self.full };
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        lane.jobs.try_send(job).map_err(|unsent| {
-            // Not reachable: a lane has room for all jobs of both, and both its ends are here.
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            (unsent.into_inner(), self.full())
-        })
-    }
-
-    fn full(&self) -> BatchFailure {
-        BatchFailure::QueueFull { capacity: self.bounds.jobs_max }
+        self.shared.entered(lane, bytes);
+        waiting.lane(lane).push_back(job);
+        Ok(())
     }
 
     /// Returns the number of jobs that may wait.
@@ -106,18 +169,16 @@ impl JobQueue {
         discard: impl Fn(&BatchJob) -> Option<BatchFailure>,
     ) -> Vec<(Box<BatchJob>, BatchFailure)> {
         let mut taken = Vec::new();
-        for lane in [&self.small, &self.full] {
-            for _ in 0..lane.waiting.len() {
-                let Ok(job) = lane.waiting.try_recv() else { break };
-                let bytes = job.request_bytes;
-                let out = match discard(&job) {
-                    Some(failure) => Some((job, failure)),
-                    // Fails never: the place just taken is free, and nobody else sends.
-                    None => lane.jobs.try_send(job).err().map(|unsent| (unsent.into_inner(), self.full())),
-                };
-                if let Some(out) = out {
-                    self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-                    taken.push(out);
+        let mut waiting = self.shared.waiting.lock();
+        for lane in [Lane::Small, Lane::Full] {
+            let jobs = waiting.lane(lane);
+            for job in std::mem::take(jobs) {
+                match discard(&job) {
+                    Some(failure) => {
+                        self.shared.left(lane, job.request_bytes);
+                        taken.push((job, failure));
+                    }
+                    None => jobs.push_back(job),
                 }
             }
         }
@@ -126,85 +187,110 @@ impl JobQueue {
 
     /// Returns the end of an executor that takes every job.
     pub(super) fn source(&self) -> JobSource {
-        let (small, full) = (self.small.waiting.clone(), self.full.waiting.clone());
-        self.source_of(small, Some(full))
+        self.source_of(false)
     }
 
     /// Returns the end of the express executor.
     pub(super) fn express_source(&self) -> JobSource {
-        self.source_of(self.small.waiting.clone(), None)
+        self.source_of(true)
     }
 
-    fn source_of(&self, small: Receiver<Box<BatchJob>>, full: Option<Receiver<Box<BatchJob>>>) -> JobSource {
-        let small_bytes_max = self.bounds.small_bytes_max;
-        let (small_owed, small_in_a_row) = (usize::MAX, 0);
-        JobSource { small, full, bytes: Arc::clone(&self.bytes), small_bytes_max, small_owed, small_in_a_row }
+    fn source_of(&self, is_express: bool) -> JobSource {
+        let (shared, bounds) = (Arc::clone(&self.shared), self.bounds);
+        JobSource { shared, bounds, is_express, small_owed: usize::MAX, small_in_a_row: 0 }
     }
 
     /// Returns a view of what waits.
     pub(super) fn gauge(&self) -> QueueGauge {
-        let (small, full) = (self.small.waiting.clone(), self.full.waiting.clone());
-        QueueGauge { small, full, bytes: Arc::clone(&self.bytes) }
+        QueueGauge { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl Drop for JobQueue {
+    fn drop(&mut self) {
+        let mut waiting = self.shared.waiting.lock();
+        waiting.closed = true;
+        waiting.idle.clear();
     }
 }
 
 /// An executor's end of the queue.
 pub(super) struct JobSource {
-    small: Receiver<Box<BatchJob>>,
-    /// `None` for the express.
-    full: Option<Receiver<Box<BatchJob>>>,
-    bytes: Arc<AtomicUsize>,
-    small_bytes_max: usize,
+    shared: Arc<Shared>,
+    bounds: QueueBounds,
+    is_express: bool,
     /// Bytes of small jobs that go before the next full batch.
     small_owed: usize,
     small_in_a_row: u32,
 }
 
 impl JobSource {
+    /// True if small jobs are all it takes.
+    pub(super) fn is_express(&self) -> bool {
+        self.is_express
+    }
+
     /// Waits for the next job; `None` once the front is gone.
     pub(super) fn take(&mut self) -> Option<Box<BatchJob>> {
-        let job = match &self.full {
-            None => self.small.recv().ok()?,
-            Some(full) => {
-                let prefer_full = self.small_owed == 0 || self.small_in_a_row >= SMALL_JOBS_IN_A_ROW_MAX;
-                let (first, second) = if prefer_full { (full, &self.small) } else { (&self.small, full) };
-                let ready = first.try_recv().or_else(|_| second.try_recv()).ok();
-                ready.or_else(|| select! { recv(self.small) -> job => job.ok(), recv(full) -> job => job.ok() })?
-            }
+        let job = match self.take_waiting()? {
+            Ok(job) => job,
+            Err(handed) => handed.recv().ok()?,
         };
-        self.bytes.fetch_sub(job.request_bytes, Ordering::Relaxed);
-        if job.request_bytes <= self.small_bytes_max {
-            self.small_owed = self.small_owed.saturating_sub(job.request_bytes);
-            self.small_in_a_row = self.small_in_a_row.saturating_add(1);
-        } else {
-            (self.small_owed, self.small_in_a_row) = (job.request_bytes, 0);
+        match self.bounds.lane_of(&job) {
+            Lane::Small => {
+                self.small_owed = self.small_owed.saturating_sub(job.request_bytes);
+                self.small_in_a_row = self.small_in_a_row.saturating_add(1);
+            }
+            Lane::Full => (self.small_owed, self.small_in_a_row) = (job.request_bytes, 0),
         }
         Some(job)
+    }
+
+    /// Takes a job out of the lanes; `None` once there will be no more. If none waits, the executor counts as idle from here
+    /// on, and the next job comes through the channel.
+    fn take_waiting(&self) -> Option<Result<Box<BatchJob>, Receiver<Box<BatchJob>>>> {
+        let prefer_full = self.small_owed == 0 || self.small_in_a_row >= SMALL_JOBS_IN_A_ROW_MAX;
+        let lanes = match (self.is_express, prefer_full) {
+            (true, _) => &[Lane::Small][..],
+            (false, true) => &[Lane::Full, Lane::Small],
+            (false, false) => &[Lane::Small, Lane::Full],
+        };
+        let mut waiting = self.shared.waiting.lock();
+        for &lane in lanes {
+            if let Some(job) = waiting.lane(lane).pop_front() {
+                self.shared.left(lane, job.request_bytes);
+                return Some(Ok(job));
+            }
+        }
+        if waiting.closed {
+            return None;
+        }
+        let (hand, handed) = bounded(1);
+        waiting.idle.push(IdleExecutor { is_express: self.is_express, hand });
+        Some(Err(handed))
     }
 }
 
 /// A view of what waits.
 #[derive(Clone)]
 pub(super) struct QueueGauge {
-    small: Receiver<Box<BatchJob>>,
-    full: Receiver<Box<BatchJob>>,
-    bytes: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
 }
 
 impl QueueGauge {
     /// Returns the number of jobs that wait, in both lanes.
     pub(super) fn jobs(&self) -> usize {
-        self.small.len() + self.full.len()
+        self.small_jobs() + self.shared.full_jobs.load(Relaxed)
     }
 
     /// Returns the number of jobs that wait in the small lane.
     pub(super) fn small_jobs(&self) -> usize {
-        self.small.len()
+        self.shared.small_jobs.load(Relaxed)
     }
 
     /// Returns the bytes of the requests that wait.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.shared.bytes.load(Relaxed)
     }
 }
 
@@ -306,6 +392,41 @@ mod tests {
         assert_eq!(names(&mut express, 1), ["b"]);
         drop(queue);
         assert!(express.take().is_none(), "without the front the express ends");
+    }
+
+    #[test]
+    fn the_executor_that_went_idle_last_is_first_to_work() {
+        let queue = queue(8, 1000);
+        let (done, worked) = bounded(8);
+        std::thread::scope(|scope| {
+            for (number, mut source) in [queue.source(), queue.source(), queue.express_source()].into_iter().enumerate()
+            {
+                let done = done.clone();
+                scope.spawn(move || {
+                    while let Some(job) = source.take() {
+                        done.send((number, job.context_id)).unwrap();
+                    }
+                });
+                while queue.shared.waiting.lock().idle.len() <= number {
+                    std::thread::yield_now();
+                }
+            }
+            let run = |bytes, name: &str| {
+                assert!(queue.push(job(bytes, name)).is_ok());
+                let (number, ran) = worked.recv().unwrap();
+                assert_eq!(ran, name);
+                while queue.shared.waiting.lock().idle.len() < 3 {
+                    std::thread::yield_now();
+                }
+                number
+            };
+            assert_eq!([run(FULL, "a"), run(FULL, "b"), run(SMALL, "c"), run(FULL, "d")], [1, 1, 2, 1]);
+            let at_once = ["e", "f"].map(|name| assert!(queue.push(job(FULL, name)).is_ok()));
+            let mut ran = at_once.map(|()| worked.recv().unwrap().0);
+            ran.sort_unstable();
+            assert!(ran == [0, 1] || ran == [1, 1], "one that was busy may be back already: {ran:?}");
+            drop(queue);
+        });
     }
 
     #[test]

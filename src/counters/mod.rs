@@ -99,6 +99,7 @@ impl Counters {
 
     /// Multiplies every counter.
     #[must_use]
+    #[inline]
     pub fn times(self, factor: u64) -> Self {
         Self::from_array(self.to_array().map(|value| value.saturating_mul(factor)))
     }
@@ -107,6 +108,7 @@ impl Counters {
 impl Add for Counters {
     type Output = Self;
 
+    #[inline]
     fn add(self, other: Self) -> Self {
         let (mut sum, other) = (self.to_array(), other.to_array());
         sum.iter_mut().zip(other).for_each(|(sum, value)| *sum = sum.saturating_add(value));
@@ -115,6 +117,7 @@ impl Add for Counters {
 }
 
 impl AddAssign for Counters {
+    #[inline]
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }

@@ -108,7 +108,8 @@ impl Replay {
             Access::Log => {
                 let index = self.log_index;
                 self.log_index += 1;
-                Ok(self.write_info(BlockInfoKind::Log, self.tx_index, index, true))
+                let key = state.keys.block_info_key(BlockInfoKind::Log, self.tx_index, index);
+                Ok(KEY_HASHES + self.info.write(&key))
             }
             Access::Enter => {
                 self.frames.push(Frame {
@@ -139,7 +140,7 @@ impl Replay {
         self.tx_index = 0;
         let mut hashes = 0;
         for (field, present) in header.into_iter().flatten().enumerate() {
-            hashes += self.write_info(BlockInfoKind::Header, field as u64, 0, present);
+            hashes += self.write_info(BlockInfoKind::Header, field as u64, present);
         }
         hashes
     }
@@ -154,7 +155,7 @@ impl Replay {
         ];
         let mut hashes = 0;
         for (kind, present) in leaves {
-            hashes += self.write_info(kind, self.tx_index, 0, present);
+            hashes += self.write_info(kind, self.tx_index, present);
         }
         self.tx_index += 1;
         hashes
@@ -163,12 +164,12 @@ impl Replay {
     /// Writes the gas used by the block.
     pub fn close_block(&mut self, gas_is_used: bool) -> u64 {
         const GAS_USED: u64 = 7;
-        self.write_info(BlockInfoKind::Header, GAS_USED, 0, gas_is_used)
+        self.write_info(BlockInfoKind::Header, GAS_USED, gas_is_used)
     }
 
-    /// Writes a leaf of the block info tree. No leaf is written twice, so a zero never takes one away.
-    fn write_info(&mut self, kind: BlockInfoKind, index: u64, log_index: u64, present: bool) -> u64 {
-        let key = block_info_key(kind, index, log_index);
+    /// Writes a leaf of the block info tree that is no log. No leaf is written twice, so a zero never takes one away.
+    fn write_info(&mut self, kind: BlockInfoKind, index: u64, present: bool) -> u64 {
+        let key = block_info_key(kind, index, 0);
         KEY_HASHES + if present { self.info.write(&key) } else { self.info.write_nothing(&key) }
     }
 }

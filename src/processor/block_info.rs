@@ -4,7 +4,7 @@ use revm::primitives::{Address, B256, U256};
 
 use crate::batch::log_preimage;
 use crate::tree::poseidon::linear_hash_many;
-use crate::tree::{BlockInfoKind, Digest, TreeError, block_info_keys, root_of_entries};
+use crate::tree::{BlockInfoKind, Digest, KeyCache, TreeError, root_of_entries};
 
 /// Header fields, indices of kind `Header` (batch §9).
 mod header {
@@ -85,12 +85,12 @@ impl BlockInfo {
     }
 
     /// Returns the root of all leaves and their keys. A zero value leaves no leaf.
-    pub fn finish(mut self) -> Result<(B256, Vec<Digest>), TreeError> {
+    pub fn finish(mut self, known: &mut KeyCache) -> Result<(B256, Vec<Digest>), TreeError> {
         let preimages: Vec<&[u8]> = self.logs.iter().map(|(_, bytes)| bytes.as_slice()).collect();
         for ((index, _), hash) in self.logs.iter().zip(linear_hash_many(&preimages)) {
             self.values[*index] = hash.to_u256();
         }
-        let keys = block_info_keys(&self.keys);
+        let keys = known.block_info_keys(&self.keys);
         let mut entries: Vec<_> = keys.iter().copied().zip(self.values).filter(|(_, value)| !value.is_zero()).collect();
         Ok((root_of_entries(&mut entries)?.to_b256(), keys))
     }
@@ -126,7 +126,7 @@ mod tests {
         let tx_hash_l2 = b256!("f3931966832714d2ff842e3ec070a96b03dafb8d501e6e26244d988b66b42033");
         info.insert_transaction(0, tx_hash_l2.into(), true, 21_000, 255);
         info.insert_gas_used(21_000);
-        let (root, keys) = info.finish().unwrap();
+        let (root, keys) = info.finish(&mut KeyCache::new(16)).unwrap();
         assert_eq!(root, b256!("ffef17188127722ba0bdc7861a3d586a888e0a29bb0eec9039a55255ad0866cb"));
         assert_eq!(keys.len(), 12);
     }

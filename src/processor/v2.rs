@@ -368,7 +368,8 @@ impl V2Batch<'_> {
         block.info.insert_gas_used(block.cumulative_gas_used);
         self.run.count_block_closed(block.cumulative_gas_used);
         let start = std::time::Instant::now();
-        let (info_root, keys) = std::mem::take(&mut block.info).finish().map_err(WorldError::from)?;
+        let known = self.run.world().state_access().keys;
+        let (info_root, keys) = std::mem::take(&mut block.info).finish(known).map_err(WorldError::from)?;
         self.run.phases.info_tree += start.elapsed();
         if self.run.input.get_keys {
             keys.into_iter().for_each(|key| self.run.world().note_key(key));

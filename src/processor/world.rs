@@ -142,7 +142,7 @@ impl<'a> World<'a> {
         Ok(self.tree.read_ahead(self.version, &mut keys)?)
     }
 
-    /// Returns the tree and its keys, to price accesses.
+    /// Returns the tree and the keys known so far: to price accesses, to know more keys.
     pub fn state_access(&mut self) -> StateAccess<'_, 'a> {
         StateAccess { tree: &mut self.tree, keys: &mut self.keys }
     }

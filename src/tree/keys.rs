@@ -161,35 +161,6 @@ fn known_block_info_key(kind: BlockInfoKind, index: u64) -> Option<Digest> {
     Some(keys[place])
 }
 
-/// Returns the keys of many entries of the block info tree; what is not known from before is hashed together.
-pub fn block_info_keys(entries: &[(BlockInfoKind, u64, u64)]) -> Vec<Digest> {
-    let mut keys: Vec<Digest> = Vec::with_capacity(entries.len());
-    let mut unknown = Vec::new();
-    for &(kind, index, log_index) in entries {
-        let known = known_block_info_key(kind, index);
-        if known.is_none() {
-            unknown.push((keys.len(), kind, index, log_index));
-        }
-        keys.push(known.unwrap_or_default());
-    }
-    // Consecutive log indices make their capacities cheap to hash in one go.
-    let mut states: Vec<[u64; 12]> = unknown
-        .iter()
-        .map(|&(_, _, _, log_index)| state_of(&value_limbs(U256::from(log_index)), &Digest::ZERO))
-        .collect();
-    let mut hashes = vec![Digest::ZERO; states.len()];
-    hash_many(&states, &mut hashes);
-    for ((state, capacity), &(_, kind, index, _)) in states.iter_mut().zip(&hashes).zip(&unknown) {
-        let capacity = if kind == BlockInfoKind::Log { capacity } else { &*ZERO_CAPACITY };
-        *state = state_of(&key_input(U256::from(index), kind as u64), capacity);
-    }
-    hash_many(&states, &mut hashes);
-    for (&(place, ..), hash) in unknown.iter().zip(hashes) {
-        keys[place] = hash;
-    }
-    keys
-}
-
 fn storage_key_with_capacity(address: Address, capacity: &Digest) -> Digest {
     slot_key_with_capacity(address, LeafKind::Storage, capacity)
 }
@@ -231,6 +202,8 @@ pub struct KeyCache {
     slots: HashMap<(Address, U256), Digest, RandomState>,
     touched_slots: HashMap<(Address, U256), Digest, RandomState>,
     slot_capacities: HashMap<U256, Digest, RandomState>,
+    /// Block info keys of logs, by transaction and log: the same in every block.
+    logs: HashMap<(u64, u64), Digest, RandomState>,
     capacity: usize,
 }
 
@@ -249,6 +222,7 @@ impl KeyCache {
             slots: HashMap::default(),
             touched_slots: HashMap::default(),
             slot_capacities: HashMap::default(),
+            logs: HashMap::default(),
             capacity,
         }
     }
@@ -310,6 +284,49 @@ impl KeyCache {
             let capacity = self.slot_capacities.entry(slot).or_insert_with(|| slot_capacity(slot));
             slot_key_with_capacity(address, LeafKind::TouchedSlot, capacity)
         })
+    }
+
+    /// Returns [`block_info_key`].
+    pub fn block_info_key(&mut self, kind: BlockInfoKind, index: u64, log_index: u64) -> Digest {
+        if kind != BlockInfoKind::Log {
+            return block_info_key(kind, index, log_index);
+        }
+        make_room(&mut self.logs, self.capacity);
+        *self.logs.entry((index, log_index)).or_insert_with(|| block_info_key(kind, index, log_index))
+    }
+
+    /// Returns the keys of many entries of the block info tree; what is not known from before is hashed together.
+    pub fn block_info_keys(&mut self, entries: &[(BlockInfoKind, u64, u64)]) -> Vec<Digest> {
+        let mut keys: Vec<Digest> = Vec::with_capacity(entries.len());
+        let mut unknown = Vec::new();
+        for &(kind, index, log_index) in entries {
+            let known = match kind {
+                BlockInfoKind::Log => self.logs.get(&(index, log_index)).copied(),
+                _ => known_block_info_key(kind, index),
+            };
+            if known.is_none() {
+                unknown.push((keys.len(), kind, index, log_index));
+            }
+            keys.push(known.unwrap_or_default());
+        }
+        // Consecutive log indices make their capacities cheap to hash in one go.
+        let mut states: Vec<[u64; 12]> = unknown
+            .iter()
+            .map(|&(_, _, _, log_index)| state_of(&value_limbs(U256::from(log_index)), &Digest::ZERO))
+            .collect();
+        let capacities = hashes_of(&states);
+        for ((state, capacity), &(_, kind, index, _)) in states.iter_mut().zip(&capacities).zip(&unknown) {
+            let capacity = if kind == BlockInfoKind::Log { capacity } else { &*ZERO_CAPACITY };
+            *state = state_of(&key_input(U256::from(index), kind as u64), capacity);
+        }
+        for (&(place, kind, index, log_index), hash) in unknown.iter().zip(hashes_of(&states)) {
+            keys[place] = hash;
+            if kind == BlockInfoKind::Log {
+                make_room(&mut self.logs, self.capacity);
+                self.logs.insert((index, log_index), hash);
+            }
+        }
+        keys
     }
 }
 
@@ -447,14 +464,19 @@ mod tests {
         }
         let entries = [(Header, 3, 0), (Log, 2, 5), (TxHash, 7, 1), (Log, 2, 0), (EffectivePercentage, 9, 9)];
         let alone: Vec<Digest> = entries.map(|(kind, index, log)| block_info_key(kind, index, log)).into();
-        assert_eq!(block_info_keys(&entries), alone);
+        for mut cache in [KeyCache::new(1), KeyCache::new(100)] {
+            assert_eq!(cache.block_info_key(Log, 2, 5), alone[1]);
+            for _ in 0..2 {
+                assert_eq!(cache.block_info_keys(&entries), alone);
+            }
+        }
         // The last key of the table and the first behind it.
         let last = (KEYS_PER_RUN * KEY_RUNS) as u64 - 1;
         for index in [last, last + 1, u64::from(u32::MAX)] {
             let input = key_input(U256::from(index), Status as u64);
             let expected = hash(&input, &ZERO_CAPACITY.0);
             assert_eq!(block_info_key(Status, index, 0), expected, "{index}");
-            assert_eq!(block_info_keys(&[(Status, index, 0)]), [expected], "{index}");
+            assert_eq!(KeyCache::new(1).block_info_keys(&[(Status, index, 0)]), [expected], "{index}");
         }
     }
 

@@ -12,9 +12,7 @@ mod smt;
 
 pub use check::{TreeCheck, TreeCount};
 pub use digest::{Digest, GOLDILOCKS_PRIME};
-pub use keys::{
-    BlockInfoKind, KeyCache, LeafKind, account_key, block_info_key, block_info_keys, leaf_keys, storage_key,
-};
+pub use keys::{BlockInfoKind, KeyCache, LeafKind, account_key, block_info_key, leaf_keys, storage_key};
 pub(crate) use node::{branch_node, leaf_node, value_node};
 pub(crate) use path::{bit, first_difference, key_of_turns, remaining};
 pub use poseidon::linear_hash;

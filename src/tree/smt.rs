@@ -17,6 +17,7 @@ mod tests;
 
 pub use details::{GetDetails, SetDetails, SetMode};
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use revm::primitives::{Bytes, U256};
@@ -146,9 +147,11 @@ struct Value {
 impl<'a> StateTree<'a> {
     /// Creates a tree over a store. Reads nothing.
     pub fn new(reader: &'a dyn StateReader) -> Self {
-        let empty = Node { kind: NodeKind::Empty, hashed: true, created: false, visited: false };
-        let (nodes, hashes) = (vec![empty], vec![Digest::ZERO]);
-        Self { reader, nodes, hashes, leaves: Vec::new(), values: Vec::new(), opened: HashMap::new() }
+        let Arenas { nodes, hashes, leaves, values } =
+            SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default();
+        let mut tree = Self { reader, nodes, hashes, leaves, values, opened: HashMap::new() };
+        tree.push_node(Digest::ZERO, Node { kind: NodeKind::Empty, hashed: true, created: false, visited: false });
+        tree
     }
 
     /// Returns the version with this root. Reads nothing: a wrong root shows on first use.
@@ -293,6 +296,65 @@ impl<'a> StateTree<'a> {
     /// Refuses once handles might run out. Far below `u32::MAX`, so that [`Self::open`] always has one left.
     fn check_room(&self, more: usize) -> Result<(), TreeError> {
         if self.nodes.len().saturating_add(more) > NODES_MAX { Err(TreeError::TooManyNodes) } else { Ok(()) }
+    }
+}
+
+impl Drop for StateTree<'_> {
+    fn drop(&mut self) {
+        let mut arenas = Arenas {
+            nodes: std::mem::take(&mut self.nodes),
+            hashes: std::mem::take(&mut self.hashes),
+            leaves: std::mem::take(&mut self.leaves),
+            values: std::mem::take(&mut self.values),
+        };
+        if arenas.bytes() > SPARE_BYTES_MAX {
+            return;
+        }
+        arenas.clear();
+        // Fails only while the thread ends.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_ARENAS {
+                spare.push(arenas);
+            }
+        });
+    }
+}
+
+thread_local! {
+    /// Memory of trees that are gone, for the next ones of the thread: growing it afresh for every batch would have the
+    /// operating system clear and map it again each time.
+    static SPARE: RefCell<Vec<Arenas>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Trees of a thread that exist at a time: that of the state, and that of a block.
+const SPARE_ARENAS: usize = 2;
+
+/// Memory kept of one tree, at most: a full batch needs about half of it.
+const SPARE_BYTES_MAX: usize = 16 << 20;
+
+/// The memory of a tree.
+#[derive(Default)]
+struct Arenas {
+    nodes: Vec<Node>,
+    hashes: Vec<Digest>,
+    leaves: Vec<Leaf>,
+    values: Vec<Value>,
+}
+
+impl Arenas {
+    fn bytes(&self) -> usize {
+        fn of<T>(arena: &Vec<T>) -> usize {
+            arena.capacity() * size_of::<T>()
+        }
+        of(&self.nodes) + of(&self.hashes) + of(&self.leaves) + of(&self.values)
+    }
+
+    fn clear(&mut self) {
+        self.nodes.clear();
+        self.hashes.clear();
+        self.leaves.clear();
+        self.values.clear();
     }
 }
 

@@ -25,6 +25,22 @@ fn root_of(writes: &[(Digest, U256)]) -> B256 {
     tree.root(version).into()
 }
 
+#[test]
+fn a_tree_in_memory_of_others_starts_empty() {
+    let writes: Vec<_> = (1..200).map(|key| (raw(key), word(key))).collect();
+    let root = root_of(&writes);
+    let store = MemoryStore::new(0);
+    let (mut first, mut second) = (StateTree::new(&store), StateTree::new(&store));
+    for tree in [&mut first, &mut second] {
+        assert_eq!(tree.node_count(), 0);
+        assert_eq!(tree.get(TreeRef::EMPTY, &raw(1)), Ok(U256::ZERO));
+    }
+    let version = second.update(TreeRef::EMPTY, &mut writes.clone()).unwrap();
+    assert_eq!(second.root(version).to_b256(), root);
+    drop((first, second));
+    assert_eq!(root_of(&writes), root);
+}
+
 /// Writes what the versions added into the store.
 fn flush(store: &MemoryStore, tree: &StateTree<'_>, versions: &[TreeRef]) {
     store.write(&tree.new_nodes(versions), &[], Durability::Permanent).unwrap();

@@ -24,6 +24,7 @@ use zkevm_executor::batch::{BatchItem, Transaction, decode, forget_signers, reco
 use zkevm_executor::cli::table::Table;
 use zkevm_executor::evm::fork::{ApiVersion, ForkId};
 use zkevm_executor::helpers;
+use zkevm_executor::pages;
 use zkevm_executor::processor::input::BatchInput;
 use zkevm_executor::processor::output::PhaseTimes;
 use zkevm_executor::processor::{self, BatchOutput, Interrupt};
@@ -62,6 +63,7 @@ struct Case {
 }
 
 fn main() {
+    pages::keep_small();
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let mut table = Table::new(&[
         "batch",

@@ -18,6 +18,7 @@ use zkevm_executor::actors::BatchState;
 use zkevm_executor::cli::table::Table;
 use zkevm_executor::config::ConfigBuilder;
 use zkevm_executor::evm::fork::ForkId;
+use zkevm_executor::pages;
 use zkevm_executor::processor::input::{BatchContext, BatchInput, CountersPolicy, V2Context};
 use zkevm_executor::processor::{self, Interrupt};
 use zkevm_executor::sample::{Account, BatchBuilder, Transfer};
@@ -40,6 +41,7 @@ const BATCHES: usize = 24;
 const CHUNK: usize = 500_000;
 
 fn main() {
+    pages::keep_small();
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.iter().position(|argument| argument == "measure") {
         Some(at) => {
@@ -115,6 +117,7 @@ fn fill(folder: &Path, accounts: u64) -> B256 {
         root = tree.root(after);
         let fresh = tree.new_nodes(&[after]);
         nodes.extend_from_slice(&fresh);
+        drop(tree);
         made = Made { recent: fresh.into_iter().collect() };
     }
     drop(made);

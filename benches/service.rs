@@ -1,9 +1,11 @@
 //! The service over loopback: latency of small batches, throughput against the engine alone, small calls beside full
 //! batches, scaling with the executors.
 //!
-//! `cargo bench --bench service`; one argument picks a part (`single`, `throughput`, `mixed`, `scaling`). Server, executors
-//! and callers share the machine. Callers send encoded requests and do not decode answers, so that their cost stays small.
+//! `cargo bench --bench service`; one argument picks a part (`single`, `throughput`, `mixed`, `scaling`). Callers send encoded
+//! requests and do not decode answers, so that their cost stays small, but server, executors and callers share the machine.
+//! On Linux `SERVER_CORES=2` gives the first two cores to the server and its executors, and the others to the callers.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,10 +20,12 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use zkevm_executor::cli::request;
+use zkevm_executor::cli::serve::rpc_threads;
 use zkevm_executor::cli::table::Table;
 use zkevm_executor::config::{Config, ConfigBuilder, StoreKind};
 use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::grpc::proto::executor::v1 as wire;
+use zkevm_executor::pages;
 use zkevm_executor::processor::input::BatchInput;
 use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, Interrupted};
 use zkevm_executor::sample::genesis::GenesisState;
@@ -43,10 +47,10 @@ const PROCESS: &str = "/executor.v1.ExecutorService/ProcessBatchV2";
 const FLUSH_STATUS: &str = "/executor.v1.ExecutorService/GetFlushStatus";
 
 fn main() {
+    pages::keep_small();
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("{cores} cores; every executor count above that shares them\n");
-    let bench = Bench::new(cores);
+    let bench = Bench::new(std::env::var("SERVER_CORES").ok().map(|count| count.parse().expect("a number")));
+    println!("{} cores for the server; every executor count above that shares them\n", bench.cores);
     let parts = [
         ("single", Bench::single as Part),
         ("throughput", Bench::throughput),
@@ -73,15 +77,27 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(cores: usize) -> Self {
+    fn new(server_cores: Option<usize>) -> Self {
         let workload = Workload::new(ForkId::new(FORK).expect("the fork is in the table"), WORKLOAD_CLIENTS);
         let workload = Arc::new(workload.expect("the token assembles"));
         let genesis = workload.genesis().build().expect("the state is built in memory");
         let state = MemoryStore::new(0);
         genesis.write_to(&state).expect("the state is kept in memory");
-        let threads = |name| Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build();
-        let (server, callers) = (threads("server").expect("threads start"), threads("callers").expect("threads start"));
-        Self { cores, genesis, workload, state, server_threads: server, caller_threads: callers }
+        let all_cores = cores();
+        let start = |name, cores| {
+            let mut threads = Builder::new_multi_thread();
+            threads.worker_threads(rpc_threads(cores)).thread_name(name).enable_all().build().expect("threads start")
+        };
+        // Threads start on the cores of the one that starts them.
+        if let Some(count) = server_cores {
+            use_cores(count..all_cores);
+        }
+        let caller_threads = start("callers", all_cores);
+        if let Some(count) = server_cores {
+            use_cores(0..count);
+        }
+        let server_threads = start("server", cores());
+        Self { cores: cores(), genesis, workload, state, server_threads, caller_threads }
     }
 
     fn batch(&self, transfers: usize) -> BatchInput {
@@ -165,7 +181,7 @@ impl Bench {
             let input = self.batch(transfers);
             let message = encode(&input);
             for callers in [16, 256] {
-                let (rate, together) = (self.engine_rate(&input), self.engines_rate(&input));
+                let (rate, together) = (self.engine_rate(&input), self.engines_rate(&input, self.cores));
                 let running = self.serve(self.cores);
                 // Long enough for every caller to be answered more than once.
                 let length = MEASURE.max(Duration::from_secs_f64(3.0 * callers as f64 / (self.cores as f64 * rate)));
@@ -207,31 +223,48 @@ impl Bench {
         println!("{table}");
     }
 
-    /// Throughput of full batches with 1, 2, 4, 8, 16 executors.
+    /// Throughput of full batches with 1, 2, 4, 8, 16 executors, against as many threads that do nothing but execute. Without
+    /// helpers, which would give the cores that are left to the few.
     fn scaling(&self) {
-        println!("Full batches, {TRANSFERS_PER_BATCH} transfers, senders known, 4 callers per executor");
-        let mut table = Table::new(&["executors", "batches/s", "of linear", "possible on this machine"]);
-        let message = encode(&self.batch(TRANSFERS_PER_BATCH));
+        println!("Full batches, {TRANSFERS_PER_BATCH} transfers, senders known, no helpers, 4 callers per executor");
+        let mut table = Table::new(&[
+            "executors",
+            "batches/s",
+            "of linear",
+            "of engines",
+            "engines",
+            "of linear",
+            "possible on this machine",
+        ]);
+        let input = self.batch(TRANSFERS_PER_BATCH);
+        let message = encode(&input);
         let mut one = None;
         for executors in [1, 2, 4, 8, 16] {
-            let running = self.serve(executors);
+            let mut config = config(executors);
+            config.helpers = 0;
+            let running = self.serve_with(config, processor::process);
             let rate = running.closed_loop(4 * executors, &message, MEASURE).per_second();
-            let one = *one.get_or_insert(rate);
+            let engines = self.engines_rate(&input, executors);
+            let (one_rate, one_engine) = *one.get_or_insert((rate, engines));
             let possible = executors.min(self.cores) as f64 / executors as f64;
+            let linear = |rate, one: f64| format!("{:.2}", rate / one / executors as f64);
             table.row(vec![
                 executors.to_string(),
                 format!("{rate:.1}"),
-                format!("{:.2}", rate / one / executors as f64),
+                linear(rate, one_rate),
+                format!("{:.2}", rate / engines),
+                format!("{engines:.1}"),
+                linear(engines, one_engine),
                 format!("{possible:.2}"),
             ]);
         }
         println!("{table}");
     }
 
-    /// Batches per second of all cores that do nothing but execute.
-    fn engines_rate(&self, input: &BatchInput) -> f64 {
+    /// Batches per second of this many threads that do nothing but execute.
+    fn engines_rate(&self, input: &BatchInput, threads: usize) -> f64 {
         std::thread::scope(|scope| {
-            let engines: Vec<_> = (0..self.cores).map(|_| scope.spawn(|| self.engine_rate(input))).collect();
+            let engines: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.engine_rate(input))).collect();
             engines.into_iter().map(|engine| engine.join().expect("nobody interrupts")).sum()
         })
     }
@@ -243,6 +276,24 @@ impl Bench {
         });
         1e9 / times.mean()
     }
+}
+
+/// Cores this thread may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Confines this thread, and those it starts, to some of the machine's cores.
+#[cfg(target_os = "linux")]
+fn use_cores(cores: Range<usize>) {
+    let mut set = rustix::thread::CpuSet::new();
+    cores.for_each(|core| set.set(core));
+    rustix::thread::sched_setaffinity(None, &set).expect("the machine has these cores");
+}
+
+#[cfg(not(target_os = "linux"))]
+fn use_cores(_: Range<usize>) {
+    panic!("SERVER_CORES needs Linux");
 }
 
 /// A server with its callers' address.
@@ -322,29 +373,31 @@ impl Running<'_> {
     /// Returns the latency of small calls, from when each was due, and the full batches per second beside them.
     fn beside_full_batches(&self, small: &Bytes, full: &Bytes) -> (Histogram<u64>, f64) {
         let over = Arc::new(AtomicBool::new(false));
+        let caller = self.bench.caller_threads.block_on(Caller::connect(&self.endpoint));
+        let threads = self.bench.caller_threads.handle().clone();
         let calls = {
-            let (over, endpoint, small) = (over.clone(), self.endpoint.clone(), small.clone());
-            self.bench.caller_threads.spawn(async move {
-                let caller = Caller::connect(&endpoint).await;
-                tokio::time::sleep(WARM_UP).await;
-                let mut due = tokio::time::interval(SMALL_CALL_INTERVAL);
+            let (over, small) = (over.clone(), small.clone());
+            // The runtime's timers are late by up to a millisecond.
+            self.bench.caller_threads.spawn_blocking(move || {
+                std::thread::sleep(WARM_UP);
+                let mut due = Instant::now();
                 let mut calls = Vec::new();
                 while !over.load(Ordering::Relaxed) {
-                    let at = due.tick().await.into_std();
+                    due += SMALL_CALL_INTERVAL;
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
                     let (mut caller, message) = (caller.clone(), small.clone());
-                    calls.push(tokio::spawn(async move { caller.call(message).await.map(|_| at.elapsed()) }));
+                    calls.push(threads.spawn(async move { caller.call(message).await.map(|_| due.elapsed()) }));
                 }
-                let mut latency = histogram();
-                for call in calls {
-                    let took = call.await.expect("a call does not panic").expect("no small call is refused");
-                    latency.saturating_record(nanoseconds(took));
-                }
-                latency
+                calls
             })
         };
         let batches = self.closed_loop(16, full, MEASURE);
         over.store(true, Ordering::Relaxed);
-        let latency = self.bench.caller_threads.block_on(calls).expect("the caller does not panic");
+        let mut latency = histogram();
+        for call in self.bench.caller_threads.block_on(calls).expect("the caller does not panic") {
+            let call = self.bench.caller_threads.block_on(call).expect("a call does not panic");
+            latency.saturating_record(nanoseconds(call.expect("no small call is refused")));
+        }
         (latency, batches.per_second())
     }
 }

@@ -24,6 +24,10 @@ use zkevm_executor::actors::stats::{
 };
 use zkevm_executor::processor::{ExecutorError, RomError};
 
+/// The allocator of the program: each line is made in memory of its own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const THREADS: [usize; 3] = [1, 8, 64];
 const WINDOW: Duration = Duration::from_secs(10);
 /// How often the stats actor empties its channel.

@@ -16,6 +16,7 @@ pub mod grpc;
 pub mod hashdb;
 pub mod helpers;
 pub mod http;
+pub mod pages;
 mod pem;
 pub mod processor;
 pub mod sample;

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use zkevm_executor::cli::{self, Cli};
+use zkevm_executor::pages;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    pages::keep_small();
     match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

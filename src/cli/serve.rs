@@ -106,6 +106,11 @@ pub(super) fn layers(
     Ok(builder)
 }
 
+/// Returns how many threads serve the doors of a server on this many cores.
+pub fn rpc_threads(cores: usize) -> usize {
+    (cores / CORES_PER_RPC_THREAD).clamp(RPC_THREADS_MIN, RPC_THREADS_MAX)
+}
+
 /// Starts the server and blocks until it has shut down.
 pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     let builder = args.builder(|name| std::env::var(name).ok())?;
@@ -119,7 +124,7 @@ pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads((cores / CORES_PER_RPC_THREAD).clamp(RPC_THREADS_MIN, RPC_THREADS_MAX))
+        .worker_threads(rpc_threads(cores))
         .thread_name("grpc")
         .enable_all()
         .build()?;

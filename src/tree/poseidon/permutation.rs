@@ -79,7 +79,8 @@ pub(super) fn permute<L: Lane, const STATES: usize, const GROUP: usize>(states: 
 /// All 12 S-boxes, the matrix, then the constants of the next round.
 #[inline(always)]
 fn full_round<L: Lane, const GROUP: usize>(state: &mut [L; 12], next: &[u64; 12], trust: &mut L) {
-    let (mut low, mut high) = (*state, *state);
+    // Not copies of the state, which the compiler would really make.
+    let (mut low, mut high) = ([state[0]; 12], [state[0]; 12]);
     for first in (0..12).step_by(GROUP) {
         let mut group = [state[0]; GROUP];
         group.copy_from_slice(&state[first..first + GROUP]);

@@ -43,7 +43,7 @@ pub(super) struct ExecutorShared {
     pub(super) running: Arc<Running>,
     /// What was slow.
     pub(super) slowest: Arc<Slowest>,
-    /// Niceness of the threads, where the system has that for a thread.
+    /// Niceness of the threads but the express's, where the system has that for a thread.
     pub(super) niceness: i32,
     /// Batches at fewer gas per second have their input logged; 0 for none.
     pub(super) input_gas_threshold: f64,

@@ -33,7 +33,7 @@ pub struct ActorOptions {
     pub slow_after: Option<Duration>,
     /// Batches at fewer gas per second have their input logged; 0 for none.
     pub input_gas_threshold: f64,
-    /// Niceness of the executors' threads, where the system has that for a thread.
+    /// Niceness of the executors' threads but the express's, where the system has that for a thread.
     pub executor_niceness: i32,
     /// Bytes of inputs that are kept of the slowest batches.
     pub slowest_input_bytes_max: usize,

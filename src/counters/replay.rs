@@ -108,7 +108,7 @@ impl Replay {
             Access::Log => {
                 let index = self.log_index;
                 self.log_index += 1;
-                let key = state.keys.block_info_key(BlockInfoKind::Log, self.tx_index, index);
+                let key = state.keys.log_key(self.tx_index, index);
                 Ok(KEY_HASHES + self.info.write(&key))
             }
             Access::Enter => {

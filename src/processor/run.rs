@@ -21,7 +21,7 @@ use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::{AccountLeaves, TouchLog};
 use crate::store::StateReader;
 use crate::tree::poseidon::linear_hash_many;
-use crate::tree::{BlockInfoKind, Digest, LeafKind, TreeRef, block_info_key};
+use crate::tree::{Digest, LeafKind, TreeRef};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
 pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
@@ -319,7 +319,7 @@ impl<'a> BatchRun<'a> {
     pub fn note_logs(&mut self, tx_index: u64, first_log_index: u64) {
         let Some(hashes) = &mut self.evm.context().chain.log_hashes else { return };
         for (log_index, hash) in std::mem::take(hashes) {
-            let key = block_info_key(BlockInfoKind::Log, tx_index, first_log_index + log_index);
+            let key = self.world().state_access().keys.log_key(tx_index, first_log_index + log_index);
             self.world().note_key(key);
             self.world().note_program(hash);
         }

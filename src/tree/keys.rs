@@ -286,13 +286,11 @@ impl KeyCache {
         })
     }
 
-    /// Returns [`block_info_key`].
-    pub fn block_info_key(&mut self, kind: BlockInfoKind, index: u64, log_index: u64) -> Digest {
-        if kind != BlockInfoKind::Log {
-            return block_info_key(kind, index, log_index);
-        }
+    /// Returns [`block_info_key`] of a log.
+    pub fn log_key(&mut self, tx_index: u64, log_index: u64) -> Digest {
         make_room(&mut self.logs, self.capacity);
-        *self.logs.entry((index, log_index)).or_insert_with(|| block_info_key(kind, index, log_index))
+        let key = || block_info_key(BlockInfoKind::Log, tx_index, log_index);
+        *self.logs.entry((tx_index, log_index)).or_insert_with(key)
     }
 
     /// Returns the keys of many entries of the block info tree; what is not known from before is hashed together.
@@ -309,16 +307,15 @@ impl KeyCache {
             }
             keys.push(known.unwrap_or_default());
         }
-        // Consecutive log indices make their capacities cheap to hash in one go.
-        let mut states: Vec<[u64; 12]> = unknown
-            .iter()
-            .map(|&(_, _, _, log_index)| state_of(&value_limbs(U256::from(log_index)), &Digest::ZERO))
-            .collect();
-        let capacities = hashes_of(&states);
-        for ((state, capacity), &(_, kind, index, _)) in states.iter_mut().zip(&capacities).zip(&unknown) {
-            let capacity = if kind == BlockInfoKind::Log { capacity } else { &*ZERO_CAPACITY };
-            *state = state_of(&key_input(U256::from(index), kind as u64), capacity);
-        }
+        // As in `leaf_keys`, the capacity of a log's key is the hash of its number as a value.
+        let logs =
+            unknown.iter().filter(|entry| entry.1 == BlockInfoKind::Log).map(|entry| value_node(U256::from(entry.3)));
+        let mut capacities = hashes_of(&logs.collect::<Vec<_>>()).into_iter();
+        let state = |&(_, kind, index, _): &(usize, BlockInfoKind, u64, u64)| {
+            let capacity = if kind == BlockInfoKind::Log { capacities.next() } else { None };
+            state_of(&key_input(U256::from(index), kind as u64), &capacity.unwrap_or(*ZERO_CAPACITY))
+        };
+        let states: Vec<[u64; 12]> = unknown.iter().map(state).collect();
         for (&(place, kind, index, log_index), hash) in unknown.iter().zip(hashes_of(&states)) {
             keys[place] = hash;
             if kind == BlockInfoKind::Log {
@@ -465,7 +462,7 @@ mod tests {
         let entries = [(Header, 3, 0), (Log, 2, 5), (TxHash, 7, 1), (Log, 2, 0), (EffectivePercentage, 9, 9)];
         let alone: Vec<Digest> = entries.map(|(kind, index, log)| block_info_key(kind, index, log)).into();
         for mut cache in [KeyCache::new(1), KeyCache::new(100)] {
-            assert_eq!(cache.block_info_key(Log, 2, 5), alone[1]);
+            assert_eq!(cache.log_key(2, 5), alone[1]);
             for _ in 0..2 {
                 assert_eq!(cache.block_info_keys(&entries), alone);
             }

@@ -338,12 +338,12 @@ impl BatchRun<'_> {
     }
 
     /// Counts a slot write outside transactions, before it happens.
-    pub(super) fn count_slot_write(&mut self, address: Address, slot: U256, value: U256) {
+    pub(super) fn count_slot_write(&mut self, address: Address, slot: U256, present: bool) {
         if !self.input.no_counters {
             let mut version = self.world().version();
             let state = self.world().state_access();
             let key = state.keys.storage_key(address, slot);
-            let hashes = replay::write(state.tree, &mut version, &key, !value.is_zero());
+            let hashes = replay::write(state.tree, &mut version, &key, present);
             self.add_poseidons(hashes);
         }
     }

@@ -168,13 +168,22 @@ impl<'a> BatchRun<'a> {
     /// Writes a slot the ROM writes outside transactions.
     pub fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
         self.evm.context().chain.touched.slot(address, slot, value);
-        self.count_slot_write(address, slot, value);
+        self.count_slot_write(address, slot, !value.is_zero());
         Ok(self.world().set_slot(address, slot, value)?)
     }
 
     /// Writes a slot of the system contract.
     pub fn set_system(&mut self, slot: U256, value: U256) -> Result<(), Abort> {
         self.set_system_slot(SYSTEM_ADDRESS, slot, value)
+    }
+
+    /// Writes the root of a version into the system contract. Nothing is hashed before somebody reads it.
+    ///
+    /// As a touched slot it has no value: forks that report values write no roots this way (executor-service §6.1).
+    pub fn set_system_root(&mut self, slot: U256, of: TreeRef) -> Result<(), Abort> {
+        self.evm.context().chain.touched.slot(SYSTEM_ADDRESS, slot, U256::ZERO);
+        self.count_slot_write(SYSTEM_ADDRESS, slot, true);
+        Ok(self.world().set_slot_to_root(SYSTEM_ADDRESS, slot, of)?)
     }
 
     /// Decodes the batch, hashes its transactions and recovers their senders.

@@ -292,6 +292,21 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Writes the root of a version into a storage slot outside any transaction.
+    pub fn set_slot_to_root(&mut self, address: Address, slot: U256, of: TreeRef) -> Result<(), WorldError> {
+        if self.overrides.contains_key(&address) {
+            let root = self.root_of(of);
+            return self.set_slot(address, slot, root.into());
+        }
+        let key = self.keys.storage_key(address, slot);
+        let start = Instant::now();
+        let updated = self.tree.update_to_root(self.version, key, of);
+        self.tree_time += start.elapsed();
+        self.version = updated?;
+        self.storage.remove(&(address, slot));
+        Ok(())
+    }
+
     /// Writes what a transaction changed: differences only, nothing is ever cleared (evm §7.1, §11.7).
     ///
     /// `nonce_overflow` names a sender whose nonce went from 2^64 − 1 to 2^64, which revm cannot hold.

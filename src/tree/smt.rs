@@ -6,6 +6,7 @@
 //!
 //! Every node has one place: the bits from the root to it. Nodes are loaded from the reader in place, on first visit.
 
+mod chained;
 mod details;
 mod hashing;
 mod proof_hashes;
@@ -100,6 +101,8 @@ pub struct StateTree<'a> {
     leaves: Vec<Leaf>,
     values: Vec<Value>,
     opened: HashMap<Digest, TreeRef>,
+    /// Values that are roots of versions without hash.
+    open_roots: usize,
 }
 
 /// One node at one place.
@@ -136,12 +139,14 @@ struct Leaf {
 /// A value, shared by the leaf's copies at other depths.
 #[derive(Clone, Copy)]
 struct Value {
-    /// `None` until loaded.
+    /// `None` until loaded, or until the root that it is is known.
     value: Option<U256>,
     /// `None` until hashed.
     hash: Option<Digest>,
     /// Made here, as opposed to known by hash from the reader.
     created: bool,
+    /// The version without hash whose root the value is, or the empty one.
+    root_of: TreeRef,
 }
 
 impl<'a> StateTree<'a> {
@@ -149,7 +154,7 @@ impl<'a> StateTree<'a> {
     pub fn new(reader: &'a dyn StateReader) -> Self {
         let Arenas { nodes, hashes, leaves, values } =
             SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default();
-        let mut tree = Self { reader, nodes, hashes, leaves, values, opened: HashMap::new() };
+        let mut tree = Self { reader, nodes, hashes, leaves, values, opened: HashMap::new(), open_roots: 0 };
         tree.push_node(Digest::ZERO, Node { kind: NodeKind::Empty, hashed: true, created: false, visited: false });
         tree
     }
@@ -229,7 +234,10 @@ impl<'a> StateTree<'a> {
                     return Err(corrupt(Corruption::EmptyValue));
                 }
                 self.check_room(1)?;
-                let value = push(&mut self.values, Value { value: None, hash: Some(second), created: false });
+                let value = push(
+                    &mut self.values,
+                    Value { value: None, hash: Some(second), created: false, root_of: TreeRef::EMPTY },
+                );
                 NodeKind::Leaf(push(&mut self.leaves, Leaf { key, value, depth: depth as u16 }))
             }
             _ => return Err(corrupt(Corruption::Capacity)),
@@ -240,9 +248,13 @@ impl<'a> StateTree<'a> {
 
     /// Returns a value, reading it on first visit.
     fn value(&mut self, index: u32) -> Result<U256, TreeError> {
-        let Value { value, hash, .. } = self.values[index as usize];
+        let Value { value, hash, root_of, .. } = self.values[index as usize];
         if let Some(value) = value {
             return Ok(value);
+        }
+        if !root_of.is_empty() {
+            let root = self.root(root_of);
+            return Ok(self.close_root(index, root));
         }
         // A value that was not loaded is known by its hash.
         let data = self.read(&hash.unwrap_or_default())?;

@@ -1,9 +1,10 @@
 //! Hashing many versions together, and listing what they added (state-tree §7).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use revm::primitives::U256;
 
 use super::{NodeKind, StateTree, TreeRef};
 use crate::helpers::{self, Pieces};
@@ -27,6 +28,9 @@ impl StateTree<'_> {
     /// Computes the hash of every node of these versions, oldest first, that has none yet: first all values, then all
     /// leaves, then the branches of many versions level by level, deepest first.
     pub fn hash_versions(&mut self, versions: &[TreeRef]) {
+        if self.open_roots > 0 {
+            return versions.chunks(VERSIONS_TOGETHER).for_each(|versions| self.hash_chained(versions));
+        }
         let together = if helpers::idle() > 0 { versions.len() } else { VERSIONS_TOGETHER };
         versions.chunks(together.max(1)).for_each(|versions| self.hash_group(versions));
     }
@@ -48,31 +52,37 @@ impl StateTree<'_> {
         self.hashes[at.index()]
     }
 
-    /// Returns every node that these versions added to what the reader holds (branches, leaves and value nodes), each
-    /// once. Versions not hashed yet add nothing: call [`Self::hash_versions`] first.
+    /// Returns every node that these versions added to what the reader holds: branches, leaves and value nodes. Versions not
+    /// hashed yet add nothing: call [`Self::hash_versions`] first.
+    ///
+    /// Value nodes are listed once. Another one may be listed again if it stands at two places, which keys that are hashes do
+    /// not bring about, or went away in one version and came again in a later one.
     pub fn new_nodes(&self, versions: &[TreeRef]) -> Vec<(Digest, NodeData)> {
-        let mut found: Vec<(Digest, NodeData)> = Vec::new();
-        let mut seen: HashSet<Digest, RandomState> = HashSet::default();
+        let mut is_new = vec![false; self.nodes.len()];
+        let mut count = 0;
+        let mut values: HashMap<Digest, U256, RandomState> = HashMap::default();
         let mut stack: Vec<TreeRef> = versions.to_vec();
         while let Some(at) = stack.pop() {
-            let (node, hash) = (&self.nodes[at.index()], self.hashes[at.index()]);
-            if !node.created || !node.hashed || !seen.insert(hash) {
+            let node = &self.nodes[at.index()];
+            if !node.created || !node.hashed || std::mem::replace(&mut is_new[at.index()], true) {
                 continue;
             }
-            found.push((hash, self.node_data(at)));
+            count += 1;
             match node.kind {
                 NodeKind::Branch(children) => stack.extend(children),
                 NodeKind::Leaf(index) => {
                     let value = &self.values[self.leaves[index as usize].value as usize];
-                    if let (true, Some(hash), Some(number)) = (value.created, value.hash, value.value)
-                        && seen.insert(hash)
-                    {
-                        found.push((hash, value_node(number)));
+                    if let (true, Some(hash), Some(number)) = (value.created, value.hash, value.value) {
+                        values.insert(hash, number);
                     }
                 }
                 NodeKind::Empty | NodeKind::Unloaded => {}
             }
         }
+        let mut found = Vec::with_capacity(count + values.len());
+        let new = (0..).zip(is_new).filter(|(_, is_new)| *is_new).map(|(index, _)| TreeRef(index));
+        found.extend(new.map(|at| (self.hashes[at.index()], self.node_data(at))));
+        found.extend(values.into_iter().map(|(hash, number)| (hash, value_node(number))));
         found
     }
 
@@ -105,7 +115,7 @@ impl StateTree<'_> {
     }
 
     /// Hashes the value nodes of these leaves.
-    fn hash_values(&mut self, leaves: &[TreeRef]) {
+    pub(super) fn hash_values(&mut self, leaves: &[TreeRef]) {
         let mut pending: Vec<u32> = leaves.iter().filter_map(|at| self.leaf(*at)).map(|leaf| leaf.value).collect();
         pending.retain(|index| self.values[*index as usize].hash.is_none());
         pending.sort_unstable();
@@ -138,7 +148,7 @@ impl StateTree<'_> {
         }
     }
 
-    fn set_hashes(&mut self, nodes: &[TreeRef], hashes: &[Digest]) {
+    pub(super) fn set_hashes(&mut self, nodes: &[TreeRef], hashes: &[Digest]) {
         for (at, hash) in nodes.iter().zip(hashes) {
             let node = &mut self.nodes[at.index()];
             node.hashed = true;

@@ -132,7 +132,10 @@ impl StateTree<'_> {
     }
 
     fn push_value(&mut self, value: U256) -> u32 {
-        push(&mut self.values, Value { value: Some(value), hash: small_value_hash(value), created: true })
+        push(
+            &mut self.values,
+            Value { value: Some(value), hash: small_value_hash(value), created: true, root_of: TreeRef::EMPTY },
+        )
     }
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::deadline::CallTiming;
+use super::encoded::Encoded;
 use super::lines::{Old, Returned};
 use super::proto::executor::v1 as wire;
 use super::proto::executor::v1::executor_service_server::ExecutorService;
@@ -98,7 +99,7 @@ impl ExecutorApi {
         call: Call,
         input: BatchInput,
         convert: Convert<R>,
-    ) -> Result<Response<R>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         let Call { rpc, timing, request_bytes, context_id, files, mut trace } = call;
         self.records.input(rpc, files.as_ref(), &context_id, &input);
         let old = Old::from(&input);
@@ -119,7 +120,7 @@ impl ExecutorApi {
             trace,
             interrupt,
             received_at: timing.arrived_at,
-            reply: Box::new(OneshotReply { sender, context, convert }),
+            reply: Box::new(OneshotReply { sender, context, convert, rpc, files, old, records: self.records.clone() }),
             in_flight: self.front.enter(),
         }));
         let answer = tokio::select! {
@@ -129,9 +130,7 @@ impl ExecutorApi {
         };
         waiting.answered = true;
         // The sender is dropped without a word only when a panic took the job with it.
-        let response = answer.unwrap_or(Err(BatchFailure::Panicked))?;
-        self.records.response(rpc, files.as_ref(), old, &response);
-        Ok(Response::new(response))
+        Ok(Response::new(answer.unwrap_or(Err(BatchFailure::Panicked))?))
     }
 }
 
@@ -151,22 +150,31 @@ struct Call {
 
 /// Carries the answer of one batch to its handler.
 struct OneshotReply<R> {
-    sender: oneshot::Sender<Result<R, BatchFailure>>,
+    sender: oneshot::Sender<Result<Encoded, BatchFailure>>,
     context: ResponseContext,
     convert: Convert<R>,
+    rpc: Rpc,
+    files: Option<RequestFiles>,
+    old: Old,
+    records: Records,
 }
 
-impl<R: Send + 'static> ReplyPort for OneshotReply<R> {
+impl<R: Returned + 'static> ReplyPort for OneshotReply<R> {
     fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
     fn finish(self: Box<Self>, executed: Executed) -> SendReply {
-        let Self { sender, context, convert } = *self;
+        let Self { sender, context, convert, rpc, files, old, records } = *self;
+        // A client that left in the meantime needs no answer.
+        if sender.is_closed() {
+            return Box::new(|| ());
+        }
         let response = convert(executed.output, &context, executed.flush);
+        records.response(rpc, files.as_ref(), old, &response);
+        let encoded = Encoded::new(&response);
         Box::new(move || {
-            // A client that left in the meantime needs no answer.
-            let _ = sender.send(Ok(response));
+            let _ = sender.send(Ok(encoded));
         })
     }
 
@@ -199,16 +207,13 @@ impl Drop for Waiting<'_> {
 
 #[tonic::async_trait]
 impl ExecutorService for ExecutorApi {
-    async fn process_batch(
-        &self,
-        request: Request<wire::ProcessBatchRequest>,
-    ) -> Result<Response<wire::ProcessBatchResponse>, Status> {
+    async fn process_batch(&self, request: Request<wire::ProcessBatchRequest>) -> Result<Response<Encoded>, Status> {
         let (call, request) = self.take(Rpc::ProcessBatch, request, |request| &mut request.context_id)?;
         match validate::process_batch(request, self.rules) {
             Ok(input) => self.execute(call, input, response_v1).await,
             Err(error) => {
                 self.count_invalid(call, error);
-                Ok(Response::new(invalid_request_v1(error)))
+                Ok(Response::new(Encoded::new(&invalid_request_v1(error))))
             }
         }
     }
@@ -216,13 +221,13 @@ impl ExecutorService for ExecutorApi {
     async fn process_batch_v2(
         &self,
         request: Request<wire::ProcessBatchRequestV2>,
-    ) -> Result<Response<wire::ProcessBatchResponseV2>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         let (call, request) = self.take(Rpc::ProcessBatchV2, request, |request| &mut request.context_id)?;
         match validate::process_batch_v2(request, self.rules) {
             Ok(input) => self.execute(call, input, response_v2).await,
             Err(error) => {
                 self.count_invalid(call, error);
-                Ok(Response::new(invalid_request_v2(error)))
+                Ok(Response::new(Encoded::new(&invalid_request_v2(error))))
             }
         }
     }
@@ -230,7 +235,7 @@ impl ExecutorService for ExecutorApi {
     async fn process_stateless_batch_v2(
         &self,
         request: Request<wire::ProcessStatelessBatchRequestV2>,
-    ) -> Result<Response<wire::ProcessBatchResponseV2>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         let (mut call, request) =
             self.take(Rpc::ProcessStatelessBatchV2, request, |request| &mut request.context_id)?;
         let (rules, request_bytes) = (self.rules, call.request_bytes);
@@ -248,15 +253,15 @@ impl ExecutorService for ExecutorApi {
             }
             Err(error) => {
                 self.count_invalid(call, error);
-                Ok(Response::new(invalid_request_v2(error)))
+                Ok(Response::new(Encoded::new(&invalid_request_v2(error))))
             }
         }
     }
 
-    async fn get_flush_status(&self, request: Request<()>) -> Result<Response<wire::GetFlushStatusResponse>, Status> {
+    async fn get_flush_status(&self, request: Request<()>) -> Result<Response<Encoded>, Status> {
         self.admit(Rpc::GetFlushStatus, request)?;
         let status = self.store.flush_status();
-        Ok(Response::new(wire::GetFlushStatusResponse {
+        Ok(Response::new(Encoded::new(&wire::GetFlushStatusResponse {
             stored_flush_id: status.stored_flush_id,
             storing_flush_id: status.storing_flush_id,
             last_flush_id: status.last_flush_id,
@@ -265,6 +270,6 @@ impl ExecutorService for ExecutorApi {
             storing_nodes: status.storing_nodes,
             storing_program: status.storing_programs,
             prover_id: self.prover_id.to_string(),
-        }))
+        })))
     }
 }

@@ -1,6 +1,7 @@
 //! The gRPC door: one file per service, and the conversions between wire and domain types (executor-service §1 to §8).
 
 pub mod deadline;
+pub mod encoded;
 pub mod executor;
 pub mod hashdb;
 pub mod reception;
@@ -42,6 +43,8 @@ pub mod proto {
         #[allow(missing_docs, clippy::all)]
         pub mod v1 {
             tonic::include_proto!("executor.v1");
+            // The server, whose responses are encoded before (`super::encoded`).
+            tonic::include_proto!("executor.v1.ExecutorService");
         }
     }
 

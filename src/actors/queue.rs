@@ -22,8 +22,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::messages::{BatchFailure, BatchJob};
 
@@ -82,7 +81,46 @@ struct Waiting {
 /// The way to an executor that waits.
 struct IdleExecutor {
     is_express: bool,
-    hand: Sender<Box<BatchJob>>,
+    hand: Arc<Hand>,
+}
+
+/// Where an executor waits for its next job.
+///
+/// No channel: its receiver yields the core a few times before it sleeps. While full batches compute, a thread that yields
+/// comes back with the next tick of the system only, and the small job that comes meanwhile is up to 4 ms late.
+#[derive(Default)]
+struct Hand {
+    held: Mutex<Held>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Job(Box<BatchJob>),
+    /// There will be no more jobs.
+    End,
+}
+
+impl Hand {
+    /// Gives the executor, which waits or is about to, what it waits for.
+    fn give(&self, what: Held) {
+        *self.held.lock() = what;
+        self.filled.notify_one();
+    }
+
+    /// Waits for a job; `None` once there will be no more.
+    fn take(&self) -> Option<Box<BatchJob>> {
+        let mut held = self.held.lock();
+        loop {
+            match std::mem::take(&mut *held) {
+                Held::Nothing => self.filled.wait(&mut held),
+                Held::Job(job) => return Some(job),
+                Held::End => return None,
+            }
+        }
+    }
 }
 
 impl Waiting {
@@ -143,8 +181,9 @@ impl JobQueue {
         let (lane, bytes) = (self.bounds.lane_of(&job), job.request_bytes);
         let mut waiting = self.shared.waiting.lock();
         if let Some(executor) = waiting.idle_for(lane) {
-            // Fails never: the executor waits at the other end, and nobody else sends.
-            return executor.hand.try_send(job).map_err(|unsent| (unsent.into_inner(), BatchFailure::Stopped));
+            drop(waiting);
+            executor.hand.give(Held::Job(job));
+            return Ok(());
         }
         let jobs = waiting.small.len() + waiting.full.len();
         if jobs >= jobs_max {
@@ -197,7 +236,7 @@ impl JobQueue {
 
     fn source_of(&self, is_express: bool) -> JobSource {
         let (shared, bounds) = (Arc::clone(&self.shared), self.bounds);
-        JobSource { shared, bounds, is_express, small_owed: usize::MAX, small_in_a_row: 0 }
+        JobSource { shared, bounds, is_express, hand: Arc::default(), small_owed: usize::MAX, small_in_a_row: 0 }
     }
 
     /// Returns a view of what waits.
@@ -210,7 +249,7 @@ impl Drop for JobQueue {
     fn drop(&mut self) {
         let mut waiting = self.shared.waiting.lock();
         waiting.closed = true;
-        waiting.idle.clear();
+        waiting.idle.drain(..).for_each(|executor| executor.hand.give(Held::End));
     }
 }
 
@@ -219,6 +258,7 @@ pub(super) struct JobSource {
     shared: Arc<Shared>,
     bounds: QueueBounds,
     is_express: bool,
+    hand: Arc<Hand>,
     /// Bytes of small jobs that go before the next full batch.
     small_owed: usize,
     small_in_a_row: u32,
@@ -232,10 +272,7 @@ impl JobSource {
 
     /// Waits for the next job; `None` once the front is gone.
     pub(super) fn take(&mut self) -> Option<Box<BatchJob>> {
-        let job = match self.take_waiting()? {
-            Ok(job) => job,
-            Err(handed) => handed.recv().ok()?,
-        };
+        let job = self.take_waiting().or_else(|| self.hand.take())?;
         match self.bounds.lane_of(&job) {
             Lane::Small => {
                 self.small_owed = self.small_owed.saturating_sub(job.request_bytes);
@@ -246,9 +283,9 @@ impl JobSource {
         Some(job)
     }
 
-    /// Takes a job out of the lanes; `None` once there will be no more. If none waits, the executor counts as idle from here
-    /// on, and the next job comes through the channel.
-    fn take_waiting(&self) -> Option<Result<Box<BatchJob>, Receiver<Box<BatchJob>>>> {
+    /// Takes a job out of the lanes. If none waits, the executor counts as idle from here on, and what comes next is put into
+    /// its hand.
+    fn take_waiting(&self) -> Option<Box<BatchJob>> {
         let prefer_full = self.small_owed == 0 || self.small_in_a_row >= SMALL_JOBS_IN_A_ROW_MAX;
         let lanes = match (self.is_express, prefer_full) {
             (true, _) => &[Lane::Small][..],
@@ -259,15 +296,15 @@ impl JobSource {
         for &lane in lanes {
             if let Some(job) = waiting.lane(lane).pop_front() {
                 self.shared.left(lane, job.request_bytes);
-                return Some(Ok(job));
+                return Some(job);
             }
         }
         if waiting.closed {
-            return None;
+            self.hand.give(Held::End);
+        } else {
+            waiting.idle.push(IdleExecutor { is_express: self.is_express, hand: Arc::clone(&self.hand) });
         }
-        let (hand, handed) = bounded(1);
-        waiting.idle.push(IdleExecutor { is_express: self.is_express, hand });
-        Some(Err(handed))
+        None
     }
 }
 
@@ -297,6 +334,8 @@ impl QueueGauge {
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
+
+    use crossbeam_channel::bounded;
 
     use super::super::messages::{Executed, InFlight, ReplyPort, Rpc, SendReply};
     use super::*;

@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use foldhash::fast::RandomState;
-use parking_lot::RwLock;
 use revm::primitives::Bytes;
 use serde::Serialize;
 
 use super::database::WriteSet;
+use super::lock::Lock;
 use crate::tree::{Digest, NodeData};
 
 /// Number of shards; a power of two.
@@ -131,7 +131,7 @@ fn shard_index(hash: &Digest) -> usize {
 fn shards<T>(bytes_max: usize) -> Box<[Shard<T>]> {
     (0..SHARDS)
         .map(|_| Shard {
-            ring: RwLock::new(Ring::default()),
+            ring: Lock::new(Ring::default()),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             bytes_max: bytes_max / SHARDS,
@@ -140,7 +140,7 @@ fn shards<T>(bytes_max: usize) -> Box<[Shard<T>]> {
 }
 
 struct Shard<T> {
-    ring: RwLock<Ring<T>>,
+    ring: Lock<Ring<T>>,
     hits: AtomicU64,
     misses: AtomicU64,
     bytes_max: usize,

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use redb::{ReadOnlyTable, ReadableDatabase, TableDefinition, TableError, WriteTransaction};
 use revm::primitives::{B256, Bytes};
 
@@ -33,6 +33,7 @@ use self::log::{GROUP_NODES_MAX, NodeLog};
 use self::places::{Places, prefix};
 use super::database::{Database, WriteSet};
 use super::encoding::{hash_bytes, node_from_bytes};
+use super::lock::Lock;
 use super::{StateReader, StoreError};
 use crate::tree::{Digest, NodeData};
 
@@ -68,7 +69,7 @@ pub struct EmbeddedDatabase {
 struct Shared {
     redb: redb::Database,
     folder: PathBuf,
-    view: RwLock<View>,
+    view: Lock<View>,
 }
 
 /// What readers see.
@@ -138,7 +139,7 @@ impl EmbeddedDatabase {
         let base = Base::new(&redb, Arc::new(log)).map_err(|error| failed(folder, error))?;
         let latest_root = replayed.latest_root.unwrap_or(indexed_root);
         let view = View { base: Arc::new(base), recent, merging: Arc::default(), latest_root };
-        let shared = Arc::new(Shared { redb, folder: folder.to_owned(), view: RwLock::new(view) });
+        let shared = Arc::new(Shared { redb, folder: folder.to_owned(), view: Lock::new(view) });
         let writer = Writer { log_number, end: replayed.end, recent_max, merge: None };
         Ok(Self { shared, writer: Mutex::new(writer) })
     }

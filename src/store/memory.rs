@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use foldhash::fast::RandomState;
-use parking_lot::RwLock;
 use revm::primitives::Bytes;
 use serde::Serialize;
 
+use super::lock::Lock;
 use super::{Durability, StateReader, StateWriter, StoreError};
 use crate::tree::{Digest, NodeData};
 
@@ -61,7 +61,7 @@ pub struct MemoryStoreStats {
 
 #[derive(Default)]
 struct Shard {
-    entries: RwLock<Entries>,
+    entries: Lock<Entries>,
     hits: AtomicU64,
     misses: AtomicU64,
 }

@@ -6,6 +6,7 @@ mod database;
 mod embedded;
 pub mod encoding;
 mod flush;
+mod lock;
 mod memory;
 mod overlay;
 mod postgres;

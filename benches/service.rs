@@ -31,6 +31,7 @@ use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, Int
 use zkevm_executor::sample::genesis::GenesisState;
 use zkevm_executor::sample::workload::TRANSFERS_PER_BATCH;
 use zkevm_executor::sample::{Kind, Workload};
+use zkevm_executor::scheduling::wake_soon;
 use zkevm_executor::server::{RunningServer, Server};
 use zkevm_executor::store::{MemoryStore, StateReader};
 
@@ -74,6 +75,8 @@ struct Bench {
     state: MemoryStore,
     server_threads: Runtime,
     caller_threads: Runtime,
+    /// Of one who makes small calls, a node of its own: in the threads of others it would wait for their answers.
+    small_caller_thread: Runtime,
 }
 
 impl Bench {
@@ -84,20 +87,22 @@ impl Bench {
         let state = MemoryStore::new(0);
         genesis.write_to(&state).expect("the state is kept in memory");
         let all_cores = cores();
-        let start = |name, cores| {
+        let start = |name, count| {
             let mut threads = Builder::new_multi_thread();
-            threads.worker_threads(rpc_threads(cores)).thread_name(name).enable_all().build().expect("threads start")
+            threads.worker_threads(count).thread_name(name).on_thread_start(wake_soon).enable_all();
+            threads.build().expect("threads start")
         };
         // Threads start on the cores of the one that starts them.
         if let Some(count) = server_cores {
             use_cores(count..all_cores);
         }
-        let caller_threads = start("callers", all_cores);
+        let caller_threads = start("callers", rpc_threads(all_cores));
+        let small_caller_thread = start("small-caller", 1);
         if let Some(count) = server_cores {
             use_cores(0..count);
         }
-        let server_threads = start("server", cores());
-        Self { cores: cores(), genesis, workload, state, server_threads, caller_threads }
+        let server_threads = start("server", rpc_threads(cores()));
+        Self { cores: cores(), genesis, workload, state, server_threads, caller_threads, small_caller_thread }
     }
 
     fn batch(&self, transfers: usize) -> BatchInput {
@@ -208,11 +213,15 @@ impl Bench {
         );
         let mut table = Table::new(&["", "p50", "p90", "p99", "max", "full batches/s"]);
         let (small, full) = (encode(&self.batch(1)), encode(&self.batch(TRANSFERS_PER_BATCH)));
-        for (name, lanes) in [("two lanes", true), ("one lane", false)] {
+        let ways: [(&str, fn(&mut Config)); 3] = [
+            ("two lanes", |_| ()),
+            // As the image and the systemd unit have it.
+            ("two lanes, executors idle class", |config| config.executor_niceness = 20),
+            ("one lane", |config| config.small_batch_bytes_max = 0),
+        ];
+        for (name, way) in ways {
             let mut config = config(self.cores);
-            if !lanes {
-                config.small_batch_bytes_max = 0;
-            }
+            way(&mut config);
             let running = self.serve_with(config, processor::process);
             let outcome = running.beside_full_batches(&small, &full);
             let mut cells = row(name, &outcome.0);
@@ -373,12 +382,13 @@ impl Running<'_> {
     /// Returns the latency of small calls, from when each was due, and the full batches per second beside them.
     fn beside_full_batches(&self, small: &Bytes, full: &Bytes) -> (Histogram<u64>, f64) {
         let over = Arc::new(AtomicBool::new(false));
-        let caller = self.bench.caller_threads.block_on(Caller::connect(&self.endpoint));
-        let threads = self.bench.caller_threads.handle().clone();
+        let runtime = &self.bench.small_caller_thread;
+        let caller = runtime.block_on(Caller::connect(&self.endpoint));
+        let threads = runtime.handle().clone();
         let calls = {
             let (over, small) = (over.clone(), small.clone());
             // The runtime's timers are late by up to a millisecond.
-            self.bench.caller_threads.spawn_blocking(move || {
+            runtime.spawn_blocking(move || {
                 std::thread::sleep(WARM_UP);
                 let mut due = Instant::now();
                 let mut calls = Vec::new();
@@ -394,8 +404,8 @@ impl Running<'_> {
         let batches = self.closed_loop(16, full, MEASURE);
         over.store(true, Ordering::Relaxed);
         let mut latency = histogram();
-        for call in self.bench.caller_threads.block_on(calls).expect("the caller does not panic") {
-            let call = self.bench.caller_threads.block_on(call).expect("a call does not panic");
+        for call in runtime.block_on(calls).expect("the caller does not panic") {
+            let call = runtime.block_on(call).expect("a call does not panic");
             latency.saturating_record(nanoseconds(call.expect("no small call is refused")));
         }
         (latency, batches.per_second())

@@ -20,6 +20,7 @@ pub mod pages;
 mod pem;
 pub mod processor;
 pub mod sample;
+pub mod scheduling;
 pub mod server;
 pub mod spans;
 pub mod stateless;

@@ -12,7 +12,6 @@ use std::time::Instant;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Supervised};
 
 use super::messages::{BatchFailure, BatchJob, Executed};
-use super::niceness::stand_back;
 use super::queue::JobSource;
 use super::running::{Running, RunningGuard};
 use super::slowest::{Ended, Slowest};
@@ -22,6 +21,7 @@ use super::{BatchEngine, Rpc, panic_message};
 use crate::dump::input_json;
 use crate::processor::output::PhaseTimes;
 use crate::processor::{BatchInput, BatchOutput, ExecutorError, Interrupted};
+use crate::scheduling::{stand_back, wake_soon};
 use crate::spans::CallTrace;
 use crate::store::{FlushIds, StoreError};
 
@@ -69,7 +69,9 @@ impl Actor for ExecutorActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         // The express runs for a moment only, for somebody who waits for just that: it goes before full batches.
-        if !self.jobs.is_express() {
+        if self.jobs.is_express() {
+            wake_soon();
+        } else {
             stand_back(self.shared.niceness);
         }
         ctx.notify(TakeJob);
@@ -244,22 +246,5 @@ impl<'a> Busy<'a> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.executors.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use rustix::process::{getpid, getpriority_process};
-
-    #[test]
-    fn one_thread_stands_back_however_often_it_starts() {
-        let base = getpriority_process(Some(getpid())).unwrap();
-        let own = std::thread::spawn(|| {
-            super::stand_back(3);
-            super::stand_back(3);
-            getpriority_process(None).unwrap()
-        });
-        assert_eq!(own.join().unwrap(), (base + 3).min(19));
-        assert_eq!(getpriority_process(Some(getpid())).unwrap(), base, "the process stays as it is");
     }
 }

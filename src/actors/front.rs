@@ -9,6 +9,7 @@ use super::lifecycle::Lifecycle;
 use super::messages::{BatchFailure, BatchJob, InFlight, InFlightGuard, Rpc};
 use super::queue::{JobQueue, QueueGauge};
 use super::stats::{StatsEvent, StatsReporter};
+use crate::scheduling::wake_soon;
 
 /// Fewest messages the front's mailbox takes, so that a burst is sorted out by the front and not by its mailbox.
 const MAILBOX_MESSAGES_MIN: usize = 256;
@@ -135,6 +136,7 @@ impl Actor for FrontActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        wake_soon();
         ctx.set_mailbox_capacity(self.queue.jobs_max().max(MAILBOX_MESSAGES_MIN));
     }
 }

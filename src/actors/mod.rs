@@ -16,7 +16,6 @@ pub mod executor;
 pub mod front;
 pub mod lifecycle;
 pub mod messages;
-mod niceness;
 pub mod pool;
 pub mod queue;
 pub mod running;

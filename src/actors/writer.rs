@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 
-use super::niceness::stand_back;
 use super::panic_message;
+use crate::scheduling::stand_back;
 use crate::store::{StateStore, WriterStep};
 
 /// Share of the time that a quick database spends on commits: one in this many.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::logging;
 use super::state::StoreArgs;
 use crate::config::{Config, ConfigBuilder, ConfigError};
+use crate::scheduling::wake_soon;
 use crate::server::Server;
 
 /// The gRPC threads only decode, validate and wait: a quarter of the cores serves all executors on the others.
@@ -126,6 +127,7 @@ pub fn run(args: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(rpc_threads(cores))
         .thread_name("grpc")
+        .on_thread_start(wake_soon)
         .enable_all()
         .build()?;
     runtime.block_on(async {

@@ -8,7 +8,9 @@
 //!   small waits little longer than one that just is;
 //! - one executor more than configured, the express, takes small jobs only. Its thread keeps the niceness of the process, so
 //!   that while all others are in the middle of a full batch the operating system gives it a core. It costs a thread that
-//!   mostly sleeps, and no core stays reserved when nothing small comes.
+//!   mostly sleeps, and no core stays reserved when nothing small comes. While one of the others has just begun a small job
+//!   ([`SMALL_JOB_TIME`]) and none is idle, it takes nothing: many small jobs would keep it busy, and whoever shares its core
+//!   would starve with the job at hand.
 //!
 //! What is small is decided by the size of the request alone, because nothing else is known before decoding. A small
 //! request that computes for long holds up the express for that long; the other executors still prefer the small lane.
@@ -21,13 +23,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::messages::{BatchFailure, BatchJob};
 
 /// Small jobs an executor takes one after the other while a full batch waits.
 const SMALL_JOBS_IN_A_ROW_MAX: u32 = 16;
+
+/// How long an executor with a small job counts as one that will soon take the next. One that computes for longer does not hold
+/// up the others: the express takes them, when the next job comes or an executor is done.
+const SMALL_JOB_TIME: Duration = Duration::from_millis(5);
 
 /// What may wait, and what counts as small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +81,16 @@ struct Waiting {
     full: VecDeque<Box<BatchJob>>,
     /// The last one has been idle for the shortest time.
     idle: Vec<IdleExecutor>,
+    /// When the executors but the express began the small jobs they run.
+    small_since: Vec<Option<Instant>>,
     /// The front is gone.
     closed: bool,
 }
 
 /// The way to an executor that waits.
 struct IdleExecutor {
-    is_express: bool,
+    /// Place in [`Waiting::small_since`], `None` for the express.
+    number: Option<usize>,
     hand: Arc<Hand>,
 }
 
@@ -131,15 +141,30 @@ impl Waiting {
         }
     }
 
-    /// Takes out the executor that such a job goes to, if one is idle.
+    /// Takes out the executor that such a job goes to, if one is idle, and notes that it begins.
     fn idle_for(&mut self, lane: Lane) -> Option<IdleExecutor> {
-        let express = self.idle.iter().position(|executor| executor.is_express);
+        let others = self.idle.iter().rposition(|executor| executor.number.is_some());
+        let express = self.idle.iter().position(|executor| executor.number.is_none());
         let found = match lane {
             // The others stay free for full batches.
-            Lane::Small => express.or_else(|| self.idle.len().checked_sub(1)),
-            Lane::Full => self.idle.iter().rposition(|executor| !executor.is_express),
+            Lane::Small => express.filter(|_| others.is_some() || !self.small_job_ends_soon()).or(others),
+            Lane::Full => others,
         };
-        found.map(|place| self.idle.remove(place))
+        let executor = self.idle.remove(found?);
+        self.begins(executor.number, Some(lane));
+        Some(executor)
+    }
+
+    /// Notes what an executor does from now on.
+    fn begins(&mut self, number: Option<usize>, lane: Option<Lane>) {
+        if let Some(number) = number {
+            self.small_since[number] = (lane == Some(Lane::Small)).then(Instant::now);
+        }
+    }
+
+    /// True if an executor but the express will soon take the next small job.
+    fn small_job_ends_soon(&self) -> bool {
+        self.small_since.iter().flatten().any(|since| since.elapsed() < SMALL_JOB_TIME)
     }
 }
 
@@ -155,6 +180,19 @@ impl Shared {
     fn entered(&self, lane: Lane, request_bytes: usize) {
         self.jobs(lane).fetch_add(1, Relaxed);
         self.bytes.fetch_add(request_bytes, Relaxed);
+    }
+
+    /// Gives the express a small job that waits, if it is idle and nobody else will soon take one.
+    fn call_express(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        if waiting.small.is_empty() || waiting.small_job_ends_soon() {
+            return;
+        }
+        let Some(place) = waiting.idle.iter().position(|executor| executor.number.is_none()) else { return };
+        let Some(job) = waiting.small.pop_front() else { return };
+        let express = waiting.idle.remove(place);
+        self.left(Lane::Small, job.request_bytes);
+        drop(waiting);
+        express.hand.give(Held::Job(job));
     }
 
     /// Notes that a job left a lane. Call with the lock held.
@@ -194,6 +232,7 @@ impl JobQueue {
         }
         self.shared.entered(lane, bytes);
         waiting.lane(lane).push_back(job);
+        self.shared.call_express(waiting);
         Ok(())
     }
 
@@ -236,7 +275,12 @@ impl JobQueue {
 
     fn source_of(&self, is_express: bool) -> JobSource {
         let (shared, bounds) = (Arc::clone(&self.shared), self.bounds);
-        JobSource { shared, bounds, is_express, hand: Arc::default(), small_owed: usize::MAX, small_in_a_row: 0 }
+        let number = (!is_express).then(|| {
+            let small_since = &mut shared.waiting.lock().small_since;
+            small_since.push(None);
+            small_since.len() - 1
+        });
+        JobSource { shared, bounds, number, hand: Arc::default(), small_owed: usize::MAX, small_in_a_row: 0 }
     }
 
     /// Returns a view of what waits.
@@ -257,7 +301,8 @@ impl Drop for JobQueue {
 pub(super) struct JobSource {
     shared: Arc<Shared>,
     bounds: QueueBounds,
-    is_express: bool,
+    /// Place in [`Waiting::small_since`], `None` for the express.
+    number: Option<usize>,
     hand: Arc<Hand>,
     /// Bytes of small jobs that go before the next full batch.
     small_owed: usize,
@@ -267,7 +312,7 @@ pub(super) struct JobSource {
 impl JobSource {
     /// True if small jobs are all it takes.
     pub(super) fn is_express(&self) -> bool {
-        self.is_express
+        self.number.is_none()
     }
 
     /// Waits for the next job; `None` once the front is gone.
@@ -287,22 +332,26 @@ impl JobSource {
     /// its hand.
     fn take_waiting(&self) -> Option<Box<BatchJob>> {
         let prefer_full = self.small_owed == 0 || self.small_in_a_row >= SMALL_JOBS_IN_A_ROW_MAX;
-        let lanes = match (self.is_express, prefer_full) {
-            (true, _) => &[Lane::Small][..],
+        let mut waiting = self.shared.waiting.lock();
+        waiting.begins(self.number, None);
+        let lanes = match (self.is_express(), prefer_full) {
+            (true, _) if waiting.small_job_ends_soon() => &[][..],
+            (true, _) => &[Lane::Small],
             (false, true) => &[Lane::Full, Lane::Small],
             (false, false) => &[Lane::Small, Lane::Full],
         };
-        let mut waiting = self.shared.waiting.lock();
         for &lane in lanes {
             if let Some(job) = waiting.lane(lane).pop_front() {
                 self.shared.left(lane, job.request_bytes);
+                waiting.begins(self.number, Some(lane));
+                self.shared.call_express(waiting);
                 return Some(job);
             }
         }
         if waiting.closed {
             self.hand.give(Held::End);
         } else {
-            waiting.idle.push(IdleExecutor { is_express: self.is_express, hand: Arc::clone(&self.hand) });
+            waiting.idle.push(IdleExecutor { number: self.number, hand: Arc::clone(&self.hand) });
         }
         None
     }
@@ -333,8 +382,6 @@ impl QueueGauge {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use crossbeam_channel::bounded;
 
     use super::super::messages::{Executed, InFlight, ReplyPort, Rpc, SendReply};
@@ -431,6 +478,30 @@ mod tests {
         assert_eq!(names(&mut express, 1), ["b"]);
         drop(queue);
         assert!(express.take().is_none(), "without the front the express ends");
+    }
+
+    #[test]
+    fn the_express_leaves_small_jobs_to_an_executor_that_has_just_begun_one() {
+        let queue = queue(8, 1000);
+        let (mut executor, mut express) = (queue.source(), queue.express_source());
+        assert!(queue.push(job(SMALL, "a")).is_ok() && queue.push(job(SMALL, "b")).is_ok());
+        assert_eq!(names(&mut executor, 1), ["a"]);
+        assert!(express.take_waiting().is_none(), "the executor will be back soon");
+        assert_eq!(queue.gauge().small_jobs(), 1);
+        // It takes a full batch instead: the express, idle by now, is given what waits.
+        assert!(queue.push(job(FULL, "c")).is_ok());
+        executor.small_owed = 0;
+        assert_eq!(names(&mut executor, 1), ["c"]);
+        assert_eq!(express.hand.take().map(|job| job.context_id), Some("b".to_owned()));
+        // With a full batch at hand nobody is waited for, and neither is a small job that computes for long.
+        assert!(queue.push(job(SMALL, "d")).is_ok());
+        assert_eq!(names(&mut express, 1), ["d"]);
+        assert!(queue.push(job(SMALL, "e")).is_ok());
+        executor.small_owed = usize::MAX;
+        assert_eq!(names(&mut executor, 1), ["e"]);
+        std::thread::sleep(SMALL_JOB_TIME);
+        assert!(queue.push(job(SMALL, "f")).is_ok());
+        assert_eq!(names(&mut express, 1), ["f"]);
     }
 
     #[test]

@@ -66,6 +66,8 @@ fn main() {
 }
 
 type Part = fn(&Bench);
+/// What differs from the defaults.
+type Change = fn(&mut Config);
 
 /// What all parts use.
 struct Bench {
@@ -213,7 +215,7 @@ impl Bench {
         );
         let mut table = Table::new(&["", "p50", "p90", "p99", "max", "full batches/s"]);
         let (small, full) = (encode(&self.batch(1)), encode(&self.batch(TRANSFERS_PER_BATCH)));
-        let ways: [(&str, fn(&mut Config)); 3] = [
+        let ways: [(&str, Change); 3] = [
             ("two lanes", |_| ()),
             // As the image and the systemd unit have it.
             ("two lanes, executors idle class", |config| config.executor_niceness = 20),

@@ -174,7 +174,7 @@ mod tests {
         numbers.extend((0..4096).map(|number| f64::from(number) / 128.0));
         numbers.extend([f64::INFINITY, f64::NEG_INFINITY, -1.25, f64::MAX, f64::EPSILON]);
         numbers.extend((0..2000).map(|number| (f64::from(number) - 900.0).exp2() * 1.000_000_3));
-        numbers.extend((0..2000).map(|number| f64::from(number) * 1234.567_891_234_5));
+        numbers.extend((0..2000).map(|number| f64::from(number) * 1_234.567_891_234_5));
         for number in numbers {
             assert_eq!(Double(number).to_string(), format!("{number:.6}"), "{number:e}");
         }

@@ -15,7 +15,7 @@ use tonic_prost::ProstDecoder;
 pub type Empty = ();
 
 /// A response message as it goes out.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct Encoded(Bytes);
 
 impl Encoded {

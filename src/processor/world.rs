@@ -299,10 +299,7 @@ impl<'a> World<'a> {
             return self.set_slot(address, slot, root.into());
         }
         let key = self.keys.storage_key(address, slot);
-        let start = Instant::now();
-        let updated = self.tree.update_to_root(self.version, key, of);
-        self.tree_time += start.elapsed();
-        self.version = updated?;
+        self.advance(|tree, version| tree.update_to_root(version, key, of))?;
         self.storage.remove(&(address, slot));
         Ok(())
     }
@@ -374,8 +371,16 @@ impl<'a> World<'a> {
     }
 
     fn update(&mut self, writes: &mut [(Digest, U256)]) -> Result<(), WorldError> {
+        self.advance(|tree, version| tree.update(version, writes))
+    }
+
+    /// Makes the current version the one that `update` makes of it.
+    fn advance(
+        &mut self,
+        update: impl FnOnce(&mut StateTree<'a>, TreeRef) -> Result<TreeRef, TreeError>,
+    ) -> Result<(), WorldError> {
         let start = Instant::now();
-        let updated = self.tree.update(self.version, writes);
+        let updated = update(&mut self.tree, self.version);
         self.tree_time += start.elapsed();
         self.version = updated?;
         Ok(())

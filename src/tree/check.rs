@@ -92,15 +92,12 @@ mod tests {
 
     use super::*;
     use crate::store::{Durability, MemoryStore, StateWriter};
-    use crate::tree::poseidon::hash;
     use crate::tree::{StateTree, TreeRef};
 
     fn tree() -> (Digest, Vec<(Digest, NodeData)>) {
         let empty = MemoryStore::new(0);
         let mut tree = StateTree::new(&empty);
-        // With keys that are hashes no two nodes are alike.
-        let mut writes: Vec<_> =
-            (0..3000).map(|number| (hash(&[number; 8], &[0; 4]), U256::from(number % 7 + 1))).collect();
+        let mut writes: Vec<_> = (0..3000).map(|key| (Digest([key, 1, 2, 3]), U256::from(key % 7 + 1))).collect();
         let version = tree.update(TreeRef::EMPTY, &mut writes).unwrap();
         (tree.root(version), tree.new_nodes(&[version]))
     }

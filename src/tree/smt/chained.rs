@@ -151,9 +151,9 @@ impl Chain {
 
     /// Notes what waits for what, and what is ready.
     fn link(&mut self, tree: &StateTree<'_>) {
-        let bounds = |bound: Option<&TreeRef>| bound.map_or(0, |at| at.0);
-        self.base = bounds(self.nodes.iter().min_by_key(|at| at.0));
-        self.span = bounds(self.nodes.iter().max_by_key(|at| at.0)) + 1 - self.base;
+        let handles = || self.nodes.iter().map(|at| at.0);
+        self.base = handles().min().unwrap_or_default();
+        self.span = handles().max().unwrap_or_default() + 1 - self.base;
         let jobs = self.span as usize + self.roots.len();
         self.jobs = vec![Job::default(); jobs];
         self.waiting = Vec::with_capacity(2 * self.nodes.len());

@@ -1,10 +1,9 @@
 //! Hashing many versions together, and listing what they added (state-tree §7).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use revm::primitives::U256;
 
 use super::{NodeKind, StateTree, TreeRef};
 use crate::helpers::{self, Pieces};
@@ -52,15 +51,12 @@ impl StateTree<'_> {
         self.hashes[at.index()]
     }
 
-    /// Returns every node that these versions added to what the reader holds: branches, leaves and value nodes. Versions not
-    /// hashed yet add nothing: call [`Self::hash_versions`] first.
-    ///
-    /// Value nodes are listed once. Another one may be listed again if it stands at two places, which keys that are hashes do
-    /// not bring about, or went away in one version and came again in a later one.
+    /// Returns every node that these versions added to what the reader holds (branches, leaves and value nodes), each
+    /// once. Versions not hashed yet add nothing: call [`Self::hash_versions`] first.
     pub fn new_nodes(&self, versions: &[TreeRef]) -> Vec<(Digest, NodeData)> {
         let mut is_new = vec![false; self.nodes.len()];
         let mut count = 0;
-        let mut values: HashMap<Digest, U256, RandomState> = HashMap::default();
+        let mut values = Vec::new();
         let mut stack: Vec<TreeRef> = versions.to_vec();
         while let Some(at) = stack.pop() {
             let node = &self.nodes[at.index()];
@@ -73,15 +69,21 @@ impl StateTree<'_> {
                 NodeKind::Leaf(index) => {
                     let value = &self.values[self.leaves[index as usize].value as usize];
                     if let (true, Some(hash), Some(number)) = (value.created, value.hash, value.value) {
-                        values.insert(hash, number);
+                        values.push((hash, number));
                     }
                 }
                 NodeKind::Empty | NodeKind::Unloaded => {}
             }
         }
+        // Sized once: growing costs more than all else here.
         let mut found = Vec::with_capacity(count + values.len());
+        let mut seen: HashSet<Digest, RandomState> = HashSet::with_capacity_and_hasher(count, RandomState::default());
+        // In the order of the arena, which is that of memory.
         let new = (0..).zip(is_new).filter(|(_, is_new)| *is_new).map(|(index, _)| TreeRef(index));
-        found.extend(new.map(|at| (self.hashes[at.index()], self.node_data(at))));
+        for at in new.filter(|at| seen.insert(self.hashes[at.index()])) {
+            found.push((self.hashes[at.index()], self.node_data(at)));
+        }
+        values.retain(|(hash, _)| seen.insert(*hash));
         found.extend(values.into_iter().map(|(hash, number)| (hash, value_node(number))));
         found
     }

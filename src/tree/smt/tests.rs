@@ -457,6 +457,10 @@ proptest! {
         for (hash, data) in &nodes {
             prop_assert_eq!(hash_node(data), *hash);
         }
+        let mut hashes: Vec<_> = nodes.iter().map(|(hash, _)| *hash).collect();
+        hashes.sort();
+        hashes.dedup();
+        prop_assert_eq!(hashes.len(), nodes.len(), "a node is listed twice");
         let roots: Vec<Digest> = versions.iter().map(|version| tree.root(*version)).collect();
         let target = MemoryStore::new(0);
         target.write(&nodes, &[], Durability::Permanent).unwrap();

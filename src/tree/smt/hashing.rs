@@ -1,9 +1,11 @@
 //! Hashing many versions together, and listing what they added (state-tree §7).
 
-use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::{NodeKind, StateTree, TreeRef};
 use crate::helpers::{self, Pieces};
@@ -75,17 +77,12 @@ impl StateTree<'_> {
                 NodeKind::Empty | NodeKind::Unloaded => {}
             }
         }
-        // Sized once: growing costs more than all else here.
-        let mut found = Vec::with_capacity(count + values.len());
-        let mut seen: HashSet<Digest, RandomState> = HashSet::with_capacity_and_hasher(count, RandomState::default());
+        let mut found = Listed::with_capacity(count + values.len());
         // In the order of the arena, which is that of memory.
         let new = (0..).zip(is_new).filter(|(_, is_new)| *is_new).map(|(index, _)| TreeRef(index));
-        for at in new.filter(|at| seen.insert(self.hashes[at.index()])) {
-            found.push((self.hashes[at.index()], self.node_data(at)));
-        }
-        values.retain(|(hash, _)| seen.insert(*hash));
-        found.extend(values.into_iter().map(|(hash, number)| (hash, value_node(number))));
-        found
+        new.for_each(|at| found.push(self.hashes[at.index()], || self.node_data(at)));
+        values.into_iter().for_each(|(hash, number)| found.push(hash, || value_node(number)));
+        found.nodes
     }
 
     /// Collects the unhashed branches of these versions by depth, and the unhashed leaves.
@@ -169,6 +166,34 @@ impl StateTree<'_> {
                 leaf_node(&remaining(&leaf.key, leaf.depth.into()), &value)
             }
             NodeKind::Empty | NodeKind::Unloaded => [0; 12],
+        }
+    }
+}
+
+/// Nodes, each once.
+struct Listed {
+    nodes: Vec<(Digest, NodeData)>,
+    /// Their places by hash: a set of the hashes themselves would not stay in the cache.
+    places: HashTable<u32>,
+    hasher: RandomState,
+}
+
+impl Listed {
+    /// Sized once: growing costs more than all else here.
+    fn with_capacity(count: usize) -> Self {
+        let hasher = RandomState::default();
+        Self { nodes: Vec::with_capacity(count), places: HashTable::with_capacity(count), hasher }
+    }
+
+    fn push(&mut self, hash: Digest, data: impl FnOnce() -> NodeData) {
+        let Self { nodes, places, hasher } = self;
+        let listed = |place: &u32| nodes[*place as usize].0;
+        let is_same = |place: &u32| listed(place) == hash;
+        if let Entry::Vacant(entry) =
+            places.entry(hasher.hash_one(hash), is_same, |place| hasher.hash_one(listed(place)))
+        {
+            entry.insert(nodes.len() as u32);
+            nodes.push((hash, data()));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Threads that help running batches while cores are idle.
 //!
 //! Two parts of a batch are dear and come in pieces that do not depend on each other: recovering the senders, and hashing a
-//! level of the tree. The thread that runs the batch offers the pieces and works on them itself; helpers take some of them only
-//! while there are more cores than running batches and active helpers. None are used until [`allow`] says how many.
+//! level of the tree. The thread that runs the batch offers the pieces and works on them itself, or goes on with what the first
+//! ones give it; helpers take some of them only while there are more cores than running batches and active helpers. None are
+//! used until [`allow`] says how many.
 //!
 //! Other processes may be on those cores. A helper that does not come back in time shows it; then the batch does its piece
 //! itself, and nobody is asked again for [`BUSY_FOR`].
@@ -27,8 +28,9 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 static BUSY_UNTIL: AtomicU64 = AtomicU64::new(0);
 /// Helpers that may work at a time.
 static ALLOWED: AtomicUsize = AtomicUsize::new(0);
-/// Cores of the machine that helpers and batches share.
-static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+/// Cores that helpers and batches share.
+static CORES: LazyLock<AtomicUsize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from).into());
 /// Batches running.
 static BATCHES: AtomicUsize = AtomicUsize::new(0);
 /// Helpers working.
@@ -39,6 +41,11 @@ static OFFERS: LazyLock<Option<Sender<Arc<dyn Work>>>> = LazyLock::new(start);
 /// Lets at most `helpers` threads (16 at most) work beside the threads that run batches; 0 for none.
 pub fn allow(helpers: usize) {
     ALLOWED.store(helpers.min(HELPERS_MAX), Ordering::Relaxed);
+}
+
+/// Counts on so many cores instead of those of the machine. For tests, which want help while other tests run.
+pub fn assume_cores(cores: usize) {
+    CORES.store(cores, Ordering::Relaxed);
 }
 
 /// Counts its thread as one that runs a batch, until dropped.
@@ -75,87 +82,150 @@ trait Work: Send + Sync {
 }
 
 /// The items of one batch, and what became of them.
-struct Job<T, R, F> {
+struct Job<T, R> {
     items: Vec<T>,
     pieces: Pieces,
-    transform: F,
+    transform: fn(&[T]) -> Vec<R>,
     /// First item that nobody has taken.
     next: AtomicUsize,
-    done: Mutex<Done<R>>,
-    /// Told when the last piece is done.
+    /// What became of each piece, until the batch fetches it.
+    done: Mutex<Vec<Option<Vec<R>>>>,
+    /// Told of every piece that is done.
     finished: Condvar,
 }
 
-struct Done<R> {
-    /// By piece; `None` where nobody has answered yet.
-    results: Vec<Option<Vec<R>>>,
-    missing: usize,
-}
-
-impl<T, R, F: Fn(&[T]) -> Vec<R>> Job<T, R, F> {
-    fn new(items: Vec<T>, pieces: Pieces, transform: F) -> Self {
-        let count = items.len().div_ceil(pieces.items);
-        let done = Done { results: (0..count).map(|_| None).collect(), missing: count };
+impl<T, R> Job<T, R> {
+    fn new(items: Vec<T>, pieces: Pieces, transform: fn(&[T]) -> Vec<R>) -> Self {
+        let done = (0..items.len().div_ceil(pieces.items)).map(|_| None).collect();
         Self { items, pieces, transform, next: AtomicUsize::new(0), done: Mutex::new(done), finished: Condvar::new() }
     }
 
-    fn take_all(&self) {
+    fn piece(&self, start: usize) -> Vec<R> {
+        (self.transform)(&self.items[start..self.items.len().min(start + self.pieces.items)])
+    }
+
+    /// Takes the next piece and does it. False if there was none.
+    fn take_one(&self) -> bool {
+        let start = self.next.fetch_add(self.pieces.items, Ordering::Relaxed);
+        if start >= self.items.len() {
+            return false;
+        }
+        let result = self.piece(start);
+        self.done.lock()[start / self.pieces.items] = Some(result);
+        self.finished.notify_all();
+        true
+    }
+
+    /// Leaves nothing to take.
+    fn give_up(&self) {
+        self.next.store(self.items.len(), Ordering::Relaxed);
+    }
+
+    /// Waits for a piece that somebody has taken; `None` if `patience` was not enough.
+    fn wait_for(&self, piece: usize, patience: Duration) -> Option<Vec<R>> {
+        let mut done = self.done.lock();
+        let deadline = Instant::now() + patience;
+        while done[piece].is_none() && !self.finished.wait_until(&mut done, deadline).timed_out() {}
+        done[piece].take()
+    }
+}
+
+impl<T: Send + Sync, R: Send> Work for Job<T, R> {
+    fn work(&self) {
+        while self.take_one() {}
+    }
+}
+
+/// Results that are fetched in the order of their items while helpers still make later ones.
+pub struct Ongoing<T, R> {
+    job: Arc<Job<T, R>>,
+    /// Helpers were asked.
+    is_shared: bool,
+    /// Results of the last piece that were not asked for yet.
+    left: std::vec::IntoIter<R>,
+    /// Items whose results were fetched or are in `left`.
+    fetched: usize,
+    /// How long the next piece is waited for.
+    patience: Duration,
+}
+
+impl<T, R> Ongoing<T, R> {
+    /// Whether helpers were asked. If not, nothing happens but in [`Self::take`].
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Returns the next `count` results, fewer at the end. Works on what nobody has taken, and waits for the rest.
+    pub fn take(&mut self, count: usize) -> Vec<R> {
+        let items = &self.job.items;
+        if count == 0 {
+            return Vec::new();
+        }
+        if !self.is_shared {
+            let start = self.fetched;
+            self.fetched = items.len().min(start.saturating_add(count));
+            return (self.job.transform)(&items[start..self.fetched]);
+        }
+        let mut results = Vec::with_capacity(count.min(items.len()));
         loop {
-            let start = self.next.fetch_add(self.pieces.items, Ordering::Relaxed);
-            if start >= self.items.len() {
-                return;
+            results.extend(self.left.by_ref().take(count - results.len()));
+            if results.len() == count || self.fetched == self.job.items.len() {
+                return results;
             }
-            let piece = &self.items[start..self.items.len().min(start + self.pieces.items)];
-            let result = (self.transform)(piece);
-            let mut done = self.done.lock();
-            if done.results[start / self.pieces.items].replace(result).is_none() {
-                done.missing -= 1;
-            }
-            if done.missing == 0 {
-                self.finished.notify_all();
-            }
+            self.left = self.next_piece().into_iter();
+            self.fetched += self.left.len();
         }
     }
 
-    /// Returns all results once nothing is left to take; does the piece of a helper that does not come back.
-    fn finish(&self) -> Vec<R> {
-        let mut done = self.done.lock();
-        while done.missing > 0 {
-            if self.finished.wait_for(&mut done, self.pieces.patience).timed_out() {
-                BUSY_UNTIL.store(micros(BUSY_FOR), Ordering::Relaxed);
+    fn next_piece(&mut self) -> Vec<R> {
+        let number = self.fetched / self.job.pieces.items;
+        loop {
+            // In a statement of its own: the lock is not held while a piece is made.
+            let done = self.job.done.lock()[number].take();
+            if let Some(done) = done {
+                return done;
+            }
+            if !self.job.take_one() {
                 break;
             }
         }
-        let pieces = self.items.chunks(self.pieces.items).zip(&mut done.results);
-        pieces.flat_map(|(piece, result)| result.take().unwrap_or_else(|| (self.transform)(piece))).collect()
+        self.job.wait_for(number, self.patience).unwrap_or_else(|| {
+            BUSY_UNTIL.store(micros(BUSY_FOR), Ordering::Relaxed);
+            self.patience = Duration::ZERO;
+            self.job.piece(self.fetched)
+        })
     }
 }
 
-impl<T: Send + Sync, R: Send, F: Fn(&[T]) -> Vec<R> + Send + Sync> Work for Job<T, R, F> {
-    fn work(&self) {
-        self.take_all();
+impl<T, R> Drop for Ongoing<T, R> {
+    fn drop(&mut self) {
+        self.job.give_up();
     }
 }
 
-/// Transforms all items, with the help of idle threads. `transform` gives as many results as it gets items.
-pub fn map<T, R, F>(items: Vec<T>, pieces: Pieces, transform: F) -> Vec<R>
+/// Lets idle threads begin to transform the items. `transform` gives as many results as it gets items.
+pub fn begin<T, R>(items: Vec<T>, pieces: Pieces, transform: fn(&[T]) -> Vec<R>) -> Ongoing<T, R>
 where
     T: Send + Sync + 'static,
     R: Send + 'static,
-    F: Fn(&[T]) -> Vec<R> + Send + Sync + 'static,
 {
-    let count = items.len().div_ceil(pieces.items);
-    let helpers = idle().min(count.saturating_sub(1));
-    let offers = if helpers > 0 { OFFERS.as_ref() } else { None };
-    let Some(offers) = offers else { return transform(&items) };
+    let helpers = idle().min(items.len().div_ceil(pieces.items).saturating_sub(1));
     let job = Arc::new(Job::new(items, pieces, transform));
-    for _ in 0..helpers {
-        if offers.try_send(Arc::clone(&job) as Arc<dyn Work>).is_err() {
-            break;
-        }
+    let ask = |offers: &Sender<Arc<dyn Work>>| offers.try_send(Arc::clone(&job) as Arc<dyn Work>).is_ok();
+    let asked = (0..helpers).take_while(|_| OFFERS.as_ref().is_some_and(ask)).count();
+    Ongoing { job, is_shared: asked > 0, left: Vec::new().into_iter(), fetched: 0, patience: pieces.patience }
+}
+
+/// Transforms all items, with the help of idle threads. `transform` gives as many results as it gets items.
+pub fn map<T, R>(items: Vec<T>, pieces: Pieces, transform: fn(&[T]) -> Vec<R>) -> Vec<R>
+where
+    T: Send + Sync + 'static,
+    R: Send + 'static,
+{
+    if idle() == 0 {
+        return transform(&items);
     }
-    job.take_all();
-    job.finish()
+    begin(items, pieces, transform).take(usize::MAX)
 }
 
 /// Returns how many helpers may start now.
@@ -165,7 +235,7 @@ pub fn idle() -> usize {
     }
     let busy = BATCHES.load(Ordering::Relaxed) + HELPING.load(Ordering::Relaxed);
     let allowed = ALLOWED.load(Ordering::Relaxed).saturating_sub(HELPING.load(Ordering::Relaxed));
-    CORES.saturating_sub(busy).min(allowed)
+    CORES.load(Ordering::Relaxed).saturating_sub(busy).min(allowed)
 }
 
 /// Microseconds since the start, `later` from now.
@@ -176,7 +246,7 @@ fn micros(later: Duration) -> u64 {
 /// Starts the threads; `None` if there is none.
 fn start() -> Option<Sender<Arc<dyn Work>>> {
     let (offers, jobs) = bounded(HELPERS_MAX);
-    let started = (0..CORES.saturating_sub(1).min(HELPERS_MAX))
+    let started = (0..CORES.load(Ordering::Relaxed).saturating_sub(1).min(HELPERS_MAX))
         .filter(|number| {
             let jobs: Receiver<Arc<dyn Work>> = jobs.clone();
             let name = format!("helper-{number}");
@@ -204,17 +274,27 @@ mod tests {
         numbers.iter().map(|number| number * number).collect()
     }
 
+    fn shared(numbers: Vec<u64>) -> Ongoing<u64, u64> {
+        let job = Arc::new(Job::new(numbers, PIECES, squares));
+        Ongoing { job, is_shared: true, left: Vec::new().into_iter(), fetched: 0, patience: PIECES.patience }
+    }
+
     #[test]
     fn shared_work_gives_the_same_results_in_order() {
         for count in [0, 1, 15, 16, 17, 200] {
             let numbers: Vec<u64> = (0..count).collect();
             let expected = squares(&numbers);
-            let job = Job::new(numbers.clone(), PIECES, squares);
-            std::thread::scope(|scope| {
-                scope.spawn(|| job.take_all());
-                job.take_all();
-                assert_eq!(job.finish(), expected);
-            });
+            for part in [1, 7, 16, 50, 200] {
+                let mut ongoing = shared(numbers.clone());
+                let job = Arc::clone(&ongoing.job);
+                std::thread::scope(|scope| {
+                    scope.spawn(|| job.work());
+                    for expected in expected.chunks(part) {
+                        assert_eq!(ongoing.take(part), expected);
+                    }
+                    assert!(ongoing.take(part).is_empty());
+                });
+            }
             allow(2);
             assert_eq!(map(numbers, PIECES, squares), expected);
         }
@@ -223,9 +303,18 @@ mod tests {
     #[test]
     fn a_helper_that_never_answers_costs_nothing_but_time() {
         let numbers: Vec<u64> = (0..40).collect();
-        let job = Job::new(numbers.clone(), PIECES, squares);
-        job.next.fetch_add(PIECES.items, Ordering::Relaxed);
-        job.take_all();
-        assert_eq!(job.finish(), squares(&numbers));
+        let mut ongoing = shared(numbers.clone());
+        ongoing.job.next.fetch_add(PIECES.items, Ordering::Relaxed);
+        assert_eq!(ongoing.take(5), squares(&numbers[..5]));
+        assert_eq!(ongoing.take(35), squares(&numbers[5..]));
+    }
+
+    #[test]
+    fn helpers_stop_when_the_batch_does() {
+        let mut ongoing = shared((0..40).collect());
+        let job = Arc::clone(&ongoing.job);
+        assert_eq!(ongoing.take(3), [0, 1, 4]);
+        drop(ongoing);
+        assert!(!job.take_one());
     }
 }

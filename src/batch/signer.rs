@@ -9,7 +9,7 @@ use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
 
 use super::ladder::Ladder;
-use crate::helpers::{self, Pieces};
+use crate::helpers::{self, Ongoing, Pieces};
 
 /// n/2, the largest legal s.
 const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0_U256);
@@ -70,38 +70,53 @@ struct SignatureKey {
     rules: RecoveryRules,
 }
 
-/// Recovers the signers as [`recover_signer`] does, remembering them for the next time. What is not known is shared with
-/// the threads of [`crate::helpers`] that are idle.
+/// The signers of a batch, in the order of its signatures, recovered as [`recover_signer`] does and remembered for the next
+/// time. What is not known is shared with the threads of [`crate::helpers`] that are idle, which go on while the batch runs
+/// with the first.
+pub struct Signers {
+    /// What is remembered; `None` is the next of `missing`.
+    known: std::vec::IntoIter<Option<Recovered>>,
+    missing: Ongoing<SignatureKey, Recovered>,
+}
+
+impl Signers {
+    /// Begins to recover.
+    pub fn new(signatures: &[Signature], rules: RecoveryRules) -> Self {
+        let keys = signatures.iter().map(|signature| SignatureKey { signature: *signature, rules });
+        let known: Vec<_> = keys.clone().map(|key| SENDERS.get(&key)).collect();
+        let missing = keys.zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key).collect();
+        Self { known: known.into_iter(), missing: helpers::begin(missing, PIECES, recover_all) }
+    }
+
+    /// Whether idle threads recover, so that it pays to go on with the first.
+    pub fn are_shared(&self) -> bool {
+        self.missing.is_shared()
+    }
+
+    /// Returns the next `count` signers, fewer at the end; those not there yet are waited for.
+    pub fn take(&mut self, count: usize) -> Vec<Recovered> {
+        let known: Vec<_> = self.known.by_ref().take(count).collect();
+        let mut missing = self.missing.take(known.iter().filter(|known| known.is_none()).count()).into_iter();
+        known.into_iter().map(|known| known.or_else(|| missing.next()).unwrap_or_default()).collect()
+    }
+}
+
+/// Recovers the signers, all of one batch.
 pub fn known_signers(signatures: &[Signature], rules: RecoveryRules) -> Vec<Recovered> {
-    let key = |signature: &Signature| SignatureKey { signature: *signature, rules };
-    let mut recovered = Vec::with_capacity(signatures.len());
-    let mut unknown = Vec::new();
-    for signature in signatures {
-        let known = SENDERS.get(&key(signature));
-        if known.is_none() {
-            unknown.push(recovered.len());
-        }
-        recovered.push(known.unwrap_or_default());
-    }
-    if unknown.is_empty() {
-        return recovered;
-    }
-    let missing: Vec<Signature> = unknown.iter().map(|&place| signatures[place]).collect();
-    let ladders = Ladder::of_many(&missing);
-    let recover_all = move |signatures: &[Signature]| {
-        let recover = |s: &Signature| {
-            let signer = recover_signer(s.hash, s.r, s.s, s.v, rules.infinity_bug);
-            (signer, rules.roots_count && signer.is_some() && root_is_negated(s.r, s.v))
-        };
-        signatures.iter().map(recover).collect()
+    Signers::new(signatures, rules).take(signatures.len())
+}
+
+fn recover_all(keys: &[SignatureKey]) -> Vec<Recovered> {
+    let signatures: Vec<Signature> = keys.iter().map(|key| key.signature).collect();
+    let recover = |(key, ladder): (&SignatureKey, Option<Ladder>)| {
+        let (Signature { hash, r, s, v }, rules) = (key.signature, key.rules);
+        let signer = recover_signer(hash, r, s, v, rules.infinity_bug);
+        let root_is_negated = rules.roots_count && signer.is_some() && root_is_negated(r, v);
+        let recovered = Recovered { signer, ladder: ladder.filter(|_| signer.is_some()), root_is_negated };
+        SENDERS.insert(*key, recovered);
+        recovered
     };
-    let signers = helpers::map(missing, PIECES, recover_all);
-    for ((place, (signer, root_is_negated)), ladder) in unknown.into_iter().zip(signers).zip(ladders) {
-        let ladder = ladder.filter(|_| signer.is_some());
-        recovered[place] = Recovered { signer, ladder, root_is_negated };
-        SENDERS.insert(key(&signatures[place]), recovered[place]);
-    }
-    recovered
+    keys.iter().zip(Ladder::of_many(&signatures)).map(recover).collect()
 }
 
 /// Forgets all senders, so that a bench can measure recovery.

@@ -251,6 +251,16 @@ impl Tally {
         }
     }
 
+    /// Puts what another tally counted before what this one did, as if one had counted both.
+    pub fn follow(&mut self, earlier: &Self) {
+        let wanted_here = self.reserved != Counters::default();
+        let reserved = if wanted_here { earlier.used() + self.reserved } else { Counters::default() };
+        self.reserved = reserved.max(earlier.reserved);
+        self.wanted = self.wanted.max(earlier.wanted);
+        self.real += earlier.real;
+        self.charge_real(earlier.model(), earlier.bound());
+    }
+
     /// Returns what was reserved at most, and what a single check wanted at most.
     pub const fn reservations(&self) -> (Counters, Counters) {
         (self.reserved, self.wanted)

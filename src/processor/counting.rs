@@ -36,8 +36,14 @@ const SIGNATURE_BYTES: usize = 65;
 const PUBLIC_KEY_BYTES: u64 = 64;
 
 impl BatchRun<'_> {
-    fn tally(&mut self) -> &mut Tally {
+    pub(super) fn tally(&mut self) -> &mut Tally {
         &mut self.evm.context().chain.counters
+    }
+
+    /// Starts a new tally, and returns the old one.
+    pub(super) fn count_anew(&mut self) -> Tally {
+        let tally = Tally::new(self.prices(), self.rules.rom, !self.input.no_counters);
+        std::mem::replace(self.tally(), tally)
     }
 
     /// Notes a tree access of the running transaction.
@@ -364,9 +370,14 @@ impl BatchRun<'_> {
         self.tally().real.poseidons += hashes.unwrap_or(0);
     }
 
+    /// True if a batch that runs out of counters ends there.
+    pub(super) fn enforces_counters(&self) -> bool {
+        self.input.counters_policy == CountersPolicy::Enforce && !self.input.no_counters
+    }
+
     /// Returns the error of a batch that ran out of counters, under policy `enforce`. `decoding` says that nothing ran yet.
     pub(super) fn out_of_counters(&mut self, decoding: bool) -> Option<RomError> {
-        if self.input.counters_policy != CountersPolicy::Enforce || self.input.no_counters {
+        if !self.enforces_counters() {
             return None;
         }
         let counters = self.counters();

@@ -13,6 +13,7 @@ pub mod output;
 
 mod block_info;
 mod counting;
+mod prepare;
 mod run;
 mod tracing;
 mod v1;

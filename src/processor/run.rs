@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use revm::primitives::{Address, B256, Bytes, TxKind, U256, address, keccak256};
+use revm::primitives::{Address, B256, TxKind, U256, address};
 
 use super::errors::{ExecutorError, RomError};
 use super::input::BatchInput;
 use super::output::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
+use super::prepare::{Items, PreparedTx};
 use super::world::{World, WorldError};
-use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
 use crate::counters::model::Prices;
 use crate::counters::paths::wanted;
 use crate::counters::replay::Replay;
@@ -20,8 +20,7 @@ use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::{AccountLeaves, TouchLog};
 use crate::store::StateReader;
-use crate::tree::poseidon::linear_hash_many;
-use crate::tree::{Digest, LeafKind, TreeRef};
+use crate::tree::{LeafKind, TreeRef};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
 pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
@@ -60,33 +59,6 @@ impl From<EvmFailure<WorldError>> for Abort {
     }
 }
 
-/// A decoded item with everything that needs no state.
-pub enum PreparedItem {
-    /// Opens a block.
-    ChangeL2Block {
-        /// Seconds after the previous block.
-        delta_timestamp: u32,
-        /// Index into the L1 info tree.
-        l1_info_index: u32,
-    },
-    /// A transaction.
-    Transaction(Box<PreparedTx>),
-}
-
-/// A transaction with its hashes and its sender.
-pub struct PreparedTx {
-    /// The decoded transaction.
-    pub tx: Transaction,
-    /// Canonical signed RLP.
-    pub rlp: Bytes,
-    /// Ethereum hash.
-    pub hash: B256,
-    /// Poseidon L2 hash; zero in V1.
-    pub l2_hash: Digest,
-    /// Sender as the checks use it; `None` fails the signature check.
-    pub signer: Option<Address>,
-}
-
 /// How a transaction passed through the batch.
 pub enum TxEnd {
     /// It failed an intrinsic check and changed nothing.
@@ -122,6 +94,8 @@ pub struct BatchRun<'a> {
     pub kept_versions: Vec<TreeRef>,
     /// Shapes of the trees that the counters follow.
     pub(super) replay: Replay,
+    /// Items that have not run, from when the batch is decoded.
+    pub(super) items: Option<Items>,
 }
 
 impl<'a> BatchRun<'a> {
@@ -144,6 +118,7 @@ impl<'a> BatchRun<'a> {
             traces_ahead: 0,
             kept_versions: Vec::new(),
             replay: Replay::default(),
+            items: None,
         }
     }
 
@@ -184,89 +159,6 @@ impl<'a> BatchRun<'a> {
         self.evm.context().chain.touched.slot(SYSTEM_ADDRESS, slot, U256::ZERO);
         self.count_slot_write(SYSTEM_ADDRESS, slot, true);
         Ok(self.world().set_slot_to_root(SYSTEM_ADDRESS, slot, of)?)
-    }
-
-    /// Decodes the batch, hashes its transactions and recovers their senders.
-    pub fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<Vec<PreparedItem>, RomError> {
-        let start = Instant::now();
-        let mut items = Vec::new();
-        let data = &self.input.batch_l2_data;
-        let decoded = crate::batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
-        self.phases.decode += start.elapsed();
-        // The model ends a forced batch at its first ChangeL2Block, decoded or not; any other bad item leaves it nothing.
-        let ends_model = decoded.is_ok() || decoded == Err(RomError::InvalidDecodeChangeL2Block) && forced;
-        self.count_batch_decoded(ends_model, forced);
-        if let Err(error) = decoded {
-            self.count_undecodable(items, ends_model);
-            return Err(error);
-        }
-        let prepared = self.prepare_items(items);
-        self.expect_traces(&prepared);
-        self.out_of_counters(true).map_or(Ok(prepared), Err)
-    }
-
-    /// Reads ahead what the transactions are sure to read, and these slots.
-    pub fn read_ahead(&mut self, items: &[PreparedItem], slots: &[(Address, U256)]) -> Result<(), Abort> {
-        let accounts = items.iter().flat_map(|item| match item {
-            PreparedItem::Transaction(prepared) => [prepared.signer, prepared.tx.to],
-            PreparedItem::ChangeL2Block { .. } => [None; 2],
-        });
-        let accounts = accounts.flatten().chain([self.input.coinbase]);
-        Ok(self.evm.db().read_ahead(accounts, slots)?)
-    }
-
-    /// Recovers all senders, then makes all hashes: what is alike is done together.
-    fn prepare_items(&mut self, items: Vec<BatchItem>) -> Vec<PreparedItem> {
-        let start = Instant::now();
-        let transactions = || items.iter().filter_map(BatchItem::transaction);
-        let signatures: Vec<_> = transactions().map(Transaction::signature).collect();
-        let recovered = known_signers(&signatures, self.rules.recovery());
-        let recovered_at = Instant::now();
-        self.phases.recover += recovered_at - start;
-        let senders = recovered.iter().map(|recovered| self.input.from.or(recovered.signer));
-        self.evm
-            .db()
-            .learn_accounts(transactions().zip(senders.clone()).flat_map(|(tx, from)| [tx.to, from]).flatten());
-        let l2_hashes = match self.rules.api {
-            ApiVersion::V1 => vec![Digest::ZERO; recovered.len()],
-            ApiVersion::V2 => {
-                let preimages: Vec<Vec<u8>> =
-                    transactions().zip(senders).map(|(tx, from)| tx.l2_preimage(from.unwrap_or_default())).collect();
-                linear_hash_many(&preimages.iter().map(Vec::as_slice).collect::<Vec<_>>())
-            }
-        };
-        let mut parts = recovered.into_iter().zip(l2_hashes);
-        let prepared = items.into_iter().map(|item| match item {
-            BatchItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
-                self.count_block_decoded();
-                PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index }
-            }
-            BatchItem::Transaction(tx) => {
-                let (recovered, l2_hash) = parts.next().unwrap_or_default();
-                self.prepare_transaction(*tx, recovered, l2_hash)
-            }
-        });
-        let prepared = prepared.collect();
-        self.phases.decode += recovered_at.elapsed();
-        prepared
-    }
-
-    fn prepare_transaction(&mut self, tx: Transaction, recovered: Recovered, l2_hash: Digest) -> PreparedItem {
-        let signer = self.effective_signer(recovered.signer);
-        self.count_decoded(&tx, recovered);
-        let rlp = tx.rlp();
-        let hash = keccak256(&rlp);
-        PreparedItem::Transaction(Box::new(PreparedTx { tx, rlp, hash, l2_hash, signer }))
-    }
-
-    /// Applies unsigned mode: V1 ignores the signature but refuses the zero address, V2 wants a recoverable one
-    /// (batch §8.1).
-    fn effective_signer(&self, recovered: Option<Address>) -> Option<Address> {
-        match (self.input.from, self.rules.api) {
-            (None, _) => recovered,
-            (Some(from), ApiVersion::V1) => (!from.is_zero()).then_some(from),
-            (Some(from), ApiVersion::V2) => recovered.map(|_| from),
-        }
     }
 
     /// Runs one transaction: intrinsic checks, execution, commit. Returns its response without state root and cumulative
@@ -516,6 +408,7 @@ impl<'a> BatchRun<'a> {
     }
 
     fn output(&mut self, error: ExecutorError) -> BatchOutput {
+        self.finish_decoding();
         self.phases.tree = self.world().tree_time() + self.phases.info_tree;
         let counters = if error == ExecutorError::NoError { self.counters() } else { Counters::default() };
         let reserved = self.reservations(counters);

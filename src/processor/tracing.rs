@@ -3,19 +3,22 @@
 use revm::primitives::{B256, Bytes};
 
 use super::output::{FullTrace, TraceContext, TxOutput};
-use super::run::{BatchRun, PreparedItem, PreparedTx};
+use super::prepare::{PreparedItem, PreparedTx};
+use super::run::BatchRun;
 use crate::evm::trace::{Steps, TraceOptions};
 
 impl BatchRun<'_> {
     /// Counts the decoded transactions that will be traced, so that those before them can be watched.
-    pub(super) fn expect_traces(&mut self, items: &[PreparedItem]) {
+    pub(super) fn expect_traces(&mut self) {
         let Some(config) = self.input.trace.as_ref().filter(|_| !self.input.no_counters) else { return };
         let is_wanted = |item: &&PreparedItem| matches!(item, PreparedItem::Transaction(tx) if config.is_for(tx.hash));
-        self.traces_ahead = items.iter().filter(is_wanted).count();
+        let items = self.prepared_items();
+        let traces_ahead = items.iter().filter(is_wanted).count();
         let last_length = items.iter().rev().find_map(|item| match item {
             PreparedItem::Transaction(prepared) => Some(prepared.tx.signed_rlp.len()),
             PreparedItem::ChangeL2Block { .. } => None,
         });
+        self.traces_ahead = traces_ahead;
         if self.rules.outermost_caller_keeps_rlp_length {
             self.evm.outermost_caller_keeps(last_length.unwrap_or(0) as u64);
         }

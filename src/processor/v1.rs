@@ -5,7 +5,8 @@ use revm::primitives::{B256, U256};
 use super::errors::RomError;
 use super::input::BatchInput;
 use super::output::{BatchOutput, TxOutput};
-use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, PreparedItem, PreparedTx, TxEnd};
+use super::prepare::{PreparedItem, PreparedTx};
+use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
 use super::{Interrupt, Interrupted};
 use crate::batch::{acc_input_hash_v1, keccak_slot};
 use crate::counters::model::Prices;
@@ -55,22 +56,19 @@ fn execute(
         Err(abort) => return Ok(Err(abort)),
     };
     run.count_batch();
-    let items = match run.prepare(false, false) {
-        Ok(items) => items,
-        Err(error) => {
-            run.world().restore(batch_root);
-            if run.rules.invalid_rlp_listed || error.is_out_of_counters() {
-                transactions.push(undecodable(error));
-            }
-            return Ok(Ok(()));
+    if let Err(error) = run.prepare(false, false) {
+        run.world().restore(batch_root);
+        if run.rules.invalid_rlp_listed || error.is_out_of_counters() {
+            transactions.push(undecodable(error));
         }
-    };
-    if let Err(abort) = run.read_ahead(&items, &[]) {
+        return Ok(Ok(()));
+    }
+    if let Err(abort) = run.read_ahead(&[]) {
         return Ok(Err(abort));
     }
     let mut versions = Vec::new();
     let mut end = Ok(());
-    for item in items {
+    while let Some(item) = run.next_item() {
         interrupt.check()?;
         let PreparedItem::Transaction(prepared) = item else { continue };
         match one_transaction(run, &prepared, &mut tx_count) {

@@ -6,7 +6,8 @@ use super::block_info::{BlockHeader, BlockInfo};
 use super::errors::{ExecutorError, RomError};
 use super::input::{BatchInput, L1InfoLeaf, V2Context};
 use super::output::{BatchOutput, BlockOutput, TxOutput};
-use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, PreparedItem, PreparedTx, TxEnd};
+use super::prepare::{PreparedItem, PreparedTx};
+use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
 use super::world::WorldError;
 use super::{Interrupt, Interrupted};
 use crate::batch::{
@@ -129,9 +130,9 @@ impl V2Batch<'_> {
             return Ok(());
         }
         let implicit_block = forced || self.context.skip_first_change_l2_block;
-        let items = self.run.prepare(forced, implicit_block).map_err(Stop::Invalid)?;
+        self.run.prepare(forced, implicit_block).map_err(Stop::Invalid)?;
         let slots = [LAST_BLOCK_SLOT, TIMESTAMP_SLOT, BLOCK_INFO_ROOT_SLOT].map(|slot| (SYSTEM_ADDRESS, slot));
-        self.run.read_ahead(&items, &slots)?;
+        self.run.read_ahead(&slots)?;
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;
         if self.context.skip_first_change_l2_block {
             // The original reads this slot behind the back of its own bookkeeping: it is not reported as touched.
@@ -140,7 +141,7 @@ impl V2Batch<'_> {
         if forced {
             self.open_block(None)?;
         }
-        for item in items {
+        while let Some(item) = self.run.next_item() {
             interrupt.check().map_err(Stop::Interrupted)?;
             match item {
                 PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index } => {

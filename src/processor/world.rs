@@ -125,15 +125,17 @@ impl<'a> World<'a> {
         self.keys.learn_accounts(addresses);
     }
 
-    /// Reads what these accounts and slots hold with few calls, if the store is one where that pays.
+    /// True if the store is one where reading ahead pays.
+    pub fn prefers_many(&self) -> bool {
+        self.reader.prefers_many()
+    }
+
+    /// Reads what these accounts and slots hold with few calls.
     pub fn read_ahead(
         &mut self,
         addresses: impl IntoIterator<Item = Address>,
         slots: &[(Address, U256)],
     ) -> Result<(), WorldError> {
-        if !self.reader.prefers_many() {
-            return Ok(());
-        }
         let mut keys = Vec::new();
         for address in addresses {
             keys.extend(ACCOUNT_LEAVES.map(|kind| self.keys.account_key(address, kind)));

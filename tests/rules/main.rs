@@ -10,6 +10,7 @@ mod forced;
 mod opcodes;
 mod out_of_counters;
 mod overrides;
+mod parts;
 mod precompiles;
 mod skips;
 mod support;

@@ -17,7 +17,7 @@ use crate::tree::poseidon::{hash_many, hashes_of};
 
 /// Nodes hashed at a time: full packs of every kernel, and a buffer that stays in the cache.
 const NODES_TOGETHER: usize = 32;
-/// Versions hashed at a time where no other thread helps: full packs on every level, and nodes that stay in the cache
+/// Versions hashed at a time where no other thread helps, as a rule: full packs on every level, and nodes that stay in the cache
 /// from one level to the next.
 const VERSIONS_TOGETHER: usize = 64;
 /// A piece of a level takes some 50 microseconds.
@@ -29,11 +29,17 @@ impl StateTree<'_> {
     /// Computes the hash of every node of these versions, oldest first, that has none yet: first all values, then all
     /// leaves, then the branches of many versions level by level, deepest first.
     pub fn hash_versions(&mut self, versions: &[TreeRef]) {
-        if self.open_roots > 0 {
-            return versions.chunks(VERSIONS_TOGETHER).for_each(|versions| self.hash_chained(versions));
+        if versions.is_empty() {
+            return;
         }
-        let together = if helpers::idle() > 0 { versions.len() } else { VERSIONS_TOGETHER };
-        versions.chunks(together.max(1)).for_each(|versions| self.hash_group(versions));
+        // Groups of one size: a few versions left over would not fill packs.
+        let groups = ((versions.len() + VERSIONS_TOGETHER / 2) / VERSIONS_TOGETHER).max(1);
+        let together = versions.len().div_ceil(groups);
+        if self.open_roots > 0 {
+            return versions.chunks(together).for_each(|versions| self.hash_chained(versions));
+        }
+        let together = if helpers::idle() > 0 { versions.len() } else { together };
+        versions.chunks(together).for_each(|versions| self.hash_group(versions));
     }
 
     fn hash_group(&mut self, versions: &[TreeRef]) {

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
+use crate::scheduling::take_turns;
+
 /// Most helpers of a process.
 const HELPERS_MAX: usize = 16;
 
@@ -257,6 +259,8 @@ fn start() -> Option<Sender<Arc<dyn Work>>> {
 }
 
 fn help(jobs: &Receiver<Arc<dyn Work>>) {
+    // A helper has the niceness of the executor that started it.
+    take_turns(true);
     for job in jobs {
         HELPING.fetch_add(1, Ordering::Relaxed);
         job.work();

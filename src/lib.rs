@@ -1,7 +1,7 @@
 //! zkevm-executor: executes Polygon zkEVM L2 batches natively and answers zkevm-prover's executor protocol.
 //!
 //! Dependencies point down: `cli` → `grpc`, `http` → `actors` → `processor` → `evm`, `batch` → `tree` → `store`.
-//! `helpers` and `pem` may be used by all of them; `stateless` reads what some requests bring, for `grpc`.
+//! `helpers`, `scheduling` and `pem` may be used by all of them; `stateless` reads what some requests bring, for `grpc`.
 //! `processor` and everything below it know nothing of actix, tonic or prost. `ARCHITECTURE.md` is the map.
 
 pub mod actors;

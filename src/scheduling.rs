@@ -2,6 +2,58 @@
 //!
 //! The only room with `unsafe` in the service: [`wake_soon`] makes a system call that no crate wraps.
 
+use std::cell::Cell;
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// How long a thread that takes turns computes until it looks whether somebody waits.
+const TURN: Duration = Duration::from_micros(250);
+/// How long after its request or its response was handed on a small call counts as one that waits for a thread: a tick of
+/// the system.
+const WAITS: Duration = Duration::from_millis(4);
+
+/// Start of the process's time, for [`WAITS_UNTIL`].
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// Until when somebody waits, in microseconds after [`START`].
+static WAITS_UNTIL: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// When this thread last looked; `None` if it takes no turns.
+    static LAST_LOOK: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Says whether this thread looks in [`let_others_go`] from now on: one that stands back and computes for long.
+pub fn take_turns(whether: bool) {
+    LAST_LOOK.set(whether.then(Instant::now));
+}
+
+/// Says that a small call waits for one thread after the other, or will in a moment.
+pub fn somebody_waits() {
+    WAITS_UNTIL.store(micros(START.elapsed() + WAITS), Relaxed);
+}
+
+/// Gives the core to whoever is ready for it, if this thread takes turns, has not looked for a while, and somebody waits.
+/// For loops that compute for long, outside of locks.
+///
+/// A thread that wakes up just after it went to sleep has used its share for the moment: Linux does not let it go first then,
+/// though it should be let a few microseconds later, and looks again with the next tick, after up to 4 ms.
+pub fn let_others_go() {
+    LAST_LOOK.with(|last| {
+        if last.get().is_some_and(|last| last.elapsed() >= TURN) {
+            if micros(START.elapsed()) < WAITS_UNTIL.load(Relaxed) {
+                std::thread::yield_now();
+            }
+            last.set(Some(Instant::now()));
+        }
+    });
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Lets the threads that answer calls go before this one, as `executor.niceness` says.
 #[cfg(target_os = "linux")]
 pub fn stand_back(niceness: i32) {
@@ -91,6 +143,23 @@ mod tests {
         });
         assert_eq!(own.join().unwrap(), (base + 3).min(19));
         assert_eq!(getpriority_process(Some(getpid())).unwrap(), base, "the process stays as it is");
+    }
+
+    #[test]
+    fn only_who_takes_turns_looks() {
+        let looks = |whether| {
+            let looks = move || {
+                super::take_turns(whether);
+                let before = super::LAST_LOOK.get();
+                std::thread::sleep(super::TURN);
+                super::somebody_waits();
+                super::let_others_go();
+                super::LAST_LOOK.get() > before
+            };
+            std::thread::spawn(looks).join().unwrap()
+        };
+        assert!(looks(true));
+        assert!(!looks(false));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::run::{Abort, BatchRun};
 use crate::batch::{BatchItem, Recovered, Signers, Transaction};
 use crate::counters::Tally;
 use crate::evm::fork::ApiVersion;
+use crate::scheduling::let_others_go;
 use crate::tree::Digest;
 use crate::tree::poseidon::linear_hash_many;
 
@@ -154,7 +155,12 @@ impl BatchRun<'_> {
             ApiVersion::V2 => {
                 let preimages: Vec<Vec<u8>> =
                     transactions().zip(senders).map(|(tx, from)| tx.l2_preimage(from.unwrap_or_default())).collect();
-                linear_hash_many(&preimages.iter().map(Vec::as_slice).collect::<Vec<_>>())
+                let preimages: Vec<&[u8]> = preimages.iter().map(Vec::as_slice).collect();
+                let hash = |preimages| {
+                    let_others_go();
+                    linear_hash_many(preimages)
+                };
+                preimages.chunks(ITEMS_TOGETHER).flat_map(hash).collect()
             }
         };
         let mut swap_tallies = |run: &mut Self| {
@@ -181,6 +187,7 @@ impl BatchRun<'_> {
     }
 
     fn prepare_transaction(&mut self, tx: Transaction, recovered: Recovered, l2_hash: Digest) -> PreparedItem {
+        let_others_go();
         let signer = self.effective_signer(recovered.signer);
         self.count_decoded(&tx, recovered);
         let rlp = tx.rlp();

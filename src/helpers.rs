@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
-use crate::scheduling::take_turns;
+use crate::scheduling::{Until, take_turns};
 
 /// Most helpers of a process.
 const HELPERS_MAX: usize = 16;
@@ -24,10 +24,8 @@ const HELPERS_MAX: usize = 16;
 /// How long the other cores count as busy once a helper did not come back.
 const BUSY_FOR: Duration = Duration::from_millis(200);
 
-/// Start of the process's time, for [`BUSY_UNTIL`].
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-/// Until when no helper is asked, in microseconds after [`START`].
-static BUSY_UNTIL: AtomicU64 = AtomicU64::new(0);
+/// No helper is asked.
+static BUSY: Until = Until::past();
 /// Helpers that may work at a time.
 static ALLOWED: AtomicUsize = AtomicUsize::new(0);
 /// Cores that helpers and batches share.
@@ -159,10 +157,10 @@ impl<T, R> Ongoing<T, R> {
 
     /// Returns the next `count` results, fewer at the end. Works on what nobody has taken, and waits for the rest.
     pub fn take(&mut self, count: usize) -> Vec<R> {
-        let items = &self.job.items;
         if count == 0 {
             return Vec::new();
         }
+        let items = &self.job.items;
         if !self.is_shared {
             let start = self.fetched;
             self.fetched = items.len().min(start.saturating_add(count));
@@ -192,7 +190,7 @@ impl<T, R> Ongoing<T, R> {
             }
         }
         self.job.wait_for(number, self.patience).unwrap_or_else(|| {
-            BUSY_UNTIL.store(micros(BUSY_FOR), Ordering::Relaxed);
+            BUSY.extend(BUSY_FOR);
             self.patience = Duration::ZERO;
             self.job.piece(self.fetched)
         })
@@ -224,25 +222,17 @@ where
     T: Send + Sync + 'static,
     R: Send + 'static,
 {
-    if idle() == 0 {
-        return transform(&items);
-    }
     begin(items, pieces, transform).take(usize::MAX)
 }
 
 /// Returns how many helpers may start now.
 pub fn idle() -> usize {
-    if micros(Duration::ZERO) < BUSY_UNTIL.load(Ordering::Relaxed) {
+    if BUSY.holds() {
         return 0;
     }
     let busy = BATCHES.load(Ordering::Relaxed) + HELPING.load(Ordering::Relaxed);
     let allowed = ALLOWED.load(Ordering::Relaxed).saturating_sub(HELPING.load(Ordering::Relaxed));
     CORES.load(Ordering::Relaxed).saturating_sub(busy).min(allowed)
-}
-
-/// Microseconds since the start, `later` from now.
-fn micros(later: Duration) -> u64 {
-    u64::try_from((START.elapsed() + later).as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Starts the threads; `None` if there is none.
@@ -259,7 +249,7 @@ fn start() -> Option<Sender<Arc<dyn Work>>> {
 }
 
 fn help(jobs: &Receiver<Arc<dyn Work>>) {
-    // A helper has the niceness of the executor that started it.
+    // A helper computes for as long as the executor that started it, whose niceness it has.
     take_turns(true);
     for job in jobs {
         HELPING.fetch_add(1, Ordering::Relaxed);

@@ -14,10 +14,8 @@ const TURN: Duration = Duration::from_micros(250);
 /// the system.
 const WAITS: Duration = Duration::from_millis(4);
 
-/// Start of the process's time, for [`WAITS_UNTIL`].
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-/// Until when somebody waits, in microseconds after [`START`].
-static WAITS_UNTIL: AtomicU64 = AtomicU64::new(0);
+/// Somebody waits.
+static WAITING: Until = Until::past();
 
 thread_local! {
     /// When this thread last looked; `None` if it takes no turns.
@@ -31,7 +29,7 @@ pub fn take_turns(whether: bool) {
 
 /// Says that a small call waits for one thread after the other, or will in a moment.
 pub fn somebody_waits() {
-    WAITS_UNTIL.store(micros(START.elapsed() + WAITS), Relaxed);
+    WAITING.extend(WAITS);
 }
 
 /// Gives the core to whoever is ready for it, if this thread takes turns, has not looked for a while, and somebody waits.
@@ -42,12 +40,36 @@ pub fn somebody_waits() {
 pub fn let_others_go() {
     LAST_LOOK.with(|last| {
         if last.get().is_some_and(|last| last.elapsed() >= TURN) {
-            if micros(START.elapsed()) < WAITS_UNTIL.load(Relaxed) {
+            if WAITING.holds() {
                 std::thread::yield_now();
             }
             last.set(Some(Instant::now()));
         }
     });
+}
+
+/// Start of the process's time, for [`Until`].
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Something that holds until a moment that all threads know, in microseconds after [`START`].
+#[derive(Debug)]
+pub struct Until(AtomicU64);
+
+impl Until {
+    /// Holds no more.
+    pub const fn past() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Holds for so long from now on.
+    pub fn extend(&self, time: Duration) {
+        self.0.store(micros(START.elapsed() + time), Relaxed);
+    }
+
+    /// Whether it still holds.
+    pub fn holds(&self) -> bool {
+        micros(START.elapsed()) < self.0.load(Relaxed)
+    }
 }
 
 fn micros(time: Duration) -> u64 {

@@ -10,13 +10,11 @@
 
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
-
-use crate::scheduling::{Until, take_turns};
 
 /// Most helpers of a process.
 const HELPERS_MAX: usize = 16;
@@ -24,8 +22,10 @@ const HELPERS_MAX: usize = 16;
 /// How long the other cores count as busy once a helper did not come back.
 const BUSY_FOR: Duration = Duration::from_millis(200);
 
-/// No helper is asked.
-static BUSY: Until = Until::past();
+/// No helper is asked before this moment, in microseconds after [`START`].
+static BUSY_UNTIL: AtomicU64 = AtomicU64::new(0);
+/// Start of the process's time, for [`BUSY_UNTIL`].
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Helpers that may work at a time.
 static ALLOWED: AtomicUsize = AtomicUsize::new(0);
 /// Cores that helpers and batches share.
@@ -190,7 +190,7 @@ impl<T, R> Ongoing<T, R> {
             }
         }
         self.job.wait_for(number, self.patience).unwrap_or_else(|| {
-            BUSY.extend(BUSY_FOR);
+            BUSY_UNTIL.store(micros(START.elapsed() + BUSY_FOR), Ordering::Relaxed);
             self.patience = Duration::ZERO;
             self.job.piece(self.fetched)
         })
@@ -227,12 +227,16 @@ where
 
 /// Returns how many helpers may start now.
 pub fn idle() -> usize {
-    if BUSY.holds() {
+    if micros(START.elapsed()) < BUSY_UNTIL.load(Ordering::Relaxed) {
         return 0;
     }
     let busy = BATCHES.load(Ordering::Relaxed) + HELPING.load(Ordering::Relaxed);
     let allowed = ALLOWED.load(Ordering::Relaxed).saturating_sub(HELPING.load(Ordering::Relaxed));
     CORES.load(Ordering::Relaxed).saturating_sub(busy).min(allowed)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Starts the threads; `None` if there is none.
@@ -249,8 +253,6 @@ fn start() -> Option<Sender<Arc<dyn Work>>> {
 }
 
 fn help(jobs: &Receiver<Arc<dyn Work>>) {
-    // A helper computes for as long as the executor that started it, whose niceness it has.
-    take_turns(true);
     for job in jobs {
         HELPING.fetch_add(1, Ordering::Relaxed);
         job.work();

@@ -2,80 +2,6 @@
 //!
 //! The only room with `unsafe` in the service: [`wake_soon`] makes a system call that no crate wraps.
 
-use std::cell::Cell;
-use std::sync::LazyLock;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
-
-/// How long a thread that takes turns computes until it looks whether somebody waits.
-const TURN: Duration = Duration::from_micros(250);
-/// How long after its request or its response was handed on a small call counts as one that waits for a thread: a tick of
-/// the system.
-const WAITS: Duration = Duration::from_millis(4);
-
-/// Somebody waits.
-static WAITING: Until = Until::past();
-
-thread_local! {
-    /// When this thread last looked; `None` if it takes no turns.
-    static LAST_LOOK: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// Says whether this thread looks in [`let_others_go`] from now on: one that stands back and computes for long.
-pub fn take_turns(whether: bool) {
-    LAST_LOOK.set(whether.then(Instant::now));
-}
-
-/// Says that a small call waits for one thread after the other, or will in a moment.
-pub fn somebody_waits() {
-    WAITING.extend(WAITS);
-}
-
-/// Gives the core to whoever is ready for it, if this thread takes turns, has not looked for a while, and somebody waits.
-/// For loops that compute for long, outside of locks.
-///
-/// A thread that wakes up just after it went to sleep has used its share for the moment: Linux does not let it go first then,
-/// though it should be let a few microseconds later, and looks again with the next tick, after up to 4 ms.
-pub fn let_others_go() {
-    LAST_LOOK.with(|last| {
-        if last.get().is_some_and(|last| last.elapsed() >= TURN) {
-            if WAITING.holds() {
-                std::thread::yield_now();
-            }
-            last.set(Some(Instant::now()));
-        }
-    });
-}
-
-/// Start of the process's time, for [`Until`].
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// Something that holds until a moment that all threads know, in microseconds after [`START`].
-#[derive(Debug)]
-pub struct Until(AtomicU64);
-
-impl Until {
-    /// Holds no more.
-    pub const fn past() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// Holds for so long from now on.
-    pub fn extend(&self, time: Duration) {
-        self.0.store(micros(START.elapsed() + time), Relaxed);
-    }
-
-    /// Whether it still holds.
-    pub fn holds(&self) -> bool {
-        micros(START.elapsed()) < self.0.load(Relaxed)
-    }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
 /// Lets the threads that answer calls go before this one, as `executor.niceness` says.
 #[cfg(target_os = "linux")]
 pub fn stand_back(niceness: i32) {
@@ -165,23 +91,6 @@ mod tests {
         });
         assert_eq!(own.join().unwrap(), (base + 3).min(19));
         assert_eq!(getpriority_process(Some(getpid())).unwrap(), base, "the process stays as it is");
-    }
-
-    #[test]
-    fn only_who_takes_turns_looks() {
-        let looks = |whether| {
-            let looks = move || {
-                super::take_turns(whether);
-                let before = super::LAST_LOOK.get();
-                std::thread::sleep(super::TURN);
-                super::somebody_waits();
-                super::let_others_go();
-                super::LAST_LOOK.get() > before
-            };
-            std::thread::spawn(looks).join().unwrap()
-        };
-        assert!(looks(true));
-        assert!(!looks(false));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::{BatchEngine, Rpc, panic_message};
 use crate::dump::input_json;
 use crate::processor::output::PhaseTimes;
 use crate::processor::{BatchInput, BatchOutput, ExecutorError, Interrupted};
-use crate::scheduling::{somebody_waits, stand_back, take_turns, wake_soon};
+use crate::scheduling::{stand_back, wake_soon};
 use crate::spans::CallTrace;
 use crate::store::{FlushIds, StoreError};
 
@@ -92,16 +92,8 @@ impl Handler<TakeJob> for ExecutorActor {
         // The queue is disconnected once the front is gone: the server is stopping, and so does the arbiter.
         let Some(job) = self.jobs.take() else { return };
         let context_id = job.context_id.clone();
-        let is_small = self.jobs.is_small(&job);
-        take_turns(self.shared.niceness > 0 && !is_small);
         match catch_unwind(AssertUnwindSafe(|| self.shared.run(self.number, job))) {
-            Ok(()) => {
-                if is_small {
-                    // The response waits for a thread that sends it.
-                    somebody_waits();
-                }
-                ctx.notify(TakeJob);
-            }
+            Ok(()) => ctx.notify(TakeJob),
             Err(panic) => {
                 tracing::error!(context_id, panic = panic_message(&*panic), "executor panicked, restarting it");
                 self.shared.stats.report(StatsEvent::ExecutorPanicked);

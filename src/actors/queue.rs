@@ -28,7 +28,6 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::messages::{BatchFailure, BatchJob};
-use crate::scheduling::somebody_waits;
 
 /// Small jobs an executor takes one after the other while a full batch waits.
 const SMALL_JOBS_IN_A_ROW_MAX: u32 = 16;
@@ -218,9 +217,6 @@ impl JobQueue {
     pub(super) fn push(&self, job: Box<BatchJob>) -> Result<(), (Box<BatchJob>, BatchFailure)> {
         let QueueBounds { jobs_max, bytes_max, .. } = self.bounds;
         let (lane, bytes) = (self.bounds.lane_of(&job), job.request_bytes);
-        if lane == Lane::Small {
-            somebody_waits();
-        }
         let mut waiting = self.shared.waiting.lock();
         if let Some(executor) = waiting.idle_for(lane) {
             drop(waiting);
@@ -317,11 +313,6 @@ impl JobSource {
     /// True if small jobs are all it takes.
     pub(super) fn is_express(&self) -> bool {
         self.number.is_none()
-    }
-
-    /// True if the job is of the small lane.
-    pub(super) fn is_small(&self, job: &BatchJob) -> bool {
-        self.bounds.lane_of(job) == Lane::Small
     }
 
     /// Waits for the next job; `None` once the front is gone.

@@ -10,7 +10,6 @@ use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
 
 use super::ladder::Ladder;
 use crate::helpers::{self, Ongoing, Pieces};
-use crate::scheduling::let_others_go;
 
 /// n/2, the largest legal s.
 const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0_U256);
@@ -110,7 +109,6 @@ pub fn known_signers(signatures: &[Signature], rules: RecoveryRules) -> Vec<Reco
 fn recover_all(keys: &[SignatureKey]) -> Vec<Recovered> {
     let signatures: Vec<Signature> = keys.iter().map(|key| key.signature).collect();
     let recover = |(key, ladder): (&SignatureKey, Option<Ladder>)| {
-        let_others_go();
         let (Signature { hash, r, s, v }, rules) = (key.signature, key.rules);
         let signer = recover_signer(hash, r, s, v, rules.infinity_bug);
         let root_is_negated = rules.roots_count && signer.is_some() && root_is_negated(r, v);

@@ -12,7 +12,6 @@ use super::run::{Abort, BatchRun};
 use crate::batch::{BatchItem, Recovered, Signers, Transaction};
 use crate::counters::Tally;
 use crate::evm::fork::ApiVersion;
-use crate::scheduling::let_others_go;
 use crate::tree::Digest;
 use crate::tree::poseidon::linear_hash_many;
 
@@ -156,11 +155,7 @@ impl BatchRun<'_> {
                 let preimages: Vec<Vec<u8>> =
                     transactions().zip(senders).map(|(tx, from)| tx.l2_preimage(from.unwrap_or_default())).collect();
                 let preimages: Vec<&[u8]> = preimages.iter().map(Vec::as_slice).collect();
-                let hash = |preimages| {
-                    let_others_go();
-                    linear_hash_many(preimages)
-                };
-                preimages.chunks(ITEMS_TOGETHER).flat_map(hash).collect()
+                preimages.chunks(ITEMS_TOGETHER).flat_map(linear_hash_many).collect()
             }
         };
         let mut swap_tallies = |run: &mut Self| {
@@ -187,7 +182,6 @@ impl BatchRun<'_> {
     }
 
     fn prepare_transaction(&mut self, tx: Transaction, recovered: Recovered, l2_hash: Digest) -> PreparedItem {
-        let_others_go();
         let signer = self.effective_signer(recovered.signer);
         self.count_decoded(&tx, recovered);
         let rlp = tx.rlp();

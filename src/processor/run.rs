@@ -19,7 +19,6 @@ use crate::evm::errors::rom_error;
 use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::{AccountLeaves, TouchLog};
-use crate::scheduling::let_others_go;
 use crate::store::StateReader;
 use crate::tree::{LeafKind, TreeRef};
 
@@ -166,7 +165,6 @@ impl<'a> BatchRun<'a> {
     /// gas, which depend on the version of the API. `listed_as` is the hash of the entry that takes the result: a trace
     /// is asked for by it.
     pub fn transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
-        let_others_go();
         let start = Instant::now();
         let tree_before = self.world().tree_time();
         let result = self.run_transaction(prepared, listed_as);

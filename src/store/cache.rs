@@ -15,13 +15,10 @@ use serde::Serialize;
 
 use super::database::WriteSet;
 use super::lock::Lock;
-use crate::scheduling::let_others_go;
 use crate::tree::{Digest, NodeData};
 
 /// Number of shards; a power of two.
 const SHARDS: usize = 64;
-/// Nodes put before others may go: 50 microseconds.
-const NODES_AT_A_TIME: usize = 256;
 /// What one node costs in memory, map and clock slots included.
 pub(super) const NODE_BYTES: usize = 256;
 /// What one program costs beside its code.
@@ -94,10 +91,7 @@ impl ReadCache {
 
     /// Keeps what is in a queued set, at least until [`Self::set_stored`] has come to its number. Numbers begin with 1.
     pub fn put_queued(&self, set: &WriteSet, number: u64) {
-        for nodes in set.nodes.chunks(NODES_AT_A_TIME) {
-            let_others_go();
-            nodes.iter().for_each(|(hash, node)| self.put_node_of(*hash, *node, number));
-        }
+        set.nodes.iter().for_each(|(hash, node)| self.put_node_of(*hash, *node, number));
         set.programs.iter().for_each(|(hash, code)| self.put_program_of(*hash, code.clone(), number));
     }
 

@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::lock::Lock;
 use super::{Durability, StateReader, StateWriter, StoreError};
-use crate::scheduling::let_others_go;
 use crate::tree::{Digest, NodeData};
 
 /// Number of shards; a power of two.
@@ -249,7 +248,6 @@ impl StateWriter for MemoryStore {
             if positions.is_empty() {
                 continue;
             }
-            let_others_go();
             let mut entries = shard.entries.write();
             for position in positions {
                 let (hash, data) = nodes[position];

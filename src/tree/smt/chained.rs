@@ -11,7 +11,6 @@ use foldhash::fast::RandomState;
 use revm::primitives::U256;
 
 use super::{NodeKind, StateTree, TreeError, TreeRef};
-use crate::scheduling::let_others_go;
 use crate::tree::NodeData;
 use crate::tree::digest::Digest;
 use crate::tree::node::value_node;
@@ -57,7 +56,6 @@ impl StateTree<'_> {
         let mut states = [[0; 12]; NODES_TOGETHER];
         let mut hashes = [Digest::ZERO; NODES_TOGETHER];
         while !chain.ready.is_empty() {
-            let_others_go();
             jobs.clear();
             jobs.extend(std::iter::from_fn(|| chain.ready.pop()).take(NODES_TOGETHER).map(|Reverse(job)| job.id()));
             let (states, hashes) = (&mut states[..jobs.len()], &mut hashes[..jobs.len()]);

@@ -9,7 +9,6 @@ use hashbrown::hash_table::Entry;
 
 use super::{NodeKind, StateTree, TreeRef};
 use crate::helpers::{self, Pieces};
-use crate::scheduling::let_others_go;
 use crate::tree::NodeData;
 use crate::tree::digest::Digest;
 use crate::tree::node::{branch_node, leaf_node, value_node};
@@ -21,8 +20,6 @@ const NODES_TOGETHER: usize = 32;
 /// Versions hashed at a time where no other thread helps, as a rule: full packs on every level, and nodes that stay in the cache
 /// from one level to the next.
 const VERSIONS_TOGETHER: usize = 64;
-/// Nodes listed before others may go: some 20 microseconds.
-const NODES_LISTED_AT_A_TIME: usize = 256;
 /// A piece of a level takes some 50 microseconds.
 const PIECES: Pieces = Pieces { items: 96, patience: Duration::from_micros(300) };
 /// From this many nodes on a level is worth the hand-over to helpers.
@@ -75,9 +72,6 @@ impl StateTree<'_> {
                 continue;
             }
             count += 1;
-            if count.is_multiple_of(NODES_LISTED_AT_A_TIME) {
-                let_others_go();
-            }
             match node.kind {
                 NodeKind::Branch(children) => stack.extend(children),
                 NodeKind::Leaf(index) => {
@@ -150,7 +144,6 @@ impl StateTree<'_> {
         let mut states = [[0; 12]; NODES_TOGETHER];
         let mut hashes = [Digest::ZERO; NODES_TOGETHER];
         for nodes in nodes.chunks(NODES_TOGETHER) {
-            let_others_go();
             let (states, hashes) = (&mut states[..nodes.len()], &mut hashes[..nodes.len()]);
             for (state, at) in states.iter_mut().zip(nodes) {
                 *state = self.node_data(*at);
@@ -205,9 +198,6 @@ impl Listed {
         if let Entry::Vacant(entry) =
             places.entry(hasher.hash_one(hash), is_same, |place| hasher.hash_one(listed(place)))
         {
-            if nodes.len().is_multiple_of(NODES_LISTED_AT_A_TIME) {
-                let_others_go();
-            }
             entry.insert(nodes.len() as u32);
             nodes.push((hash, data()));
         }

@@ -22,17 +22,19 @@ use rustix::time::{ClockId, clock_gettime};
 
 use zkevm_executor::batch::{BatchItem, Transaction, decode, forget_signers, recover_signer};
 use zkevm_executor::cli::table::Table;
-use zkevm_executor::evm::fork::{ApiVersion, ForkId};
-use zkevm_executor::helpers;
 use zkevm_executor::pages;
-use zkevm_executor::processor::input::BatchInput;
-use zkevm_executor::processor::output::PhaseTimes;
-use zkevm_executor::processor::{self, BatchOutput, Interrupt};
+use zkevm_executor::pool;
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::sample::workload::{MINTS_PER_BATCH, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::store::MemoryStore;
 use zkevm_executor::tree::Digest;
 use zkevm_executor::tree::poseidon::{hash_many, permutations};
+use zkevm_executor::types::BatchInput;
+use zkevm_executor::types::BatchOutput;
+use zkevm_executor::types::PhaseTimes;
+use zkevm_executor::types::{ApiVersion, ForkId};
 
 /// The allocator of the program.
 #[global_allocator]
@@ -139,14 +141,14 @@ fn measure_split(name: String, case: &Case) -> Vec<String> {
     let runs = (0..ROUNDS).map(|_| timed(case));
     let (total, phases) = runs.min_by_key(|(total, _)| *total).unwrap_or_default();
     let rest = total.saturating_sub(phases.decode + phases.recover + phases.evm + phases.tree);
-    helpers::allow(1);
+    pool::allow(1);
     let [mut new, mut known] = [Duration::MAX; 2];
     for _ in 0..ROUNDS {
         forget_signers();
         new = new.min(timed(case).0);
         known = known.min(timed(case).0);
     }
-    helpers::allow(0);
+    pool::allow(0);
     let mut row = vec![name];
     row.extend([phases.decode, phases.evm, phases.tree, rest, total, new, known].map(in_ms));
     row

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zkevm_executor::cli::table::Table;
-use zkevm_executor::evm::fork::ForkId;
-use zkevm_executor::processor::input::BatchInput;
-use zkevm_executor::processor::{self, Interrupt};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::store::MemoryStore;
+use zkevm_executor::types::BatchInput;
+use zkevm_executor::types::ForkId;
 
 /// Accounts of the state: enough for a tree of a realistic depth.
 const CLIENTS: u64 = 512;

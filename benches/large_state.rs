@@ -17,15 +17,15 @@ use revm::primitives::{Address, B256, Bytes, U256};
 use zkevm_executor::actors::BatchState;
 use zkevm_executor::cli::table::Table;
 use zkevm_executor::config::ConfigBuilder;
-use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::pages;
-use zkevm_executor::processor::input::{BatchContext, BatchInput, CountersPolicy, V2Context};
-use zkevm_executor::processor::{self, Interrupt};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::sample::{Account, BatchBuilder, Transfer};
-use zkevm_executor::store::{
-    Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateReader, StateStore, StoreError, WriteSet,
-};
+use zkevm_executor::store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, WriteSet};
 use zkevm_executor::tree::{Digest, LeafKind, NodeData, StateTree, account_key};
+use zkevm_executor::tree::{StateReader, StoreError};
+use zkevm_executor::types::ForkId;
+use zkevm_executor::types::{BatchContext, BatchInput, CountersPolicy, V2Context};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -169,7 +169,7 @@ fn measure(folder: &Path, root: &str, accounts: u64) {
     println!("{}\t{}\t{}", times.join("\t"), memory("VmRSS"), memory("VmHWM"));
 }
 
-fn execute(store: &StateStore, input: &BatchInput) -> (Duration, zkevm_executor::processor::output::PhaseTimes) {
+fn execute(store: &StateStore, input: &BatchInput) -> (Duration, zkevm_executor::types::PhaseTimes) {
     let start = Instant::now();
     let output = processor::process(input, &*store.reader(input), &Interrupt::default()).expect("nobody interrupts");
     let elapsed = start.elapsed();

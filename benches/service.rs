@@ -23,17 +23,20 @@ use zkevm_executor::cli::request;
 use zkevm_executor::cli::serve::rpc_threads;
 use zkevm_executor::cli::table::Table;
 use zkevm_executor::config::{Config, ConfigBuilder, StoreKind};
-use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::pages;
-use zkevm_executor::processor::input::BatchInput;
-use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, Interrupted};
+use zkevm_executor::pool::{Interrupt, Interrupted};
+use zkevm_executor::processor;
 use zkevm_executor::sample::genesis::GenesisState;
 use zkevm_executor::sample::workload::TRANSFERS_PER_BATCH;
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::scheduling::wake_soon;
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::store::{MemoryStore, StateReader};
+use zkevm_executor::store::MemoryStore;
+use zkevm_executor::tree::StateReader;
+use zkevm_executor::types::BatchInput;
+use zkevm_executor::types::ForkId;
+use zkevm_executor::types::{BatchOutput, ExecutorError};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -18,16 +18,18 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zkevm_executor::actors::BatchState;
 use zkevm_executor::cli::table::Table;
-use zkevm_executor::evm::fork::ForkId;
-use zkevm_executor::processor::{self, Interrupt};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::sample::genesis::GenesisState;
 use zkevm_executor::sample::workload::{Chain, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::store::{
     Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
-    QueueLimits, StateReader, StateStore, WriteSet, WriterStep,
+    QueueLimits, StateStore, WriteSet, WriterStep,
 };
+use zkevm_executor::tree::StateReader;
 use zkevm_executor::tree::{Digest, GOLDILOCKS_PRIME};
+use zkevm_executor::types::ForkId;
 
 #[path = "../tests/hashdb/postgres_server.rs"]
 #[allow(dead_code)]

@@ -40,8 +40,9 @@ use crate::hashdb::{HashDb, SessionLimits};
 use crate::http::Diagnosis;
 use crate::spans::Spans;
 use crate::store::{
-    Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, PostgresOptions, QueueLimits, StateStore, StoreError,
+    Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, PostgresOptions, QueueLimits, StateStore,
 };
+use crate::tree::StoreError;
 use crate::{aggregator, grpc, http};
 
 /// Time open connections have to end after the last answer.
@@ -107,7 +108,7 @@ impl Server {
         let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
         let store = tokio::task::spawn_blocking(move || open_store(&opening)).await.map_err(ended)??;
         let lifecycle = Lifecycle::default();
-        crate::helpers::allow(config.helpers);
+        crate::pool::allow(config.helpers);
         let options = ActorOptions {
             executors: config.executors,
             queue: QueueBounds {

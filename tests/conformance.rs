@@ -13,12 +13,12 @@ use tonic::transport::Endpoint;
 use zkevm_executor::cli::conformance::{self, ConformanceArgs};
 use zkevm_executor::cli::request::Request;
 use zkevm_executor::config::{ConfigBuilder, StoreKind};
-use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use zkevm_executor::grpc::proto::executor::v1::{ProcessBatchRequestV2, ProcessBatchResponseV2};
-use zkevm_executor::processor::ExecutorError;
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::server::Server;
+use zkevm_executor::types::ExecutorError;
+use zkevm_executor::types::ForkId;
 
 #[derive(Parser)]
 struct Arguments {

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use prost::Message;
 use serde_json::Value;
-use zkevm_executor::counters::Counters;
 use zkevm_executor::counters::model::{Prices, R7, R9, R12};
 use zkevm_executor::grpc::proto::executor::v1::{
     ProcessBatchRequest, ProcessBatchRequestV2, ProcessBatchResponse, ProcessBatchResponseV2,
 };
 use zkevm_executor::grpc::validate::{self, ValidationRules};
-use zkevm_executor::processor::{self, BatchInput, Interrupt};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::store::{Durability, MemoryStore, RequestOverlay, StateWriter};
+use zkevm_executor::types::BatchInput;
+use zkevm_executor::types::Counters;
 use zkevm_executor::vectors::golden::{GoldenCase, Rpc, read_indexes};
 use zkevm_executor::vectors::input::Vector;
 

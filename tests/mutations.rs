@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use revm::primitives::{B256, keccak256};
-use zkevm_executor::evm::fork::{ApiVersion, ForkId};
-use zkevm_executor::processor::input::{BatchContext, BatchInput};
-use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, RomError};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::sample::{BatchBuilder, Kind, Workload};
 use zkevm_executor::store::MemoryStore;
+use zkevm_executor::types::{ApiVersion, ForkId};
+use zkevm_executor::types::{BatchContext, BatchInput};
+use zkevm_executor::types::{BatchOutput, ExecutorError, RomError};
 
 const MUTATIONS: usize = 10_000;
 const FORKS: Range<u64> = 4..10;

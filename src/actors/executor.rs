@@ -19,11 +19,13 @@ use super::state::BatchState;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
 use crate::dump::input_json;
-use crate::processor::output::PhaseTimes;
-use crate::processor::{BatchInput, BatchOutput, ExecutorError, Interrupted};
+use crate::pool::Interrupted;
 use crate::scheduling::{stand_back, wake_soon};
 use crate::spans::CallTrace;
-use crate::store::{FlushIds, StoreError};
+use crate::store::FlushIds;
+use crate::tree::StoreError;
+use crate::types::PhaseTimes;
+use crate::types::{BatchInput, BatchOutput, ExecutorError};
 
 /// Tells an executor to take the next job from the queue.
 struct TakeJob;

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::dump::RequestFiles;
-use crate::processor::{BatchInput, BatchOutput, Interrupt, Interrupted};
+use crate::pool::{Interrupt, Interrupted};
 use crate::spans::CallTrace;
 use crate::store::FlushIds;
+use crate::types::{BatchInput, BatchOutput};
 
 /// The calls of the executor service (executor-service §1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,9 +8,11 @@
 //! - a job is answered exactly once, straight to the waiting handler, never through the front;
 //! - a batch runs on an executor's thread and on no other.
 
-use crate::processor::{self, BatchInput, BatchOutput, Interrupt, Interrupted};
+use crate::pool::{Interrupt, Interrupted};
+use crate::processor;
 pub use crate::store::FlushIds;
-use crate::store::StateReader;
+use crate::tree::StateReader;
+use crate::types::{BatchInput, BatchOutput};
 
 pub mod executor;
 pub mod front;

@@ -386,10 +386,10 @@ mod tests {
 
     use super::super::messages::{Executed, InFlight, ReplyPort, Rpc, SendReply};
     use super::*;
-    use crate::evm::fork::ForkId;
-    use crate::processor::Interrupt;
+    use crate::pool::Interrupt;
     use crate::sample::Workload;
     use crate::spans::CallTrace;
+    use crate::types::ForkId;
 
     const SMALL: usize = 10;
     const FULL: usize = 100;

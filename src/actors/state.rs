@@ -1,10 +1,9 @@
 //! State as the executors need it: read together with what a request brought along, kept after a batch.
 
-use crate::processor::{BatchInput, BatchOutput};
-use crate::store::{
-    Claims, Durability, FlushIds, RequestOverlay, StateReader, StateStats, StateStore, StoreError, WriteSet,
-};
+use crate::store::{Claims, Durability, FlushIds, RequestOverlay, StateStats, StateStore, WriteSet};
 use crate::tree::Digest;
+use crate::tree::{StateReader, StoreError};
+use crate::types::{BatchInput, BatchOutput};
 
 /// Where batches read state from and leave it.
 pub trait BatchState: Send + Sync + 'static {
@@ -62,12 +61,14 @@ mod tests {
     use revm::primitives::{B256, Bytes};
 
     use super::*;
-    use crate::evm::fork::ForkId;
-    use crate::processor::{self, ExecutorError, Interrupt};
+    use crate::pool::Interrupt;
+    use crate::processor;
     use crate::sample::genesis::GenesisState;
     use crate::sample::workload::Chain;
     use crate::sample::{Kind, Workload};
     use crate::store::MemoryLimits;
+    use crate::types::ExecutorError;
+    use crate::types::ForkId;
 
     const LIMITS: MemoryLimits = MemoryLimits { volatile_bytes_max: 64 << 20, permanent_bytes_max: 64 << 20 };
 

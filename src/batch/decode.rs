@@ -3,8 +3,8 @@
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::Transaction;
-use crate::evm::fork::{ApiVersion, ForkRules};
-use crate::processor::RomError;
+use crate::types::RomError;
+use crate::types::{ApiVersion, ForkRules};
 
 /// First byte of a ChangeL2Block item.
 const CHANGE_L2_BLOCK_PREFIX: u8 = 0x0b;
@@ -239,7 +239,7 @@ impl Cursor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evm::fork::ForkId;
+    use crate::types::ForkId;
 
     fn rules(fork: u64) -> &'static ForkRules {
         ForkId::new(fork).unwrap().rules()

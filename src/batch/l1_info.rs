@@ -3,7 +3,7 @@
 use revm::primitives::alloy_primitives::Keccak256;
 use revm::primitives::{B256, b256};
 
-use crate::processor::input::L1InfoLeaf;
+use crate::types::L1InfoLeaf;
 
 /// Height of the L1 info tree.
 pub const L1_INFO_TREE_LEVELS: usize = 32;

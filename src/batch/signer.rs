@@ -9,7 +9,8 @@ use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
 
 use super::ladder::Ladder;
-use crate::helpers::{self, Ongoing, Pieces};
+use crate::pool::{self, Ongoing, Pieces};
+use crate::types::RecoveryRules;
 
 /// n/2, the largest legal s.
 const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0_U256);
@@ -55,15 +56,6 @@ pub struct Recovered {
     pub root_is_negated: bool,
 }
 
-/// What of a recovery depends on the fork.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct RecoveryRules {
-    /// A public key at infinity is accepted as [`INFINITY_ADDRESS`] (evm Q5).
-    pub infinity_bug: bool,
-    /// The zk counters depend on [`Recovered::root_is_negated`].
-    pub roots_count: bool,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct SignatureKey {
     signature: Signature,
@@ -71,7 +63,7 @@ struct SignatureKey {
 }
 
 /// The signers of a batch, in the order of its signatures, recovered as [`recover_signer`] does and remembered for the next
-/// time. What is not known is shared with the threads of [`crate::helpers`] that are idle, which go on while the batch runs
+/// time. What is not known is shared with the threads of [`crate::pool`] that are idle, which go on while the batch runs
 /// with the first.
 pub struct Signers {
     /// What is remembered; `None` is the next of `missing`.
@@ -85,7 +77,7 @@ impl Signers {
         let keys = signatures.iter().map(|signature| SignatureKey { signature: *signature, rules });
         let known: Vec<_> = keys.clone().map(|key| SENDERS.get(&key)).collect();
         let missing = keys.zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key).collect();
-        Self { known: known.into_iter(), missing: helpers::begin(missing, PIECES, recover_all) }
+        Self { known: known.into_iter(), missing: pool::begin(missing, PIECES, recover_all) }
     }
 
     /// Whether idle threads recover, so that it pays to go on with the first.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::processor::output::{BatchRoots, TxOutput};
-use crate::processor::{self, BatchOutput, RomError};
+use crate::types::{BatchOutput, RomError};
+use crate::types::{BatchRoots, TxOutput};
 use crate::vectors::{Vector, VectorError};
 
 /// Arguments of `process`.
@@ -28,7 +28,7 @@ pub enum ProcessError {
     Vector(#[from] VectorError),
     /// Somebody stopped the batch.
     #[error(transparent)]
-    Interrupted(#[from] processor::Interrupted),
+    Interrupted(#[from] crate::pool::Interrupted),
     /// Files that could not be read, and batches that were aborted.
     #[error("{0} of the files have no result")]
     NoResult(usize),

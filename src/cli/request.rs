@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use revm::primitives::{Address, B256, Bytes};
 
 use crate::grpc::proto::executor::v1 as wire;
-use crate::processor::input::{AccountOverride, BatchContext, BatchInput, L1InfoLeaf, TraceConfig, V2Context};
 use crate::tree::Digest;
+use crate::types::{AccountOverride, BatchContext, BatchInput, L1InfoLeaf, TraceConfig, V2Context};
 
 /// The request of either API version.
 #[derive(Clone, Debug)]
@@ -154,9 +154,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::evm::fork::ForkId;
     use crate::grpc::validate::{self, ValidationRules};
     use crate::sample::{Kind, Workload};
+    use crate::types::ForkId;
 
     #[test]
     fn a_request_validates_to_the_same_batch() {

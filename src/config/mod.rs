@@ -12,9 +12,9 @@ use crate::dump::FileOptions;
 use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
-use crate::processor::input::CountersPolicy;
 use crate::spans::SpanOptions;
 use crate::store::{MemoryLimits, PostgresOptions};
+use crate::types::CountersPolicy;
 
 mod builder;
 mod effective;

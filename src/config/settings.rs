@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use toml::Value;
 
 use super::ConfigError;
-use crate::processor::input::CountersPolicy;
+use crate::types::CountersPolicy;
 
 /// What a setting accepts.
 #[derive(Clone, Copy)]

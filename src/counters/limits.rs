@@ -1,7 +1,7 @@
 //! Where a batch is out of counters (counters §3, §15): the ROM's limits, and what policy `enforce` makes of numbers that
 //! are partly bounds.
 
-use super::Counters;
+use crate::types::Counters;
 
 /// What the ROM of forks 1 to 9 checks against: nineteen twentieths of each machine's rows (counters §3.1). SHA-256 is
 /// counted from fork 7 on.

@@ -7,9 +7,9 @@
 
 use revm::bytecode::opcode as op;
 
-use super::Counters;
 use super::model::Operands;
 use super::paths::Rom;
+use crate::types::Counters;
 
 const fn path(s: u64, a: u64, b: u64, m: u64) -> Counters {
     Counters::from_array([s, a, b, m, 0, 0, 0, 0])

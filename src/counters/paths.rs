@@ -5,9 +5,10 @@
 
 use revm::primitives::U256;
 
-use super::Counters;
 use super::lengths::KECCAK_RATE_BYTES;
 use crate::batch::Ladder;
+use crate::types::Counters;
+use crate::types::RomVersion;
 
 /// Smallest number whose list item has a prefix.
 const PREFIXED: u64 = 0x80;
@@ -42,8 +43,6 @@ pub struct Rom {
     chain_id: Counters,
     /// Recovering a key, and the rounds of its ladder after the leading ones: bits set in neither, in one, in both.
     recovery: [Counters; 4],
-    /// A recovery compares what it adds, and negates a root of the wrong parity.
-    compares_points: bool,
     /// Checks of a transaction up to its execution, to an account that is neither the sender nor zero.
     checks: Counters,
     /// Checks up to the one of the signature or the sender's code, the chain id, the nonce, the balance, the fee's size.
@@ -68,7 +67,6 @@ pub const ROM_4: Rom = Rom {
     recipient_steps: 0,
     chain_id: rows(38, 0, 2),
     recovery: [rows(139, 14, 524), rows(12, 1, 0), rows(21, 2, 1), rows(22, 2, 1)],
-    compares_points: true,
     checks: rows(186, 1, 21),
     rejected: [rows(22, 0, 2), rows(26, 0, 2), rows(60, 0, 6), rows(135, 1, 14), rows(218, 2, 18)],
     fees: rows(144, 2, 9),
@@ -90,11 +88,7 @@ pub const ROM_5: Rom = Rom {
 };
 
 /// ROM of fork 6.
-pub const ROM_6: Rom = Rom {
-    recovery: [rows(143, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)],
-    compares_points: false,
-    ..ROM_5
-};
+pub const ROM_6: Rom = Rom { recovery: [rows(143, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)], ..ROM_5 };
 
 /// ROM of fork 7, where doubling a point does not count as an arithmetic.
 pub const ROM_7: Rom = Rom {
@@ -129,6 +123,17 @@ pub enum ExitRoot {
 }
 
 impl Rom {
+    /// Returns the path lengths of a fork's ROM.
+    pub const fn of(version: RomVersion) -> &'static Self {
+        match version {
+            RomVersion::Rom4 => &ROM_4,
+            RomVersion::Rom5 => &ROM_5,
+            RomVersion::Rom6 => &ROM_6,
+            RomVersion::Rom7 => &ROM_7,
+            RomVersion::Rom8 => &ROM_8,
+        }
+    }
+
     /// Start and end of a batch of so many bytes.
     pub fn batch(&self, bytes: u64) -> Counters {
         divided(bytes, if bytes == 0 { self.empty_batch } else { self.batch })
@@ -165,7 +170,7 @@ impl Rom {
 
     /// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r.
     ///
-    /// `root_is_negated` counts in the ROMs of which [`Self::negates_roots`] is true.
+    /// `root_is_negated` counts in the ROMs that compare points.
     pub fn recovery(&self, ladder: Ladder, v: u8, root_is_negated: bool) -> Counters {
         let [both, one, leading] = [ladder.both, ladder.one, ladder.leading].map(u64::from);
         let [own, round_none, round_one, round_both] = self.recovery;
@@ -176,11 +181,6 @@ impl Rom {
             + round_none.times(none)
             + round_one.times(one)
             + round_both.times(both)
-    }
-
-    /// True if a recovery's cost depends on which root of r³ + 7 the ROM is given.
-    pub const fn negates_roots(&self) -> bool {
-        self.compares_points
     }
 
     /// The checks of a rejected transaction with so many bytes of data.

@@ -2,12 +2,12 @@
 
 use revm::bytecode::opcode;
 
-use super::Counters;
 use super::access::AccessLog;
 use super::lengths::{keccak_blocks, poseidon_blocks, sha256_blocks};
 use super::model::{CallPart, Frame, Operands, Precompile, Prices, R12};
 use super::opcodes;
 use super::paths::{PlainCall, Rom};
+use crate::types::Counters;
 
 /// Kinds of frames an opcode can run in.
 const FRAMES: [Frame; 3] = [Frame::Call, Frame::CreationTx, Frame::Create];

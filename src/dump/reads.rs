@@ -10,10 +10,10 @@ use revm::primitives::Bytes;
 
 use super::input::{self, NODE_TEXT_BYTES, input_json};
 use super::saver::Saver;
-use crate::processor::BatchInput;
-use crate::processor::output::BatchRoots;
-use crate::store::{StateReader, StoreError};
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
+use crate::types::BatchInput;
+use crate::types::BatchRoots;
 
 /// Nodes and programs that were read.
 #[derive(Clone, Debug, Default)]

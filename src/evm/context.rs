@@ -8,9 +8,9 @@ use revm::primitives::{Address, B256, U256, address};
 
 use revm::state::EvmState;
 
-use super::fork::ForkRules;
 use super::touch::TouchLog;
 use crate::counters::Tally;
+use crate::types::ForkRules;
 
 /// The system contract, whose storage holds block numbers and state roots (evm §7.3).
 pub const SYSTEM_ADDRESS: Address = address!("000000000000000000000000000000005ca1ab1e");

@@ -2,7 +2,7 @@
 
 use revm::interpreter::InstructionResult;
 
-use crate::processor::RomError;
+use crate::types::RomError;
 
 /// Returns the error the response shows for the end of a frame; `NoError` if it ended well.
 pub fn rom_error(result: InstructionResult) -> RomError {

@@ -22,7 +22,6 @@ use revm::state::EvmState;
 use super::bytecode::{ends_in_bare_push, permissive};
 use super::context::{PrecompileEffect, StateDatabase, TxScratch, ZkContext, new_context};
 use super::errors::rom_error;
-use super::fork::ForkRules;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
 use super::meter::{self, CreateStart};
 use super::precompiles::ZkPrecompiles;
@@ -30,9 +29,10 @@ use super::touch::AccountLeaves;
 use super::trace::{Carried, TraceOptions, Tracer};
 use super::traced_run::run_traced;
 use super::unpaid::{self, UnpaidMemory};
-use crate::processor::RomError;
-use crate::processor::output::TraceStep;
 use crate::tree::linear_hash;
+use crate::types::ForkRules;
+use crate::types::RomError;
+use crate::types::TraceStep;
 
 /// Largest deployed code, in bytes (EIP-170).
 const CODE_SIZE_MAX_BYTES: usize = 24_576;

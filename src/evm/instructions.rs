@@ -12,11 +12,11 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
-use super::fork::ForkRules;
 use super::precompiles::ZkPrecompiles;
 use super::touch::AccountLeaves;
 use super::trace::{CREATE_GAS, is_defined};
 use crate::batch::{keccak_slot, log_hash};
+use crate::types::ForkRules;
 
 /// Instruction table over a database.
 pub type ZkInstructions<DB> = EthInstructions<EthInterpreter, ZkContext<DB>>;

@@ -5,7 +5,6 @@ pub mod context;
 pub mod errors;
 pub mod executor;
 mod faults;
-pub mod fork;
 pub mod instructions;
 pub mod meter;
 pub mod modexp;

@@ -9,10 +9,10 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, AddressSet, B256, Bytes};
 
 use super::context::{PrecompileEffect, StateDatabase, ZkContext};
-use super::fork::ForkRules;
 use super::meter;
 use super::modexp::{ModexpBuffer, ModexpOutcome};
 use crate::batch::{INFINITY_ADDRESS, recover_infinity};
+use crate::types::ForkRules;
 
 /// Highest address number that is always present, warm and never run as an account (evm §6.2).
 const LAST_PRECOMPILE: u8 = 9;

@@ -11,9 +11,9 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::errors::rom_error;
-use super::fork::ForkRules;
-use crate::processor::RomError;
-use crate::processor::output::{FrameKind, TraceStep};
+use crate::types::ForkRules;
+use crate::types::RomError;
+use crate::types::{FrameKind, TraceStep};
 
 /// What a trace leaves out or takes in.
 #[derive(Clone, Copy, Debug, Default)]

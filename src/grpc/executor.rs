@@ -18,9 +18,10 @@ use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, FlushIds, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
 use crate::dump::RequestFiles;
-use crate::processor::{BatchInput, BatchOutput, ExecutorError, Interrupt};
+use crate::pool::Interrupt;
 use crate::spans::CallTrace;
 use crate::store::StateStore;
+use crate::types::{BatchInput, BatchOutput, ExecutorError};
 
 /// Bytes of one node in the `db` of a `ProcessBatchV2` request: key, value, and what is around them.
 const NODE_MESSAGE_BYTES: usize = 64 + 192 + 8;

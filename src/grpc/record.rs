@@ -9,8 +9,8 @@ use super::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTO
 use super::text::{text_file, text_form};
 use crate::actors::Rpc;
 use crate::dump::{RequestFiles, Saver, input_json};
-use crate::processor::BatchInput;
 use crate::spans::{CallTrace, Caller, Spans};
+use crate::types::BatchInput;
 
 /// Which log lines a call gets beside the one at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

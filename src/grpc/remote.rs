@@ -21,8 +21,9 @@ use super::hashdb::convert::{digest, fea};
 use super::proto::hashdb::v1 as wire;
 use super::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 use crate::store::encoding::{hash_bytes, node_bytes, node_from_bytes};
-use crate::store::{Bridge, Database, ReadCache, Retries, StateReader, StoreError, WriteSet};
+use crate::store::{Bridge, Database, ReadCache, Retries, WriteSet};
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
 
 /// Levels below a node that one read brings along, on every way.
 const LEVELS: usize = 4;

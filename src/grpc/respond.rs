@@ -12,9 +12,9 @@ use revm::primitives::{Address, B256, U256};
 
 use super::proto::executor::v1 as wire;
 use crate::actors::FlushIds;
-use crate::evm::fork::{ForkId, LogShape};
-use crate::processor::output::{BatchRoots, BlockOutput, LogOutput, TouchedAccount, TxOutput};
-use crate::processor::{BatchInput, BatchOutput, ExecutorError};
+use crate::types::{BatchInput, BatchOutput, ExecutorError};
+use crate::types::{BatchRoots, BlockOutput, LogOutput, TouchedAccount, TxOutput};
+use crate::types::{ForkId, LogShape};
 
 mod trace;
 

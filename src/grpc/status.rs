@@ -4,7 +4,7 @@ use tonic::Status;
 
 use crate::actors::BatchFailure;
 use crate::hashdb::{HashDbError, SessionError};
-use crate::store::StoreError;
+use crate::tree::StoreError;
 use crate::tree::TreeError;
 
 impl From<BatchFailure> for Status {

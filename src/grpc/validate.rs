@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::proto::executor::v1 as wire;
-use crate::evm::fork::{ApiVersion, ForkId};
-use crate::processor::ExecutorError;
-use crate::processor::input::{
+use crate::stateless::{WitnessError, read_stream, read_witness};
+use crate::tree::Digest;
+use crate::types::ExecutorError;
+use crate::types::{
     AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig,
     V2Context,
 };
-use crate::stateless::{WitnessError, read_stream, read_witness};
-use crate::tree::Digest;
+use crate::types::{ApiVersion, ForkId};
 
 /// Hex digits of one field element in a `db` value (executor-service §4.1 row 14).
 const ELEMENT_HEX_DIGITS: usize = 16;

@@ -19,8 +19,9 @@ use revm::primitives::{Bytes, U256};
 pub use session::{Persistence, Position, SessionError};
 pub use sessions::{SessionLimits, Sessions};
 
-use crate::store::{Durability, FlushIds, StateReader, StateStore, StoreError, WriteSet};
+use crate::store::{Durability, FlushIds, StateStore, WriteSet};
 use crate::tree::{Digest, GetDetails, NodeData, SetDetails, StateTree, TreeError};
+use crate::tree::{StateReader, StoreError};
 
 /// How long a reset waits for the writes before it.
 const RESET_WAIT: Duration = Duration::from_secs(30);

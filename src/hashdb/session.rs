@@ -13,8 +13,9 @@ use std::time::Instant;
 
 use revm::primitives::Bytes;
 
-use crate::store::{Durability, StateReader, StoreError, WriteSet};
+use crate::store::{Durability, WriteSet};
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
 
 /// Blocks of a session and transactions of a block, at most.
 const POSITION_MAX: u64 = 1 << 16;

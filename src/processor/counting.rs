@@ -4,9 +4,7 @@
 
 use revm::primitives::{Address, U256};
 
-use super::RomError;
 use super::block_info::BlockHeader;
-use super::input::CountersPolicy;
 use super::run::{BatchRun, TxEnd};
 use crate::batch::{BatchItem, Recovered, Transaction, known_signers};
 use crate::counters::lengths::KECCAK_RATE_BYTES;
@@ -14,10 +12,13 @@ use crate::counters::limits::{self, Counter};
 use crate::counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
 use crate::counters::paths::{self, ExitRoot, Fields, Opening, Rejection, Rom, wanted};
 use crate::counters::replay;
-use crate::counters::{Access, Counters, Tally};
-use crate::evm::fork::ApiVersion;
+use crate::counters::{Access, Tally};
 use crate::evm::precompiles::ZkPrecompiles;
 use crate::tree::{TreeError, TreeRef};
+use crate::types::ApiVersion;
+use crate::types::Counters;
+use crate::types::CountersPolicy;
+use crate::types::RomError;
 
 /// Bytes of the accumulated input hash's digest: three words, a timestamp, an address, and with blocks another word.
 const ACC_INPUT_HASH_BYTES: u64 = 32 + 32 + 32 + 8 + 20;
@@ -42,7 +43,7 @@ impl BatchRun<'_> {
 
     /// Starts a new tally, and returns the old one.
     pub(super) fn count_anew(&mut self) -> Tally {
-        let tally = Tally::new(self.prices(), self.rules.rom, !self.input.no_counters);
+        let tally = Tally::new(self.prices(), self.rules.rom.map(Rom::of), !self.input.no_counters);
         std::mem::replace(self.tally(), tally)
     }
 
@@ -97,7 +98,7 @@ impl BatchRun<'_> {
 
     /// Cost of decoding a transaction whose key is recovered: real without data, else the dearest.
     fn decode_path(&mut self, tx: &Transaction, recovered: Recovered) -> Option<Counters> {
-        let (rom, ladder) = self.rules.rom.zip(recovered.ladder)?;
+        let (rom, ladder) = self.rules.rom.map(Rom::of).zip(recovered.ladder)?;
         let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
         let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
         let decoded = rom.decoded(&Fields {
@@ -113,7 +114,7 @@ impl BatchRun<'_> {
 
     /// Counts the checks of a rejected transaction: the model has nothing for them.
     pub(super) fn count_rejected(&mut self, error: RomError, data_bytes: usize) {
-        if let Some(rom) = self.rules.rom {
+        if let Some(rom) = self.rules.rom.map(Rom::of) {
             let why = match error {
                 RomError::IntrinsicInvalidSignature | RomError::IntrinsicInvalidSenderCode => Rejection::Signature,
                 RomError::IntrinsicInvalidChainId => Rejection::ChainId,
@@ -186,7 +187,7 @@ impl BatchRun<'_> {
         // That it is forced is noted, and tested again at its first item.
         let tests = if bytes == 0 { 1 } else { 2 };
         let forced = Counters { steps: if is_forced { tests } else { 0 }, ..Counters::default() };
-        let real = self.rules.rom.map_or(price, |rom| rom.batch(bytes) + forced);
+        let real = self.rules.rom.map(Rom::of).map_or(price, |rom| rom.batch(bytes) + forced);
         let tally = self.tally();
         if decodes {
             tally.charge_real(price, real);

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use revm::primitives::{Address, B256, Bytes, U256, keccak256};
 
-use super::errors::RomError;
 use super::run::{Abort, BatchRun};
 use crate::batch::{BatchItem, Recovered, Signers, Transaction};
 use crate::counters::Tally;
-use crate::evm::fork::ApiVersion;
 use crate::tree::Digest;
 use crate::tree::poseidon::linear_hash_many;
+use crate::types::ApiVersion;
+use crate::types::RomError;
 
 /// Items prepared at a time: what is alike fills the lanes of every kernel, and the first transaction starts early.
 const ITEMS_TOGETHER: usize = 64;

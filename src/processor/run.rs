@@ -5,22 +5,23 @@ use std::time::Instant;
 
 use revm::primitives::{Address, B256, TxKind, U256, address};
 
-use super::errors::{ExecutorError, RomError};
-use super::input::BatchInput;
-use super::output::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
 use super::prepare::{Items, PreparedTx};
 use super::world::{World, WorldError};
 use crate::counters::model::Prices;
-use crate::counters::paths::wanted;
+use crate::counters::paths::{Rom, wanted};
 use crate::counters::replay::Replay;
-use crate::counters::{Access, Counters, Tally};
+use crate::counters::{Access, Tally};
 use crate::evm::context::SYSTEM_ADDRESS;
 use crate::evm::errors::rom_error;
 use crate::evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
-use crate::evm::fork::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use crate::evm::touch::{AccountLeaves, TouchLog};
-use crate::store::StateReader;
+use crate::tree::StateReader;
 use crate::tree::{LeafKind, TreeRef};
+use crate::types::BatchInput;
+use crate::types::Counters;
+use crate::types::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
+use crate::types::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
+use crate::types::{ExecutorError, RomError};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
 pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
@@ -104,7 +105,7 @@ impl<'a> BatchRun<'a> {
         let rules = input.fork_id.rules();
         let world = World::new(state, input.old_state_root, &input.state_override, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
-        evm.context().chain.counters = Tally::new(prices, rules.rom, !input.no_counters);
+        evm.context().chain.counters = Tally::new(prices, rules.rom.map(Rom::of), !input.no_counters);
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {

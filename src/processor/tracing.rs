@@ -2,10 +2,10 @@
 
 use revm::primitives::{B256, Bytes};
 
-use super::output::{FullTrace, TraceContext, TxOutput};
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::BatchRun;
 use crate::evm::trace::{Steps, TraceOptions};
+use crate::types::{FullTrace, TraceContext, TxOutput};
 
 impl BatchRun<'_> {
     /// Counts the decoded transactions that will be traced, so that those before them can be watched.

@@ -2,18 +2,18 @@
 
 use revm::primitives::{B256, U256};
 
-use super::errors::RomError;
-use super::input::BatchInput;
-use super::output::{BatchOutput, TxOutput};
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
-use super::{Interrupt, Interrupted};
 use crate::batch::{acc_input_hash_v1, keccak_slot};
 use crate::counters::model::Prices;
 use crate::counters::paths::ExitRoot;
 use crate::evm::context::SYSTEM_ADDRESS;
-use crate::store::StateReader;
+use crate::pool::{Interrupt, Interrupted};
+use crate::tree::StateReader;
 use crate::tree::{GOLDILOCKS_PRIME, TreeRef};
+use crate::types::BatchInput;
+use crate::types::RomError;
+use crate::types::{BatchOutput, TxOutput};
 
 /// Slot of the transaction count in the system contract.
 const TX_COUNT_SLOT: U256 = U256::ZERO;

@@ -3,22 +3,22 @@
 use revm::primitives::{B256, Log, U256};
 
 use super::block_info::{BlockHeader, BlockInfo};
-use super::errors::{ExecutorError, RomError};
-use super::input::{BatchInput, L1InfoLeaf, V2Context};
-use super::output::{BatchOutput, BlockOutput, TxOutput};
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
 use super::world::WorldError;
-use super::{Interrupt, Interrupted};
 use crate::batch::{
     L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, acc_input_hash_v2, keccak_slot, l1_info_leaf_hash, l1_info_root,
 };
 use crate::counters::model::Prices;
 use crate::counters::paths::{ExitRoot, Opening};
 use crate::evm::context::SYSTEM_ADDRESS;
-use crate::evm::fork::LogShape;
-use crate::store::StateReader;
+use crate::pool::{Interrupt, Interrupted};
+use crate::tree::StateReader;
 use crate::tree::{GOLDILOCKS_PRIME, TreeRef};
+use crate::types::LogShape;
+use crate::types::{BatchInput, L1InfoLeaf, V2Context};
+use crate::types::{BatchOutput, BlockOutput, TxOutput};
+use crate::types::{ExecutorError, RomError};
 
 /// Slots of the system contract (batch §2).
 const LAST_BLOCK_SLOT: U256 = U256::ZERO;

@@ -10,14 +10,14 @@ use revm::database_interface::{DBErrorMarker, Database};
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, U256};
 use revm::state::{Account, AccountInfo, EvmState};
 
-use super::ExecutorError;
-use super::input::AccountOverride;
 use crate::counters::replay::StateAccess;
 use crate::evm::bytecode::permissive;
 use crate::evm::context::StateDatabase;
 use crate::evm::touch::{AccountLeaves, TouchLog};
-use crate::store::{StateReader, StoreError};
 use crate::tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeRef, linear_hash};
+use crate::tree::{StateReader, StoreError};
+use crate::types::AccountOverride;
+use crate::types::ExecutorError;
 
 /// Keys of each kind that a thread remembers from batch to batch; at most about 7 MiB. A full batch touches fewer.
 const KEY_CACHE_CAPACITY: usize = 14_000;

@@ -4,7 +4,7 @@ use alloy_rlp::{Encodable, Header};
 use revm::primitives::{Address, Bytes, U256, keccak256};
 
 use super::Account;
-use crate::evm::fork::{ApiVersion, ForkId};
+use crate::types::{ApiVersion, ForkId};
 
 const CHANGE_L2_BLOCK_PREFIX: u8 = 0x0b;
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use revm::primitives::{Address, Bytes, U256};
 
-use crate::store::{Durability, MemoryStore, StateWriter, StoreError};
+use crate::store::{Durability, MemoryStore, StateWriter};
+use crate::tree::StoreError;
 use crate::tree::{
     Digest, LeafKind, NodeData, StateTree, TreeError, TreeRef, account_key, poseidon::linear_hash, storage_key,
 };

@@ -9,8 +9,8 @@ use revm::primitives::{Address, B256, Bytes, U256, keccak256};
 use super::easm::AssemblyError;
 use super::genesis::GenesisAccount;
 use super::{Account, BatchBuilder, Genesis, Transfer, collectible, token};
-use crate::evm::fork::{ApiVersion, ForkId};
-use crate::processor::input::{BatchContext, BatchInput, CountersPolicy, V2Context};
+use crate::types::{ApiVersion, ForkId};
+use crate::types::{BatchContext, BatchInput, CountersPolicy, V2Context};
 
 /// Transfers that fill a batch of the size zkevm-prover is measured with.
 pub const TRANSFERS_PER_BATCH: usize = 730;

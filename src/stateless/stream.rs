@@ -14,7 +14,7 @@ use revm::primitives::B256;
 
 use super::reader::{Reader, padded_word};
 use super::transcode::append_transaction;
-use crate::processor::input::{BATCH_L2_DATA_MAX_BYTES, L1InfoLeaf};
+use crate::types::{BATCH_L2_DATA_MAX_BYTES, L1InfoLeaf};
 
 /// Packet types.
 const PADDING: u8 = 0;

@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::batch::{BatchItem, Transaction, decode};
-    use crate::evm::fork::ForkId;
+    use crate::types::ForkId;
 
     /// The transaction of batch §16.1.
     const TRANSFER: &str = "ef80843b9aca00830186a0944d5cf5032b2a844602278b01199ed191a86c93ff8901314fb37062980000808203e88080\

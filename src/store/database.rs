@@ -2,8 +2,8 @@
 
 use revm::primitives::Bytes;
 
-use super::{StateReader, StoreError};
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
 
 /// Nodes, programs and at most one latest root that become lasting together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -34,8 +34,8 @@ use self::places::{Places, prefix};
 use super::database::{Database, WriteSet};
 use super::encoding::{hash_bytes, node_from_bytes};
 use super::lock::Lock;
-use super::{StateReader, StoreError};
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
 
 const PLACES: TableDefinition<u64, u64> = TableDefinition::new("places");
 const TWINS: TableDefinition<&[u8; 32], u64> = TableDefinition::new("twins");

@@ -2,7 +2,7 @@
 //!
 //! The order of limbs differs on purpose: a hash starts with its most significant limb, the data of a node with element 0.
 
-use super::StoreError;
+use crate::tree::StoreError;
 use crate::tree::goldilocks::canonical;
 use crate::tree::{Digest, NodeData};
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
-use super::StoreError;
 use super::database::WriteSet;
 use crate::tree::Digest;
+use crate::tree::StoreError;
 
 /// Flush ids an answer carries (executor-service §9); zero after an abort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use revm::primitives::Bytes;
 use serde::Serialize;
 
 use super::lock::Lock;
-use super::{Durability, StateReader, StateWriter, StoreError};
+use super::{Durability, StateWriter};
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
 
 /// Number of shards; a power of two.
 const SHARDS: usize = 64;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use revm::primitives::Bytes;
 
-use super::{StateReader, StoreError};
 use crate::tree::goldilocks::canonical;
 use crate::tree::poseidon::{hashes_of, linear_hash_many};
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
 
 /// Reads a request's own entries first, then a store.
 ///

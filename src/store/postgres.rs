@@ -25,8 +25,8 @@ use tokio_postgres::types::Type;
 use super::bridge::{Bridge, Retries};
 use super::database::{Database, WriteSet};
 use super::encoding::{LATEST_ROOT_KEY, hash_bytes, node_bytes, node_from_bytes, root_from_row, root_row};
-use super::{StateReader, StoreError};
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
 use pool::{DatabaseError, Parameter, Pool};
 
 mod pool;

@@ -20,9 +20,10 @@ use super::database::{Database, WriteSet};
 use super::flush::{FlushIds, FlushQueue, FlushStatus, Group, QueueLimits};
 use super::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 use super::overlay::{canonical_nodes, verified_nodes, verified_programs};
-use super::{Durability, StateReader, StateWriter, StoreError};
+use super::{Durability, StateWriter};
 use crate::tree::keys::value_from_limbs;
 use crate::tree::{Digest, NodeData};
+use crate::tree::{StateReader, StoreError};
 
 /// Sizes and mode of a [`StateStore`] over a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

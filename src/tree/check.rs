@@ -6,7 +6,7 @@ use super::NodeData;
 use super::digest::Digest;
 use super::poseidon::hash_many;
 use super::smt::{Corruption, TreeError};
-use crate::store::StateReader;
+use crate::tree::StateReader;
 
 /// Nodes hashed together.
 const GROUP: usize = 1024;

@@ -8,6 +8,7 @@ mod node;
 mod path;
 pub mod poseidon;
 mod proof;
+mod reader;
 mod smt;
 
 pub use check::{TreeCheck, TreeCount};
@@ -17,6 +18,7 @@ pub(crate) use node::{branch_node, leaf_node, value_node};
 pub(crate) use path::{bit, first_difference, key_of_turns, remaining};
 pub use poseidon::linear_hash;
 pub use proof::ProofError;
+pub use reader::{StateReader, StoreError};
 pub use smt::{Corruption, GetDetails, SetDetails, SetMode, StateTree, TreeError, TreeRef, root_of_entries};
 
 /// A stored node: 8 content elements and 4 capacity elements, all canonical (state-tree §7).

@@ -27,7 +27,7 @@ use super::NodeData;
 use super::digest::Digest;
 use super::keys::value_from_limbs;
 use super::path::{KEY_BITS, bit, join};
-use crate::store::{StateReader, StoreError};
+use crate::tree::{StateReader, StoreError};
 
 /// One version of a tree: the handle of its root node within one [`StateTree`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{VectorError, read};
-use crate::processor::RomError;
+use crate::types::RomError;
 
 /// Largest message a recording may unpack to, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 256 << 20;

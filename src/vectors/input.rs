@@ -8,13 +8,13 @@ use serde::Deserialize;
 
 use super::json::{HexData, HexWord, Number, strip_prefix};
 use super::{VectorError, read};
-use crate::evm::fork::{ApiVersion, ForkId};
-use crate::processor::input::{
-    AccountOverride, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context,
-};
-use crate::processor::{self, BatchOutput, Interrupt, Interrupted};
+use crate::pool::{Interrupt, Interrupted};
+use crate::processor;
 use crate::store::{MemoryStore, RequestOverlay};
 use crate::tree::{Digest, NodeData};
+use crate::types::BatchOutput;
+use crate::types::{AccountOverride, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context};
+use crate::types::{ApiVersion, ForkId};
 
 /// Elements of a stored node; files may leave the four zero capacity elements out.
 const NODE_ELEMENTS: usize = std::mem::size_of::<NodeData>() / std::mem::size_of::<u64>();

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 use zkevm_executor::cli::request::Request;
 use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::processor::ExecutorError;
 use zkevm_executor::sample::Kind;
+use zkevm_executor::types::ExecutorError;
 
 use super::postgres::{chain, fill, serve};
 use super::postgres_server::PostgresServer;

@@ -12,9 +12,9 @@ use revm::primitives::B256;
 use zkevm_executor::cli::request::Request;
 use zkevm_executor::config::{Config, StoreKind};
 use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::processor::ExecutorError;
 use zkevm_executor::sample::Kind;
 use zkevm_executor::server::{RunningServer, Server};
+use zkevm_executor::types::ExecutorError;
 use zkevm_executor::vectors::golden::{GoldenCase, Rpc, read_indexes};
 
 use super::postgres::chain;

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use revm::primitives::{B256, U256};
 use zkevm_executor::actors::BatchState;
-use zkevm_executor::evm::fork::ForkId;
-use zkevm_executor::processor::{self, Interrupt};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::store::{
     Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
-    StateReader, StateStore, WriterStep,
+    StateStore, WriterStep,
 };
 use zkevm_executor::tree::Digest;
+use zkevm_executor::tree::StateReader;
+use zkevm_executor::types::ForkId;
 
 use super::postgres_server::PostgresServer;
 use super::support::*;

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use revm::primitives::B256;
 use serde_json::Value;
 use zkevm_executor::cli::request::Request;
-use zkevm_executor::processor::ExecutorError;
-use zkevm_executor::store::{Database, PostgresDatabase, PostgresOptions, StateReader, WriteSet};
+use zkevm_executor::store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
 use zkevm_executor::tree::Digest;
+use zkevm_executor::tree::StateReader;
+use zkevm_executor::types::ExecutorError;
 use zkevm_executor::vectors::{Vector, executor_inputs};
 
 use super::postgres::{open, options, serve};

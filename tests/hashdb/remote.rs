@@ -11,12 +11,12 @@ use zkevm_executor::config::{Config, ConfigBuilder, StoreKind};
 use zkevm_executor::grpc::proto::executor::v1 as executor_wire;
 use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use zkevm_executor::grpc::proto::hashdb::v1 as wire;
-use zkevm_executor::processor::ExecutorError;
-use zkevm_executor::processor::input::BatchInput;
 use zkevm_executor::sample::Kind;
 use zkevm_executor::sample::genesis::GenesisState;
 use zkevm_executor::server::{RunningServer, Server};
 use zkevm_executor::tree::Digest;
+use zkevm_executor::types::BatchInput;
+use zkevm_executor::types::ExecutorError;
 
 use super::postgres::chain;
 use super::support::*;

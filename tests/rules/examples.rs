@@ -2,10 +2,10 @@
 
 use revm::primitives::{Address, B256, U256, address, b256, keccak256};
 use zkevm_executor::batch::log_hash;
-use zkevm_executor::processor::input::{BatchContext, BatchInput, L1InfoLeaf};
-use zkevm_executor::processor::{BatchOutput, RomError};
 use zkevm_executor::sample::genesis::GenesisAccount;
 use zkevm_executor::tree::{BlockInfoKind, LeafKind, account_key, block_info_key, storage_key};
+use zkevm_executor::types::{BatchContext, BatchInput, L1InfoLeaf};
+use zkevm_executor::types::{BatchOutput, RomError};
 
 use super::support::{
     GER_MANAGER, SYSTEM, State, V2, bytes, ether, l1_leaf_hash, l1_proof, mapping_slot, node, request, same,

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use revm::primitives::{Bytes, U256};
-use zkevm_executor::processor::BatchOutput;
-use zkevm_executor::processor::input::AccountOverride;
 use zkevm_executor::sample::genesis::GenesisAccount;
 use zkevm_executor::sample::{BatchBuilder, Transfer};
+use zkevm_executor::types::AccountOverride;
+use zkevm_executor::types::BatchOutput;
 
 use super::support::{A, CHAIN_ID, State, ether, fork, new_root, request, same, sender, transactions};
 

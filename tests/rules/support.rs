@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 
 use revm::primitives::{Address, B256, Bytes, U256, address, keccak256};
-use zkevm_executor::evm::fork::{ApiVersion, ForkId};
-use zkevm_executor::processor::input::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context};
-use zkevm_executor::processor::output::TxOutput;
-use zkevm_executor::processor::{self, BatchOutput, ExecutorError, Interrupt, RomError};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::sample::genesis::GenesisAccount;
 use zkevm_executor::sample::{Account, BatchBuilder, Genesis, Transfer};
 use zkevm_executor::store::{Durability, MemoryStore, StateWriter};
 use zkevm_executor::tree::{Digest, LeafKind, StateTree, account_key, storage_key};
+use zkevm_executor::types::TxOutput;
+use zkevm_executor::types::{ApiVersion, ForkId};
+use zkevm_executor::types::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context};
+use zkevm_executor::types::{BatchOutput, ExecutorError, RomError};
 
 /// Every fork with a known answer.
 pub const ALL: &[u64] = &[4, 5, 6, 7, 8, 9];

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use zkevm_executor::cli::request::Request;
-use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::processor::ExecutorError;
 use zkevm_executor::sample::{Kind, Workload};
+use zkevm_executor::types::ExecutorError;
+use zkevm_executor::types::ForkId;
 
 use crate::process::Process;
 use crate::support::eventually;

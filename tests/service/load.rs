@@ -7,9 +7,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use revm::primitives::Bytes;
 use serde_json::Value;
-use zkevm_executor::processor::{self, BatchInput, Interrupt};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::server::Server;
-use zkevm_executor::store::StateReader;
+use zkevm_executor::tree::StateReader;
+use zkevm_executor::types::BatchInput;
 
 use crate::support::{TestServer, config};
 

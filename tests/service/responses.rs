@@ -7,10 +7,8 @@ use zkevm_executor::actors::FlushIds;
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::grpc::respond::{ResponseContext, response_v1, response_v2};
 use zkevm_executor::grpc::validate::{ValidationRules, process_batch, process_batch_v2};
-use zkevm_executor::processor::output::{
-    FrameKind, FullTrace, LogOutput, TouchedAccount, TraceContext, TraceStep, TxOutput,
-};
-use zkevm_executor::processor::{BatchInput, BatchOutput, RomError};
+use zkevm_executor::types::{BatchInput, BatchOutput, RomError};
+use zkevm_executor::types::{FrameKind, FullTrace, LogOutput, TouchedAccount, TraceContext, TraceStep, TxOutput};
 
 use crate::support::{block, output, request_v1, request_v2, transaction};
 

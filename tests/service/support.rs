@@ -14,11 +14,12 @@ use zkevm_executor::actors::stats::StatsReport;
 use zkevm_executor::config::{Config, ConfigBuilder};
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::processor::input::BatchContext;
-use zkevm_executor::processor::output::{BatchRoots, BlockOutput, PhaseTimes, TxOutput};
-use zkevm_executor::processor::{BatchInput, BatchOutput, ExecutorError, Interrupt, Interrupted, RomError};
+use zkevm_executor::pool::{Interrupt, Interrupted};
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::store::StateReader;
+use zkevm_executor::tree::StateReader;
+use zkevm_executor::types::BatchContext;
+use zkevm_executor::types::{BatchInput, BatchOutput, ExecutorError, RomError};
+use zkevm_executor::types::{BatchRoots, BlockOutput, PhaseTimes, TxOutput};
 
 /// Batch data on which the double waits until it is released or interrupted.
 pub const BLOCK: &[u8] = b"block";

@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use zkevm_executor::grpc::tls::TlsFiles;
-use zkevm_executor::processor::ExecutorError;
 use zkevm_executor::server::Server;
+use zkevm_executor::types::ExecutorError;
 
 use crate::support::{TestServer, config, request_v2};
 

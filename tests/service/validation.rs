@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use revm::primitives::{Address, B256, U256, address};
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::grpc::validate::{self, ValidationRules};
-use zkevm_executor::processor::ExecutorError;
-use zkevm_executor::processor::input::{BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput};
 use zkevm_executor::tree::Digest;
+use zkevm_executor::types::ExecutorError;
+use zkevm_executor::types::{BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput};
 
 use crate::support::{TestServer, config, request_v1, request_v2};
 

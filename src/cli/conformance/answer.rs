@@ -10,9 +10,11 @@ use crate::grpc::proto::executor::v1 as wire;
 use crate::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use crate::grpc::respond::{self, ResponseContext};
 use crate::grpc::validate::{self, ValidationRules};
-use crate::processor::input::CountersPolicy;
-use crate::processor::{self, BatchInput, BatchOutput, Interrupt};
+use crate::pool::Interrupt;
+use crate::processor;
 use crate::store::{Durability, MemoryStore, RequestOverlay, StateWriter};
+use crate::types::CountersPolicy;
+use crate::types::{BatchInput, BatchOutput};
 use crate::vectors::golden::Rpc;
 
 /// Largest answer accepted, in bytes.

@@ -13,7 +13,7 @@ mod tally;
 
 use std::path::PathBuf;
 
-use crate::processor::input::CountersPolicy;
+use crate::types::CountersPolicy;
 
 /// Arguments of `conformance`.
 #[derive(Clone, Debug, clap::Args)]

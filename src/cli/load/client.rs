@@ -9,10 +9,10 @@ use super::LoadError;
 use crate::cli::request::Request;
 use crate::grpc::proto::executor::v1 as wire;
 use crate::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use crate::processor::input::BatchInput;
-use crate::processor::{ExecutorError, RomError};
 use crate::sample::Workload;
 use crate::sample::genesis::GenesisState;
+use crate::types::BatchInput;
+use crate::types::{ExecutorError, RomError};
 
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 

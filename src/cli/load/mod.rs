@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::evm::fork::ForkId;
 use crate::grpc::error_chain;
 use crate::sample::Workload;
 use crate::sample::genesis::GenesisState;
+use crate::types::ForkId;
 
 pub mod client;
 mod ghz;

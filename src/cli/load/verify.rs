@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::LoadError;
 use super::mix::Mix;
-use crate::processor::{self, Interrupt};
+use crate::pool::Interrupt;
+use crate::processor;
 use crate::sample::Workload;
 use crate::sample::genesis::GenesisState;
 use crate::store::{Durability, MemoryStore, StateWriter};
@@ -61,7 +62,7 @@ pub fn chains<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evm::fork::ForkId;
+    use crate::types::ForkId;
 
     #[test]
     fn a_wrong_root_is_found() {

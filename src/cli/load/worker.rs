@@ -13,8 +13,8 @@ use tonic::{Code, Status};
 use super::client::{self, Answer};
 use super::mix::Mix;
 use crate::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use crate::processor::input::BatchInput;
 use crate::sample::workload::Chain;
+use crate::types::BatchInput;
 
 /// Latencies are kept in microseconds up to an hour, with three digits.
 const LATENCY_US_MAX: u64 = 3_600_000_000;

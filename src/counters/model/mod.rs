@@ -15,8 +15,8 @@ pub use precompiles::Precompile;
 pub use revision::{R7, R9, R12, R13, Revision};
 pub use transaction::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
 
-use super::Counters;
 use super::lengths::poseidon_blocks;
+use crate::types::Counters;
 
 /// Prices of one revision at one level of the state tree.
 #[derive(Clone, Copy, Debug)]

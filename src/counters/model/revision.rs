@@ -1,5 +1,7 @@
 //! What differs between the releases of the reference model (counters §5, §14).
 
+use crate::types::CounterRevision;
+
 /// Constants of one revision. Everything else is the same in all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Revision {
@@ -121,3 +123,13 @@ pub const R12: Revision = Revision {
 /// The release of fork 13.
 pub const R13: Revision =
     Revision { name: "R13", cold_account_binaries: 4, process_binaries: 19, modexp_corrected: true, ..R12 };
+
+impl Revision {
+    /// Returns the price list of a fork's revision.
+    pub const fn of(revision: CounterRevision) -> &'static Self {
+        match revision {
+            CounterRevision::R7 => &R7,
+            CounterRevision::R12 => &R12,
+        }
+    }
+}

@@ -19,12 +19,13 @@ pub use precompiles::{modexp_refused, precompile_ran};
 
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::faults;
-use super::fork::ApiVersion;
 use super::precompiles::ZkPrecompiles;
 use crate::batch::keccak_slot;
 use crate::counters::model::{Frame, Operands, is_priced_by_length};
-use crate::counters::{Access, Counters, Tally};
+use crate::counters::{Access, Tally};
 use crate::tree::LeafKind;
+use crate::types::ApiVersion;
+use crate::types::Counters;
 
 /// Gas of EXP, its exponent aside.
 const EXP_GAS: u64 = 10;

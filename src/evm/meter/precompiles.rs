@@ -2,9 +2,10 @@
 
 use revm::primitives::U256;
 
+use crate::counters::Tally;
 use crate::counters::model::{ModexpInput, Precompile, SECP256K1_ORDER, SignatureClass};
-use crate::counters::{Counters, Tally};
 use crate::evm::context::TxScratch;
+use crate::types::Counters;
 
 /// Counts a precompile that had gas enough, whatever it answered. `output_bytes` is the area its caller gave it.
 pub fn precompile_ran(scratch: &mut TxScratch, number: u8, input: &[u8], output_bytes: u64, answered: bool) {

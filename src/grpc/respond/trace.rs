@@ -4,7 +4,7 @@ use prost::bytes::Bytes;
 use revm::primitives::B256;
 
 use super::{bytes32, hex_plain, hex_prefixed, slots, wire};
-use crate::processor::output::{FullTrace, TraceContext, TraceStep};
+use crate::types::{FullTrace, TraceContext, TraceStep};
 
 /// Converts the trace of a V1 transaction; the context repeats the hash of the batch.
 pub(super) fn full_trace_v1(trace: FullTrace, batch_hash: Option<B256>) -> wire::FullTrace {

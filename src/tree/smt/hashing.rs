@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::{NodeKind, StateTree, TreeRef};
-use crate::helpers::{self, Pieces};
+use crate::pool::{self, Pieces};
 use crate::tree::NodeData;
 use crate::tree::digest::Digest;
 use crate::tree::node::{branch_node, leaf_node, value_node};
@@ -38,7 +38,7 @@ impl StateTree<'_> {
         if self.open_roots > 0 {
             return versions.chunks(together).for_each(|versions| self.hash_chained(versions));
         }
-        let together = if helpers::idle() > 0 { versions.len() } else { together };
+        let together = if pool::idle() > 0 { versions.len() } else { together };
         versions.chunks(together).for_each(|versions| self.hash_group(versions));
     }
 
@@ -137,7 +137,7 @@ impl StateTree<'_> {
 
     /// Hashes branches or leaves whose children are hashed.
     fn hash_nodes(&mut self, nodes: &[TreeRef]) {
-        if nodes.len() >= SHARED_NODES_MIN && helpers::idle() > 0 {
+        if nodes.len() >= SHARED_NODES_MIN && pool::idle() > 0 {
             let hashes = hash_all(nodes.iter().map(|at| self.node_data(*at)).collect());
             return self.set_hashes(nodes, &hashes);
         }
@@ -206,5 +206,5 @@ impl Listed {
 
 /// Hashes all states, with the help of idle threads.
 fn hash_all(states: Vec<NodeData>) -> Vec<Digest> {
-    helpers::map(states, PIECES, hashes_of)
+    pool::map(states, PIECES, hashes_of)
 }

@@ -6,9 +6,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::grpc::validate::{self, ValidationRules, WitnessLimits};
-use zkevm_executor::processor::{self, ExecutorError, Interrupt};
+use zkevm_executor::pool::Interrupt;
+use zkevm_executor::processor;
 use zkevm_executor::sample::Kind;
 use zkevm_executor::store::MemoryStore;
+use zkevm_executor::types::ExecutorError;
 
 use super::encode::{Payloads, request};
 use super::{reads, sample};

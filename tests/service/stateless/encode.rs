@@ -6,11 +6,11 @@ use prost::Message;
 use revm::primitives::{Address, B256, Bytes, U256};
 use zkevm_executor::batch::{BatchItem, decode};
 use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::processor::BatchInput;
-use zkevm_executor::processor::input::{BatchContext, L1InfoLeaf, V2Context};
 use zkevm_executor::sample::Genesis;
 use zkevm_executor::sample::genesis::GenesisState;
 use zkevm_executor::tree::{Digest, LeafKind, NodeData, account_key, storage_key};
+use zkevm_executor::types::BatchInput;
+use zkevm_executor::types::{BatchContext, L1InfoLeaf, V2Context};
 
 /// Number of the first block of a stream.
 pub const FIRST_BLOCK: u64 = 1;

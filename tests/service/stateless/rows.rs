@@ -2,8 +2,8 @@
 
 use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::grpc::validate::{self, ValidationRules};
-use zkevm_executor::processor::ExecutorError;
-use zkevm_executor::processor::input::BATCH_L2_DATA_MAX_BYTES;
+use zkevm_executor::types::BATCH_L2_DATA_MAX_BYTES;
+use zkevm_executor::types::ExecutorError;
 
 use super::encode::{Head, Payloads, StreamBlock, entry, stream};
 use crate::support::{TestServer, config};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use revm::primitives::hex;
 use zkevm_executor::batch::decode;
-use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::stateless::{read_stream, read_witness};
+use zkevm_executor::types::ForkId;
 
 /// The folder of the vectors; without it the test says so.
 fn folder(name: &str) -> Option<PathBuf> {

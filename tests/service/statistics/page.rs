@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use zkevm_executor::cli::load::client;
-use zkevm_executor::evm::fork::ForkId;
 use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::server::{RunningServer, Server};
+use zkevm_executor::types::ForkId;
 
 use crate::support::{TestServer, config, page};
 

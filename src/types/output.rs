@@ -6,8 +6,8 @@ use std::time::Duration;
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::errors::{ExecutorError, RomError};
-use crate::counters::Counters;
 use crate::tree::{Digest, NodeData};
+use crate::types::Counters;
 
 /// The answer to one batch (batch §12, executor-service §6).
 #[derive(Clone, Debug)]

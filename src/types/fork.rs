@@ -1,9 +1,5 @@
 //! The one table of fork rules. Code asks it for a rule and never compares fork numbers itself.
 
-use crate::batch::RecoveryRules;
-use crate::counters::model::{R7, R12, Revision};
-use crate::counters::paths::{ROM_4, ROM_5, ROM_6, ROM_7, ROM_8, Rom};
-
 /// A fork id of the zkEVM that this build executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ForkId(u64);
@@ -47,6 +43,39 @@ pub enum LogShape {
     Padded,
     /// Exact data, every log present, index per block.
     Exact,
+}
+
+/// What of a recovery depends on the fork.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RecoveryRules {
+    /// A public key at infinity is accepted as an address of its own (evm Q5).
+    pub infinity_bug: bool,
+    /// The zk counters depend on the parity of the root that the ROM's exponent yields.
+    pub roots_count: bool,
+}
+
+/// Revision of the virtual counter model (counters §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterRevision {
+    /// Forks up to 7.
+    R7,
+    /// Forks 8 to 12.
+    R12,
+}
+
+/// ROM whose path lengths the zk counters follow (exact-counters §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RomVersion {
+    /// Of fork 4.
+    Rom4,
+    /// Of fork 5.
+    Rom5,
+    /// Of fork 6.
+    Rom6,
+    /// Of fork 7.
+    Rom7,
+    /// Of forks 8 and 9.
+    Rom8,
 }
 
 /// The rules of one fork (evm §1, batch §1).
@@ -94,9 +123,11 @@ pub struct ForkRules {
     /// How logs look in the response.
     pub logs: LogShape,
     /// Prices of the virtual counter model (counters §5).
-    pub counter_prices: &'static Revision,
+    pub counter_prices: CounterRevision,
     /// Path lengths of the ROM, where they are known.
-    pub rom: Option<&'static Rom>,
+    pub rom: Option<RomVersion>,
+    /// The zk counters of a recovery depend on the parity of the root that the ROM's exponent yields.
+    pub recovery_negates_roots: bool,
     /// Binaries that the precompile recovering a key takes beyond those of the later ROM, at most: one comparison per
     /// bit pair.
     pub recovery_extra_binaries: u64,
@@ -112,10 +143,7 @@ const NO_MODEXP: u16 = V1_PRECOMPILES | 1 << 2 | 1 << 6 | 1 << 7 | 1 << 8;
 impl ForkRules {
     /// Returns how keys are recovered from signatures.
     pub fn recovery(&self) -> RecoveryRules {
-        RecoveryRules {
-            infinity_bug: self.ecrecover_infinity_bug,
-            roots_count: self.rom.is_some_and(Rom::negates_roots),
-        }
+        RecoveryRules { infinity_bug: self.ecrecover_infinity_bug, roots_count: self.recovery_negates_roots }
     }
 }
 
@@ -140,8 +168,9 @@ const FORK_4: ForkRules = ForkRules {
     invalid_rlp_listed: false,
     zero_l1_leaf_rule: false,
     logs: LogShape::Padded,
-    counter_prices: &R7,
-    rom: Some(&ROM_4),
+    counter_prices: CounterRevision::R7,
+    rom: Some(RomVersion::Rom4),
+    recovery_negates_roots: true,
     recovery_extra_binaries: 264,
     calls_copy_arguments: true,
     touched_accounts_in_full: false,
@@ -157,12 +186,18 @@ const FORK_5: ForkRules = ForkRules {
     invalid_rlp_listed: true,
     storage_traced_before_gas: true,
     calls_copy_arguments: false,
-    rom: Some(&ROM_5),
+    rom: Some(RomVersion::Rom5),
     ..FORK_4
 };
 
-const FORK_6: ForkRules =
-    ForkRules { id: 6, ecrecover_infinity_bug: false, rom: Some(&ROM_6), recovery_extra_binaries: 0, ..FORK_5 };
+const FORK_6: ForkRules = ForkRules {
+    id: 6,
+    ecrecover_infinity_bug: false,
+    rom: Some(RomVersion::Rom6),
+    recovery_negates_roots: false,
+    recovery_extra_binaries: 0,
+    ..FORK_5
+};
 
 const FORK_7: ForkRules = ForkRules {
     id: 7,
@@ -173,7 +208,7 @@ const FORK_7: ForkRules = ForkRules {
     modexp_copies_whole_output: true,
     results_follow_rom_index: true,
     outermost_caller_keeps_rlp_length: true,
-    rom: Some(&ROM_7),
+    rom: Some(RomVersion::Rom7),
     ..FORK_6
 };
 
@@ -187,15 +222,15 @@ const FORK_8: ForkRules = ForkRules {
     truncated_push_loops: true,
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
-    counter_prices: &R12,
-    rom: Some(&ROM_8),
+    counter_prices: CounterRevision::R12,
+    rom: Some(RomVersion::Rom8),
     ..FORK_7
 };
 
 const FORK_9: ForkRules = ForkRules { id: 9, zero_l1_leaf_rule: true, ..FORK_8 };
 
 /// Forks 1 to 3 follow the rules of fork 4 wherever a vector or a recording shows them.
-const FORK_1: ForkRules = ForkRules { id: 1, rom: None, ..FORK_4 };
+const FORK_1: ForkRules = ForkRules { id: 1, rom: None, recovery_negates_roots: false, ..FORK_4 };
 const FORK_2: ForkRules = ForkRules { id: 2, ..FORK_1 };
 const FORK_3: ForkRules = ForkRules { id: 3, ..FORK_1 };
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use revm::primitives::{Address, B256, Bytes, U256};
 
-use crate::evm::fork::ForkId;
 use crate::tree::Digest;
+use crate::types::ForkId;
 
 /// Largest `batch_l2_data` the service accepts, in bytes (executor-service §4).
 pub const BATCH_L2_DATA_MAX_BYTES: usize = 120_000;

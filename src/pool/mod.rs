@@ -8,6 +8,10 @@
 //! Other processes may be on those cores. A helper that does not come back in time shows it; then the batch does its piece
 //! itself, and nobody is asked again for [`BUSY_FOR`].
 
+mod cancel;
+
+pub use cancel::{Interrupt, Interrupted};
+
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

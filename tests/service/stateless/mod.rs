@@ -43,7 +43,7 @@ fn sample(fork: u64, kind: Kind, transactions: usize) -> (Source, BatchInput) {
     (source, input)
 }
 
-fn set_context(input: &mut BatchInput, change: impl FnOnce(&mut processor::input::V2Context)) {
+fn set_context(input: &mut BatchInput, change: impl FnOnce(&mut zkevm_executor::types::V2Context)) {
     let BatchContext::V2(context) = &mut input.context else { panic!("a batch of a V1 fork") };
     change(context);
 }

@@ -20,21 +20,19 @@ use revm::state::{AccountInfo, Bytecode};
 use revm::{Context, ExecuteCommitEvm, MainBuilder, MainContext};
 use rustix::time::{ClockId, clock_gettime};
 
-use zkevm_executor::batch::{BatchItem, Transaction, decode, forget_signers, recover_signer};
-use zkevm_executor::cli::table::Table;
+use zkevm_batch::{BatchItem, Transaction, decode, forget_signers, recover_signer};
 use zkevm_executor::pages;
-use zkevm_executor::pool;
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::workload::{MINTS_PER_BATCH, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
-use zkevm_executor::sample::{Kind, Workload};
-use zkevm_executor::store::MemoryStore;
-use zkevm_executor::tree::Digest;
-use zkevm_executor::tree::poseidon::{hash_many, permutations};
-use zkevm_executor::types::BatchInput;
-use zkevm_executor::types::BatchOutput;
-use zkevm_executor::types::PhaseTimes;
-use zkevm_executor::types::{ApiVersion, ForkId};
+use zkevm_pool::Interrupt;
+use zkevm_store::MemoryStore;
+use zkevm_testkit::sample::workload::{MINTS_PER_BATCH, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tools::table::Table;
+use zkevm_tree::Digest;
+use zkevm_tree::poseidon::{hash_many, permutations};
+use zkevm_types::BatchInput;
+use zkevm_types::BatchOutput;
+use zkevm_types::PhaseTimes;
+use zkevm_types::{ApiVersion, ForkId};
 
 /// The allocator of the program.
 #[global_allocator]
@@ -141,14 +139,14 @@ fn measure_split(name: String, case: &Case) -> Vec<String> {
     let runs = (0..ROUNDS).map(|_| timed(case));
     let (total, phases) = runs.min_by_key(|(total, _)| *total).unwrap_or_default();
     let rest = total.saturating_sub(phases.decode + phases.recover + phases.evm + phases.tree);
-    pool::allow(1);
+    zkevm_pool::allow(1);
     let [mut new, mut known] = [Duration::MAX; 2];
     for _ in 0..ROUNDS {
         forget_signers();
         new = new.min(timed(case).0);
         known = known.min(timed(case).0);
     }
-    pool::allow(0);
+    zkevm_pool::allow(0);
     let mut row = vec![name];
     row.extend([phases.decode, phases.evm, phases.tree, rest, total, new, known].map(in_ms));
     row
@@ -190,7 +188,7 @@ fn prepare(fork: u64, clients: u64, kind: Kind, count: usize) -> Case {
 }
 
 fn execute(input: &BatchInput, state: &MemoryStore) -> BatchOutput {
-    processor::process(input, state, &Interrupt::default()).expect("nobody interrupts")
+    zkevm_processor::process(input, state, &Interrupt::default()).expect("nobody interrupts")
 }
 
 fn signer(tx: &Transaction) -> Option<Address> {

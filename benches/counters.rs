@@ -5,14 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zkevm_executor::cli::table::Table;
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
-use zkevm_executor::sample::{Kind, Workload};
-use zkevm_executor::store::MemoryStore;
-use zkevm_executor::types::BatchInput;
-use zkevm_executor::types::ForkId;
+use zkevm_pool::Interrupt;
+use zkevm_store::MemoryStore;
+use zkevm_testkit::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tools::table::Table;
+use zkevm_types::BatchInput;
+use zkevm_types::ForkId;
 
 /// Accounts of the state: enough for a tree of a realistic depth.
 const CLIENTS: u64 = 512;
@@ -63,7 +62,7 @@ fn prepare(kind: Kind, count: usize) -> (BatchInput, MemoryStore) {
 
 fn execute(input: &BatchInput, state: &MemoryStore) -> Duration {
     let start = Instant::now();
-    let output = processor::process(input, state, &Interrupt::default()).expect("nobody interrupts");
+    let output = zkevm_processor::process(input, state, &Interrupt::default()).expect("nobody interrupts");
     assert!(output.roots.is_some(), "{}", output.error_log);
     start.elapsed()
 }

@@ -15,17 +15,16 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use revm::primitives::{Address, B256, Bytes, U256};
 use zkevm_executor::actors::BatchState;
-use zkevm_executor::cli::table::Table;
 use zkevm_executor::config::ConfigBuilder;
 use zkevm_executor::pages;
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::{Account, BatchBuilder, Transfer};
-use zkevm_executor::store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, WriteSet};
-use zkevm_executor::tree::{Digest, LeafKind, NodeData, StateTree, account_key};
-use zkevm_executor::tree::{StateReader, StoreError};
-use zkevm_executor::types::ForkId;
-use zkevm_executor::types::{BatchContext, BatchInput, CountersPolicy, V2Context};
+use zkevm_pool::Interrupt;
+use zkevm_store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, WriteSet};
+use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
+use zkevm_tools::table::Table;
+use zkevm_tree::{Digest, LeafKind, NodeData, StateTree, account_key};
+use zkevm_tree::{StateReader, StoreError};
+use zkevm_types::ForkId;
+use zkevm_types::{BatchContext, BatchInput, CountersPolicy, V2Context};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -169,9 +168,10 @@ fn measure(folder: &Path, root: &str, accounts: u64) {
     println!("{}\t{}\t{}", times.join("\t"), memory("VmRSS"), memory("VmHWM"));
 }
 
-fn execute(store: &StateStore, input: &BatchInput) -> (Duration, zkevm_executor::types::PhaseTimes) {
+fn execute(store: &StateStore, input: &BatchInput) -> (Duration, zkevm_types::PhaseTimes) {
     let start = Instant::now();
-    let output = processor::process(input, &*store.reader(input), &Interrupt::default()).expect("nobody interrupts");
+    let output =
+        zkevm_processor::process(input, &*store.reader(input), &Interrupt::default()).expect("nobody interrupts");
     let elapsed = start.elapsed();
     assert!(output.roots.is_some(), "{}", output.error_log);
     assert_eq!(output.gas_used, 21_000 * TRANSFERS as u64, "every transfer goes through");

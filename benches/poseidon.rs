@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use zkevm_executor::tree::Digest;
-use zkevm_executor::tree::poseidon::{Kernel, hash_many, hash_node};
+use zkevm_tree::Digest;
+use zkevm_tree::poseidon::{Kernel, hash_many, hash_node};
 
 /// Hashes per measurement: many full packs of every kernel.
 const STATES: usize = 1024;

@@ -19,24 +19,23 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
-use zkevm_executor::cli::request;
 use zkevm_executor::cli::serve::rpc_threads;
-use zkevm_executor::cli::table::Table;
 use zkevm_executor::config::{Config, ConfigBuilder, StoreKind};
-use zkevm_executor::grpc::proto::executor::v1 as wire;
 use zkevm_executor::pages;
-use zkevm_executor::pool::{Interrupt, Interrupted};
-use zkevm_executor::processor;
-use zkevm_executor::sample::genesis::GenesisState;
-use zkevm_executor::sample::workload::TRANSFERS_PER_BATCH;
-use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::scheduling::wake_soon;
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::store::MemoryStore;
-use zkevm_executor::tree::StateReader;
-use zkevm_executor::types::BatchInput;
-use zkevm_executor::types::ForkId;
-use zkevm_executor::types::{BatchOutput, ExecutorError};
+use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_store::MemoryStore;
+use zkevm_testkit::sample::genesis::GenesisState;
+use zkevm_testkit::sample::workload::TRANSFERS_PER_BATCH;
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tools::table::Table;
+use zkevm_tree::StateReader;
+use zkevm_types::BatchInput;
+use zkevm_types::ForkId;
+use zkevm_types::{BatchOutput, ExecutorError};
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::request;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -116,7 +115,7 @@ impl Bench {
 
     /// Starts a server with this many executors that knows the genesis.
     fn serve(&self, executors: usize) -> Running<'_> {
-        self.serve_with(config(executors), processor::process)
+        self.serve_with(config(executors), zkevm_processor::process)
     }
 
     fn serve_with<E>(&self, config: Config, engine: E) -> Running<'_>
@@ -145,10 +144,10 @@ impl Bench {
         let mut table = Table::new(&["", "p50", "p90", "p99"]);
         let input = self.batch(1);
         let alone = repeat(|| {
-            processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+            zkevm_processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
         });
         table.row(row("engine alone", &alone));
-        let answer = processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+        let answer = zkevm_processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
         let median = Duration::from_nanos(alone.value_at_quantile(0.5));
         for (name, time) in [("that does nothing", Duration::ZERO), ("that waits busily as long as it takes", median)] {
             let answer = answer.clone();
@@ -227,7 +226,7 @@ impl Bench {
         for (name, way) in ways {
             let mut config = config(self.cores);
             way(&mut config);
-            let running = self.serve_with(config, processor::process);
+            let running = self.serve_with(config, zkevm_processor::process);
             let outcome = running.beside_full_batches(&small, &full);
             let mut cells = row(name, &outcome.0);
             cells.push(in_ms(outcome.0.max()));
@@ -256,7 +255,7 @@ impl Bench {
         for executors in [1, 2, 4, 8, 16] {
             let mut config = config(executors);
             config.helpers = 0;
-            let running = self.serve_with(config, processor::process);
+            let running = self.serve_with(config, zkevm_processor::process);
             let rate = running.closed_loop(4 * executors, &message, MEASURE).per_second();
             let engines = self.engines_rate(&input, executors);
             let (one_rate, one_engine) = *one.get_or_insert((rate, engines));
@@ -286,7 +285,7 @@ impl Bench {
     /// Batches per second of one core that does nothing but execute.
     fn engine_rate(&self, input: &BatchInput) -> f64 {
         let times = repeat(|| {
-            processor::process(input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+            zkevm_processor::process(input, &self.state, &Interrupt::default()).expect("nobody interrupts");
         });
         1e9 / times.mean()
     }

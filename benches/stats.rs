@@ -24,7 +24,7 @@ use zkevm_executor::actors::Rpc;
 use zkevm_executor::actors::stats::{
     BatchSample, BatchTally, DoneLine, LineRates, StatsBook, StatsEvent, StatsReporter,
 };
-use zkevm_executor::types::{ExecutorError, RomError};
+use zkevm_types::{ExecutorError, RomError};
 
 /// The allocator of the program.
 #[global_allocator]

@@ -17,19 +17,18 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zkevm_executor::actors::BatchState;
-use zkevm_executor::cli::table::Table;
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::genesis::GenesisState;
-use zkevm_executor::sample::workload::{Chain, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
-use zkevm_executor::sample::{Kind, Workload};
-use zkevm_executor::store::{
+use zkevm_pool::Interrupt;
+use zkevm_store::{
     Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
     QueueLimits, StateStore, WriteSet, WriterStep,
 };
-use zkevm_executor::tree::StateReader;
-use zkevm_executor::tree::{Digest, GOLDILOCKS_PRIME};
-use zkevm_executor::types::ForkId;
+use zkevm_testkit::sample::genesis::GenesisState;
+use zkevm_testkit::sample::workload::{Chain, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tools::table::Table;
+use zkevm_tree::StateReader;
+use zkevm_tree::{Digest, GOLDILOCKS_PRIME};
+use zkevm_types::ForkId;
 
 #[path = "../tests/hashdb/postgres_server.rs"]
 #[allow(dead_code)]
@@ -216,7 +215,7 @@ fn run_chain(store: &StateStore, mut chain: Chain, kind: Kind, count: usize, sto
         let mut input = chain.next_batch(kind, count);
         input.update_merkle_tree = true;
         let reader = store.reader(&input);
-        let mut output = processor::process(&input, &*reader, &Interrupt::default()).expect("nobody interrupts");
+        let mut output = zkevm_processor::process(&input, &*reader, &Interrupt::default()).expect("nobody interrupts");
         let roots = output.roots.unwrap_or_else(|| panic!("{}", output.error_log));
         BatchState::keep(store, &input, &mut output).expect("there is room");
         chain.state_root = roots.new_state_root;

@@ -35,15 +35,15 @@ use crate::grpc::record::Records;
 use crate::grpc::remote::{RemoteDatabase, RemoteOptions};
 use crate::grpc::server::Door;
 use crate::grpc::stats::StatsApi;
-use crate::grpc::validate::{ValidationRules, WitnessLimits};
-use crate::hashdb::{HashDb, SessionLimits};
 use crate::http::Diagnosis;
 use crate::spans::Spans;
-use crate::store::{
+use crate::{aggregator, grpc, http};
+use zkevm_store::hashdb::{HashDb, SessionLimits};
+use zkevm_store::{
     Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, PostgresOptions, QueueLimits, StateStore,
 };
-use crate::tree::StoreError;
-use crate::{aggregator, grpc, http};
+use zkevm_tree::StoreError;
+use zkevm_wire::validate::{ValidationRules, WitnessLimits};
 
 /// Time open connections have to end after the last answer.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -108,7 +108,7 @@ impl Server {
         let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
         let store = tokio::task::spawn_blocking(move || open_store(&opening)).await.map_err(ended)??;
         let lifecycle = Lifecycle::default();
-        crate::pool::allow(config.helpers);
+        zkevm_pool::allow(config.helpers);
         let options = ActorOptions {
             executors: config.executors,
             queue: QueueBounds {

@@ -10,15 +10,15 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 use tonic::transport::Endpoint;
-use zkevm_executor::cli::conformance::{self, ConformanceArgs};
-use zkevm_executor::cli::request::Request;
 use zkevm_executor::config::{ConfigBuilder, StoreKind};
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::grpc::proto::executor::v1::{ProcessBatchRequestV2, ProcessBatchResponseV2};
-use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::server::Server;
-use zkevm_executor::types::ExecutorError;
-use zkevm_executor::types::ForkId;
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tools::conformance::{self, ConformanceArgs};
+use zkevm_types::ExecutorError;
+use zkevm_types::ForkId;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_wire::proto::executor::v1::{ProcessBatchRequestV2, ProcessBatchResponseV2};
+use zkevm_wire::request::Request;
 
 #[derive(Parser)]
 struct Arguments {

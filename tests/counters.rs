@@ -8,18 +8,17 @@ use std::sync::Arc;
 
 use prost::Message;
 use serde_json::Value;
-use zkevm_executor::counters::model::{Prices, R7, R9, R12};
-use zkevm_executor::grpc::proto::executor::v1::{
+use zkevm_counters::model::{Prices, R7, R9, R12};
+use zkevm_pool::Interrupt;
+use zkevm_store::{Durability, MemoryStore, RequestOverlay, StateWriter};
+use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
+use zkevm_testkit::vectors::input::Vector;
+use zkevm_types::BatchInput;
+use zkevm_types::Counters;
+use zkevm_wire::proto::executor::v1::{
     ProcessBatchRequest, ProcessBatchRequestV2, ProcessBatchResponse, ProcessBatchResponseV2,
 };
-use zkevm_executor::grpc::validate::{self, ValidationRules};
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::store::{Durability, MemoryStore, RequestOverlay, StateWriter};
-use zkevm_executor::types::BatchInput;
-use zkevm_executor::types::Counters;
-use zkevm_executor::vectors::golden::{GoldenCase, Rpc, read_indexes};
-use zkevm_executor::vectors::input::Vector;
+use zkevm_wire::validate::{self, ValidationRules};
 
 const NAMES: [&str; 8] = ["steps", "arith", "binary", "memAlign", "keccaks", "padding", "poseidon", "sha256"];
 
@@ -55,7 +54,7 @@ fn model(vector: &Vector, prices: Prices) -> [u64; 8] {
     let nothing = MemoryStore::new(0);
     let input = &vector.input;
     let state = RequestOverlay { base: &nothing, nodes: &input.db, programs: &input.contracts_bytecode };
-    let output = processor::process_priced(input, &state, &Interrupt::default(), prices).unwrap();
+    let output = zkevm_processor::process_priced(input, &state, &Interrupt::default(), prices).unwrap();
     output.model_counters.to_array()
 }
 
@@ -161,7 +160,7 @@ fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<Recorded> {
 /// What was used, and what was reserved.
 fn run(input: &BatchInput, kept: &MemoryStore) -> [Counters; 2] {
     let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
-    let output = processor::process(input, &state, &Interrupt::default()).unwrap();
+    let output = zkevm_processor::process(input, &state, &Interrupt::default()).unwrap();
     kept.write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent).unwrap();
     kept.write(&output.new_nodes, &output.new_programs, Durability::Permanent).unwrap();
     [output.counters, output.reserved]

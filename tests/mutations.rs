@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use revm::primitives::{B256, keccak256};
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::{BatchBuilder, Kind, Workload};
-use zkevm_executor::store::MemoryStore;
-use zkevm_executor::types::{ApiVersion, ForkId};
-use zkevm_executor::types::{BatchContext, BatchInput};
-use zkevm_executor::types::{BatchOutput, ExecutorError, RomError};
+use zkevm_pool::Interrupt;
+use zkevm_store::MemoryStore;
+use zkevm_testkit::sample::{BatchBuilder, Kind, Workload};
+use zkevm_types::{ApiVersion, ForkId};
+use zkevm_types::{BatchContext, BatchInput};
+use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 const MUTATIONS: usize = 10_000;
 const FORKS: Range<u64> = 4..10;
@@ -196,7 +195,7 @@ fn run(base: &Base, number: usize) -> Result<(), String> {
         )
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        processor::process(&input, &base.state, &Interrupt::default())
+        zkevm_processor::process(&input, &base.state, &Interrupt::default())
     }));
     match outcome {
         Ok(Ok(output)) => check(&input, &output).map_err(failed),
@@ -232,7 +231,7 @@ fn damaged_batches_get_the_answer_of_the_specification() {
 fn the_undamaged_batches_are_valid() {
     for fork in FORKS {
         let base = Base::new(fork);
-        let output = processor::process(&base.input, &base.state, &Interrupt::default()).unwrap();
+        let output = zkevm_processor::process(&base.input, &base.state, &Interrupt::default()).unwrap();
         assert_eq!(output.error, ExecutorError::NoError, "fork {fork}: {}", output.error_log);
         let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
         let transactions: Vec<_> = output.transactions.iter().chain(in_blocks).collect();
@@ -248,7 +247,7 @@ fn an_empty_batch_is_valid() {
     for fork in FORKS {
         let mut base = Base::new(fork);
         base.input.batch_l2_data = BatchBuilder::new(base.input.fork_id, base.input.chain_id).finish();
-        let output = processor::process(&base.input, &base.state, &Interrupt::default()).unwrap();
+        let output = zkevm_processor::process(&base.input, &base.state, &Interrupt::default()).unwrap();
         let root = output.roots.expect("an empty batch has roots").new_state_root;
         assert_eq!(root, base.input.old_state_root, "fork {fork}");
     }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use revm::primitives::{Address, B256, U256};
 use serde_json::Value;
-use zkevm_executor::store::{Durability, MemoryStore, StateWriter};
-use zkevm_executor::tree::poseidon::{hash, linear_hash};
-use zkevm_executor::tree::{Digest, LeafKind, StateTree, TreeRef, account_key, storage_key};
+use zkevm_store::{Durability, MemoryStore, StateWriter};
+use zkevm_tree::poseidon::{hash, linear_hash};
+use zkevm_tree::{Digest, LeafKind, StateTree, TreeRef, account_key, storage_key};
 
 /// Returns a parsed vector file, or says that its tests are skipped.
 fn vectors(file: &str) -> Option<Value> {

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use zkevm_executor::cli::conformance::{self, ConformanceArgs};
+use zkevm_tools::conformance::{self, ConformanceArgs};
 
 /// Share of the vectors that runs by default, so that the whole test suite stays short.
 const EVERY_BY_DEFAULT: &str = "9";

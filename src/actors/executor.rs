@@ -19,13 +19,13 @@ use super::state::BatchState;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
 use crate::dump::input_json;
-use crate::pool::Interrupted;
 use crate::scheduling::{stand_back, wake_soon};
 use crate::spans::CallTrace;
-use crate::store::FlushIds;
-use crate::tree::StoreError;
-use crate::types::PhaseTimes;
-use crate::types::{BatchInput, BatchOutput, ExecutorError};
+use zkevm_pool::Interrupted;
+use zkevm_tree::StoreError;
+use zkevm_types::FlushIds;
+use zkevm_types::PhaseTimes;
+use zkevm_types::{BatchInput, BatchOutput, ExecutorError};
 
 /// Tells an executor to take the next job from the queue.
 struct TakeJob;

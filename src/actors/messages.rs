@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::dump::RequestFiles;
-use crate::pool::{Interrupt, Interrupted};
 use crate::spans::CallTrace;
-use crate::store::FlushIds;
-use crate::types::{BatchInput, BatchOutput};
+use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_types::FlushIds;
+use zkevm_types::{BatchInput, BatchOutput};
 
 /// The calls of the executor service (executor-service §1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,11 +8,10 @@
 //! - a job is answered exactly once, straight to the waiting handler, never through the front;
 //! - a batch runs on an executor's thread and on no other.
 
-use crate::pool::{Interrupt, Interrupted};
-use crate::processor;
-pub use crate::store::FlushIds;
-use crate::tree::StateReader;
-use crate::types::{BatchInput, BatchOutput};
+use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_tree::StateReader;
+pub use zkevm_types::FlushIds;
+use zkevm_types::{BatchInput, BatchOutput};
 
 pub mod executor;
 pub mod front;
@@ -32,7 +31,7 @@ pub use pool::{ActorOptions, ActorSystem};
 pub use queue::QueueBounds;
 pub use state::BatchState;
 
-/// Runs one batch. The service uses [`processor::process`]; tests put something slow or broken in its place.
+/// Runs one batch. The service uses [`zkevm_processor::process`]; tests put something slow or broken in its place.
 pub trait BatchEngine: Send + Sync + 'static {
     /// Executes `input` over `state`, stopping early when `interrupt` says so.
     ///
@@ -56,7 +55,7 @@ impl BatchEngine for NativeEngine {
         state: &dyn StateReader,
         interrupt: &Interrupt,
     ) -> Result<BatchOutput, Interrupted> {
-        processor::process(input, state, interrupt)
+        zkevm_processor::process(input, state, interrupt)
     }
 }
 

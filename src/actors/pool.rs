@@ -18,7 +18,7 @@ use super::running::Running;
 use super::slowest::Slowest;
 use super::stats::{PoolGauges, StatsActor, StatsHandle, StatsReporter};
 use super::writer::WriterActor;
-use crate::store::StateStore;
+use zkevm_store::StateStore;
 
 /// Sizes of the actor system.
 #[derive(Clone, Copy, Debug)]

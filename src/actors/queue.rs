@@ -386,10 +386,10 @@ mod tests {
 
     use super::super::messages::{Executed, InFlight, ReplyPort, Rpc, SendReply};
     use super::*;
-    use crate::pool::Interrupt;
-    use crate::sample::Workload;
     use crate::spans::CallTrace;
-    use crate::types::ForkId;
+    use zkevm_pool::Interrupt;
+    use zkevm_testkit::sample::Workload;
+    use zkevm_types::ForkId;
 
     const SMALL: usize = 10;
     const FULL: usize = 100;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::stats::BatchSample;
-use crate::types::BatchInput;
+use zkevm_types::BatchInput;
 
 /// Batches that are listed.
 const BATCHES_MAX: usize = 10;
@@ -150,9 +150,9 @@ mod tests {
     use super::*;
     use crate::actors::Rpc;
     use crate::actors::stats::BatchTally;
-    use crate::sample::Workload;
-    use crate::types::ForkId;
-    use crate::types::{ExecutorError, RomError};
+    use zkevm_testkit::sample::Workload;
+    use zkevm_types::ForkId;
+    use zkevm_types::{ExecutorError, RomError};
 
     const REQUEST: usize = 100;
 

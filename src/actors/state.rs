@@ -1,9 +1,10 @@
 //! State as the executors need it: read together with what a request brought along, kept after a batch.
 
-use crate::store::{Claims, Durability, FlushIds, RequestOverlay, StateStats, StateStore, WriteSet};
-use crate::tree::Digest;
-use crate::tree::{StateReader, StoreError};
-use crate::types::{BatchInput, BatchOutput};
+use zkevm_store::{Claims, Durability, RequestOverlay, StateStats, StateStore, WriteSet};
+use zkevm_tree::Digest;
+use zkevm_tree::{StateReader, StoreError};
+use zkevm_types::FlushIds;
+use zkevm_types::{BatchInput, BatchOutput};
 
 /// Where batches read state from and leave it.
 pub trait BatchState: Send + Sync + 'static {
@@ -61,14 +62,13 @@ mod tests {
     use revm::primitives::{B256, Bytes};
 
     use super::*;
-    use crate::pool::Interrupt;
-    use crate::processor;
-    use crate::sample::genesis::GenesisState;
-    use crate::sample::workload::Chain;
-    use crate::sample::{Kind, Workload};
-    use crate::store::MemoryLimits;
-    use crate::types::ExecutorError;
-    use crate::types::ForkId;
+    use zkevm_pool::Interrupt;
+    use zkevm_store::MemoryLimits;
+    use zkevm_testkit::sample::genesis::GenesisState;
+    use zkevm_testkit::sample::workload::Chain;
+    use zkevm_testkit::sample::{Kind, Workload};
+    use zkevm_types::ExecutorError;
+    use zkevm_types::ForkId;
 
     const LIMITS: MemoryLimits = MemoryLimits { volatile_bytes_max: 64 << 20, permanent_bytes_max: 64 << 20 };
 
@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn execute(state: &StateStore, input: &BatchInput) -> BatchOutput {
-        processor::process(input, &*state.reader(input), &Interrupt::default()).unwrap()
+        zkevm_processor::process(input, &*state.reader(input), &Interrupt::default()).unwrap()
     }
 
     fn run(state: &StateStore, input: &BatchInput) -> Result<(BatchOutput, FlushIds), StoreError> {

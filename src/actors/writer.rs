@@ -12,7 +12,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 
 use super::panic_message;
 use crate::scheduling::stand_back;
-use crate::store::{StateStore, WriterStep};
+use zkevm_store::{StateStore, WriterStep};
 
 /// Share of the time that a quick database spends on commits: one in this many.
 const BUSY_SHARE: u32 = 5;

@@ -207,7 +207,7 @@ fn memory_kb() -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregator::proto::v1::{
+    use zkevm_wire::proto::aggregator::v1::{
         CancelRequest, GenBatchProofRequest, GenFinalProofRequest, GenStatelessBatchProofRequest, GetProofRequest,
         GetStatusRequest,
     };

@@ -14,18 +14,11 @@ mod mock;
 
 pub use mock::{MockProver, ProverIdentity};
 
-/// The contract, compiled from `proto/aggregator.proto`. Not part of server reflection: we are its client.
-pub mod proto {
-    #[allow(missing_docs, clippy::all)]
-    pub mod v1 {
-        tonic::include_proto!("aggregator.v1");
-    }
-}
-
 use crate::dump::StreamFiles;
-use crate::grpc::error_chain;
-use crate::grpc::text::text_file;
 use proto::v1::aggregator_service_client::AggregatorServiceClient;
+use zkevm_wire::error_chain;
+use zkevm_wire::proto::aggregator as proto;
+use zkevm_wire::text::text_file;
 
 /// Largest message of an aggregator: a batch with all state it needs.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;

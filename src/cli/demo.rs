@@ -17,13 +17,13 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::load::client;
 use crate::config::ConfigBuilder;
-use crate::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
-use crate::grpc::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
-use crate::sample::genesis::GenesisState;
-use crate::sample::workload::Chain;
-use crate::sample::{Kind, Workload};
 use crate::server::{RunningServer, Server};
-use crate::types::ForkId;
+use zkevm_testkit::sample::genesis::GenesisState;
+use zkevm_testkit::sample::workload::Chain;
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_types::ForkId;
+use zkevm_wire::proto::stats::v1::stats_service_client::StatsServiceClient;
+use zkevm_wire::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
 
 type DemoError = Box<dyn std::error::Error + Send + Sync>;
 

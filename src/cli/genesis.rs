@@ -8,9 +8,9 @@ use revm::primitives::{Address, B256, Bytes, U256};
 use serde::Deserialize;
 
 use super::state::StoreArgs;
-use crate::sample::genesis::{Genesis, GenesisAccount, GenesisState};
-use crate::store::WriteSet;
-use crate::tree::{Digest, TreeError};
+use zkevm_store::WriteSet;
+use zkevm_testkit::sample::genesis::{Genesis, GenesisAccount, GenesisState};
+use zkevm_tree::{Digest, TreeError};
 
 /// Flags of `genesis`.
 #[derive(Debug, Args)]

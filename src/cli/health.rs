@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::grpc::error_chain;
+use zkevm_wire::error_chain;
 
 /// Flags of `health`.
 #[derive(Debug, Args)]

@@ -1,20 +1,17 @@
 //! The command line: one file per subcommand.
 
 use clap::{Parser, Subcommand};
+use zkevm_tools::{conformance, load};
 
 pub mod aggregator;
 pub mod config;
-pub mod conformance;
 pub mod demo;
 pub mod genesis;
 pub mod health;
-pub mod load;
 pub mod logging;
 pub mod process;
-pub mod request;
 pub mod serve;
 pub mod state;
-pub mod table;
 
 /// Executes Polygon zkEVM L2 batches natively.
 #[derive(Debug, Parser)]

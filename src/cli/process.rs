@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::types::{BatchOutput, RomError};
-use crate::types::{BatchRoots, TxOutput};
-use crate::vectors::{Vector, VectorError};
+use zkevm_testkit::vectors::{Vector, VectorError};
+use zkevm_types::{BatchOutput, RomError};
+use zkevm_types::{BatchRoots, TxOutput};
 
 /// Arguments of `process`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub enum ProcessError {
     Vector(#[from] VectorError),
     /// Somebody stopped the batch.
     #[error(transparent)]
-    Interrupted(#[from] crate::pool::Interrupted),
+    Interrupted(#[from] zkevm_pool::Interrupted),
     /// Files that could not be read, and batches that were aborted.
     #[error("{0} of the files have no result")]
     NoResult(usize),

@@ -10,8 +10,8 @@ use revm::primitives::{Address, B256, U256};
 use super::genesis::parse_number;
 use super::serve::{ServeArgs, key_value};
 use crate::server::open_database;
-use crate::store::Database;
-use crate::tree::{Digest, LeafKind, StateTree, TreeCheck, account_key, storage_key};
+use zkevm_store::Database;
+use zkevm_tree::{Digest, LeafKind, StateTree, TreeCheck, account_key, storage_key};
 
 /// Flags of `state`.
 #[derive(Debug, Args)]

@@ -18,8 +18,8 @@ use crate::grpc::record::RequestLog;
 use crate::grpc::server::DoorLimits;
 use crate::grpc::tls::TlsFiles;
 use crate::spans::SpanOptions;
-use crate::store::{MemoryLimits, PostgresOptions};
-use crate::types::CountersPolicy;
+use zkevm_store::{MemoryLimits, PostgresOptions};
+use zkevm_types::CountersPolicy;
 
 /// Collects the layers. Later calls win.
 pub struct ConfigBuilder {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use toml::Value;
 
 use super::ConfigError;
-use crate::types::CountersPolicy;
+use zkevm_types::CountersPolicy;
 
 /// What a setting accepts.
 #[derive(Clone, Copy)]

@@ -8,9 +8,9 @@ use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Value, json};
 
 use super::reads::Reads;
-use crate::tree::Digest;
-use crate::types::BatchRoots;
-use crate::types::{AccountOverride, BatchContext, BatchInput, V2Context};
+use zkevm_tree::Digest;
+use zkevm_types::BatchRoots;
+use zkevm_types::{AccountOverride, BatchContext, BatchInput, V2Context};
 
 /// A rough size of one input's text without its nodes and programs.
 const FIXED_BYTES: usize = 4096;
@@ -136,7 +136,7 @@ impl File {
         self.flag("skipVerifyL1InfoRoot", context.skip_verify_l1_info_root);
         self.flag("skipFirstChangeL2Block", context.skip_first_change_l2_block);
         self.flag("skipWriteBlockInfoRoot", context.skip_write_block_info_root);
-        let leaf = |(index, leaf): (&u32, &crate::types::L1InfoLeaf)| {
+        let leaf = |(index, leaf): (&u32, &zkevm_types::L1InfoLeaf)| {
             let proof: Vec<Value> = leaf.smt_proof.iter().copied().map(hex_word).collect();
             let mut entry = File::default();
             entry.word("globalExitRoot", leaf.global_exit_root);

@@ -15,7 +15,7 @@ pub use input::input_json;
 pub use reads::{DbReads, Reads, RecordingReader};
 pub use saver::{Saver, SaverStats};
 
-use crate::types::BatchInput;
+use zkevm_types::BatchInput;
 
 /// Returns the executor-input file of an input, as text.
 pub fn input_file(input: &BatchInput) -> Vec<u8> {

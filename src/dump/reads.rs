@@ -10,10 +10,10 @@ use revm::primitives::Bytes;
 
 use super::input::{self, NODE_TEXT_BYTES, input_json};
 use super::saver::Saver;
-use crate::tree::{Digest, NodeData};
-use crate::tree::{StateReader, StoreError};
-use crate::types::BatchInput;
-use crate::types::BatchRoots;
+use zkevm_tree::{Digest, NodeData};
+use zkevm_tree::{StateReader, StoreError};
+use zkevm_types::BatchInput;
+use zkevm_types::BatchRoots;
 
 /// Nodes and programs that were read.
 #[derive(Clone, Debug, Default)]

@@ -6,22 +6,23 @@ use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::deadline::CallTiming;
-use super::encoded::Encoded;
 use super::lines::{Old, Returned};
-use super::proto::executor::v1 as wire;
-use super::proto::executor::v1::executor_service_server::ExecutorService;
 use super::record::Records;
-use super::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};
 use super::unpack::Unpacking;
-use super::validate::{self, ValidationRules};
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
-use crate::actors::{BatchFailure, BatchJob, Executed, FlushIds, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
+use crate::actors::{BatchFailure, BatchJob, Executed, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
 use crate::dump::RequestFiles;
-use crate::pool::Interrupt;
 use crate::spans::CallTrace;
-use crate::store::StateStore;
-use crate::types::{BatchInput, BatchOutput, ExecutorError};
+use zkevm_pool::Interrupt;
+use zkevm_store::StateStore;
+use zkevm_types::FlushIds;
+use zkevm_types::{BatchInput, BatchOutput, ExecutorError};
+use zkevm_wire::encoded::Encoded;
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::proto::executor::v1::executor_service_server::ExecutorService;
+use zkevm_wire::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};
+use zkevm_wire::validate::{self, ValidationRules};
 
 /// Bytes of one node in the `db` of a `ProcessBatchV2` request: key, value, and what is around them.
 const NODE_MESSAGE_BYTES: usize = 64 + 192 + 8;

@@ -8,18 +8,20 @@ pub(crate) mod convert;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::status::hashdb_status;
 use revm::primitives::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::proto::hashdb::v1 as wire;
-use super::proto::hashdb::v1::hash_db_service_server::HashDbService;
 use crate::actors::{Lifecycle, Phase};
-use crate::hashdb::{HashDb, HashDbError, Position, SetCall};
-use crate::store::{Durability, FlushIds, Group};
-use crate::tree::Digest;
 use convert::{digest, key_map, outcome_code, persistence, result, root_text, success, value};
+use zkevm_store::hashdb::{HashDb, HashDbError, Position, SetCall};
+use zkevm_store::{Durability, Group};
+use zkevm_tree::Digest;
+use zkevm_types::FlushIds;
+use zkevm_wire::proto::hashdb::v1 as wire;
+use zkevm_wire::proto::hashdb::v1::hash_db_service_server::HashDbService;
 
 /// How long `GetFlushData` waits for a stored set.
 const FLUSH_DATA_WAIT: Duration = Duration::from_secs(60);
@@ -114,7 +116,7 @@ impl HashDbService for HashDbApi {
         self.run(move |database| {
             let call = SetCall { root, key, value, persistence, batch_uuid: &batch_uuid, position };
             // An error, not an answer: clients take the new root of an answer without looking at its code.
-            let (details, log) = database.set(&call)?;
+            let (details, log) = database.set(&call).map_err(hashdb_status)?;
             Ok(convert::set_response(&details, request.details, request.get_db_read_log.then_some(log)))
         })
         .await
@@ -168,9 +170,9 @@ impl HashDbService for HashDbApi {
         let nodes = key_map(request.input_db, |list| list.fe)?;
         let root = digest(request.state_root);
         self.run(move |database| {
-            database.load(&nodes, &Default::default(), durability)?;
+            database.load(&nodes, &Default::default(), durability).map_err(hashdb_status)?;
             if durability == Durability::Permanent && root != Digest::ZERO {
-                database.set_latest_root(root)?;
+                database.set_latest_root(root).map_err(hashdb_status)?;
             }
             Ok(())
         })
@@ -181,7 +183,7 @@ impl HashDbService for HashDbApi {
         let request = request.into_inner();
         let durability = convert::durability(request.persistent);
         let programs = key_map(request.input_program_db, Bytes::from)?;
-        self.run(move |database| Ok(database.load(&Default::default(), &programs, durability)?)).await
+        self.run(move |database| database.load(&Default::default(), &programs, durability).map_err(hashdb_status)).await
     }
 
     async fn finish_tx(&self, request: Request<wire::FinishTxRequest>) -> Answer<()> {

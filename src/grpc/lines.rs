@@ -7,10 +7,10 @@ use std::fmt::{self, Display, Formatter};
 use prost::Message;
 use revm::primitives::{B256, hex};
 
-use super::proto::executor::v1 as wire;
 use crate::actors::Rpc;
-use crate::types::BatchContext;
-use crate::types::{BatchInput, ExecutorError, RomError};
+use zkevm_types::BatchContext;
+use zkevm_types::{BatchInput, ExecutorError, RomError};
+use zkevm_wire::proto::executor::v1 as wire;
 
 /// Bytes of `batch_l2_data` that are shown of each of its ends.
 const DATA_ENDS_BYTES: usize = 10;
@@ -205,8 +205,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::sample::Workload;
-    use crate::types::ForkId;
+    use zkevm_testkit::sample::Workload;
+    use zkevm_types::ForkId;
 
     fn input(fork: u64) -> BatchInput {
         let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 1).unwrap());
@@ -241,7 +241,7 @@ mod tests {
             ),
         );
         let mut v2 = input(9);
-        let mut context = crate::types::V2Context { timestamp_limit: 9, ..Default::default() };
+        let mut context = zkevm_types::V2Context { timestamp_limit: 9, ..Default::default() };
         context.l1_info_tree_data.insert(3, Default::default());
         context.l1_info_tree_data.insert(1, Default::default());
         v2.context = BatchContext::V2(context);

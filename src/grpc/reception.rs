@@ -23,10 +23,10 @@ use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, Service, http};
 use tonic::server::NamedService;
 
-use super::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, Rpc};
+use zkevm_wire::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
 
 /// Bytes of requests that are being received, their bound, and the time each may take.
 #[derive(Clone)]

@@ -5,12 +5,12 @@ use tonic::Request;
 
 use super::deadline::CallTiming;
 use super::lines::{GotLine, Old, Returned, ReturnsLine};
-use super::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
-use super::text::{text_file, text_form};
 use crate::actors::Rpc;
 use crate::dump::{RequestFiles, Saver, input_json};
 use crate::spans::{CallTrace, Caller, Spans};
-use crate::types::BatchInput;
+use zkevm_types::BatchInput;
+use zkevm_wire::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
+use zkevm_wire::text::{text_file, text_form};
 
 /// Which log lines a call gets beside the one at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -18,12 +18,12 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::hashdb::convert::{digest, fea};
-use super::proto::hashdb::v1 as wire;
-use super::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
-use crate::store::encoding::{hash_bytes, node_bytes, node_from_bytes};
-use crate::store::{Bridge, Database, ReadCache, Retries, WriteSet};
-use crate::tree::{Digest, NodeData};
-use crate::tree::{StateReader, StoreError};
+use zkevm_store::encoding::{hash_bytes, node_bytes, node_from_bytes};
+use zkevm_store::{Bridge, Database, ReadCache, Retries, WriteSet};
+use zkevm_tree::{Digest, NodeData};
+use zkevm_tree::{StateReader, StoreError};
+use zkevm_wire::proto::hashdb::v1 as wire;
+use zkevm_wire::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 
 /// Levels below a node that one read brings along, on every way.
 const LEVELS: usize = 4;

@@ -13,15 +13,17 @@ use super::deadline::DeadlineLayer;
 use super::executor::ExecutorApi;
 use super::hashdb::HashDbApi;
 use super::listener::Gate;
-use super::proto::FILE_DESCRIPTOR_SET;
-use super::proto::executor::v1::executor_service_server::{ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE};
-use super::proto::hashdb::v1::hash_db_service_server::{HashDbServiceServer, SERVICE_NAME as HASHDB_SERVICE};
-use super::proto::stats::v1::stats_service_server::{SERVICE_NAME as STATS_SERVICE, StatsServiceServer};
 use super::reception::{ReceiveBudget, ReceptionLayer};
 use super::stats::StatsApi;
 use super::tls::{TlsError, TlsFiles};
 use crate::actors::front::FrontHandle;
 use crate::actors::{Lifecycle, Phase};
+use zkevm_wire::proto::FILE_DESCRIPTOR_SET;
+use zkevm_wire::proto::executor::v1::executor_service_server::{
+    ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE,
+};
+use zkevm_wire::proto::hashdb::v1::hash_db_service_server::{HashDbServiceServer, SERVICE_NAME as HASHDB_SERVICE};
+use zkevm_wire::proto::stats::v1::stats_service_server::{SERVICE_NAME as STATS_SERVICE, StatsServiceServer};
 
 /// Flow-control windows: large requests must not wait for a round trip every 64 KiB.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;

@@ -6,11 +6,11 @@ use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
 
-use super::proto::stats::v1 as wire;
-use super::proto::stats::v1::stats_service_server::StatsService;
 use crate::actors::stats::{Latency, Now, Rates, StatsHandle, StatsReport, Sums, Totals, Window};
 use crate::actors::{Lifecycle, Phase};
-use crate::store::{CacheStats, FlushStatus, MemoryStoreStats};
+use zkevm_store::{CacheStats, FlushStatus, MemoryStoreStats};
+use zkevm_wire::proto::stats::v1 as wire;
+use zkevm_wire::proto::stats::v1::stats_service_server::StatsService;
 
 /// The statistics service.
 #[derive(Clone)]
@@ -78,43 +78,37 @@ impl From<Now> for wire::Now {
             executors_busy: now.executors_busy,
             draining: now.draining,
             window_seconds: now.window_seconds,
-            state: Some(now.state.memory.into()),
-            cache: Some(now.state.cache.into()),
-            flush: Some(now.state.flush.into()),
+            state: Some(state_of(now.state.memory)),
+            cache: Some(cache_of(now.state.cache)),
+            flush: Some(flush_of(now.state.flush)),
         }
     }
 }
 
-impl From<MemoryStoreStats> for wire::State {
-    fn from(state: MemoryStoreStats) -> Self {
-        Self {
-            nodes: state.nodes as u64,
-            programs: state.programs as u64,
-            permanent_bytes: state.permanent_bytes as u64,
-            permanent_bytes_max: state.permanent_bytes_max as u64,
-            volatile_bytes: state.volatile_bytes as u64,
-            volatile_bytes_max: state.volatile_bytes_max as u64,
-            evictions: state.evictions,
-            hits: state.hits,
-            misses: state.misses,
-        }
+fn state_of(state: MemoryStoreStats) -> wire::State {
+    wire::State {
+        nodes: state.nodes as u64,
+        programs: state.programs as u64,
+        permanent_bytes: state.permanent_bytes as u64,
+        permanent_bytes_max: state.permanent_bytes_max as u64,
+        volatile_bytes: state.volatile_bytes as u64,
+        volatile_bytes_max: state.volatile_bytes_max as u64,
+        evictions: state.evictions,
+        hits: state.hits,
+        misses: state.misses,
     }
 }
 
-impl From<CacheStats> for wire::Cache {
-    fn from(cache: CacheStats) -> Self {
-        Self { hits: cache.hits, misses: cache.misses, bytes: cache.bytes as u64, bytes_max: cache.bytes_max as u64 }
-    }
+fn cache_of(cache: CacheStats) -> wire::Cache {
+    wire::Cache { hits: cache.hits, misses: cache.misses, bytes: cache.bytes as u64, bytes_max: cache.bytes_max as u64 }
 }
 
-impl From<FlushStatus> for wire::Flush {
-    fn from(flush: FlushStatus) -> Self {
-        Self {
-            last_flush_id: flush.last_flush_id,
-            stored_flush_id: flush.stored_flush_id,
-            pending_nodes: flush.pending_nodes,
-            pending_programs: flush.pending_programs,
-        }
+fn flush_of(flush: FlushStatus) -> wire::Flush {
+    wire::Flush {
+        last_flush_id: flush.last_flush_id,
+        stored_flush_id: flush.stored_flush_id,
+        pending_nodes: flush.pending_nodes,
+        pending_programs: flush.pending_programs,
     }
 }
 

@@ -3,9 +3,9 @@
 use tonic::Status;
 
 use crate::actors::BatchFailure;
-use crate::hashdb::{HashDbError, SessionError};
-use crate::tree::StoreError;
-use crate::tree::TreeError;
+use zkevm_store::hashdb::{HashDbError, SessionError};
+use zkevm_tree::StoreError;
+use zkevm_tree::TreeError;
 
 impl From<BatchFailure> for Status {
     fn from(failure: BatchFailure) -> Self {
@@ -23,20 +23,19 @@ impl From<BatchFailure> for Status {
     }
 }
 
-/// For the calls whose answer clients believe without looking at its code (hashdb-service §4).
-impl From<HashDbError> for Status {
-    fn from(error: HashDbError) -> Self {
-        let sentence = error.to_string();
-        match error {
-            HashDbError::Tree(TreeError::MissingNode(_)) => Self::not_found(sentence),
-            HashDbError::Session(SessionError::Full)
-            | HashDbError::Store(StoreError::Full { .. })
-            | HashDbError::Tree(TreeError::TooManyNodes) => Self::resource_exhausted(sentence),
-            HashDbError::Session(_) | HashDbError::ResetDisabled => Self::failed_precondition(sentence),
-            HashDbError::Store(StoreError::Unavailable(_))
-            | HashDbError::Tree(TreeError::Store(StoreError::Unavailable(_))) => Self::unavailable(sentence),
-            HashDbError::Tree(_) | HashDbError::Store(_) => Self::data_loss(sentence),
-            HashDbError::FalseClaim(_) => Self::cancelled(sentence),
-        }
+/// Returns the status of a HashDB failure, for the calls whose answer clients believe without looking at its code
+/// (hashdb-service §4).
+pub(super) fn hashdb_status(error: HashDbError) -> Status {
+    let sentence = error.to_string();
+    match error {
+        HashDbError::Tree(TreeError::MissingNode(_)) => Status::not_found(sentence),
+        HashDbError::Session(SessionError::Full)
+        | HashDbError::Store(StoreError::Full { .. })
+        | HashDbError::Tree(TreeError::TooManyNodes) => Status::resource_exhausted(sentence),
+        HashDbError::Session(_) | HashDbError::ResetDisabled => Status::failed_precondition(sentence),
+        HashDbError::Store(StoreError::Unavailable(_))
+        | HashDbError::Tree(TreeError::Store(StoreError::Unavailable(_))) => Status::unavailable(sentence),
+        HashDbError::Tree(_) | HashDbError::Store(_) => Status::data_loss(sentence),
+        HashDbError::FalseClaim(_) => Status::cancelled(sentence),
     }
 }

@@ -10,8 +10,8 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
-pub use crate::pem::TlsError;
-use crate::pem::{authorities, certificates};
+pub use zkevm_store::pem::TlsError;
+use zkevm_store::pem::{authorities, certificates};
 
 /// gRPC is HTTP/2 only.
 const PROTOCOL: &[u8] = b"h2";

@@ -16,7 +16,7 @@ use crate::actors::front::FrontHandle;
 use crate::actors::running::Running;
 use crate::actors::slowest::Slowest;
 use crate::dump::{Saver, input_file};
-use crate::store::StateStore;
+use zkevm_store::StateStore;
 
 /// Time the front has to say how it is; a page for diagnosis must not hang with what it shows.
 const FRONT_LIMIT: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use super::debug::{self, Diagnosis};
 use crate::actors::stats::{StatsReport, Totals};
-use crate::store::StateStats;
+use zkevm_store::StateStats;
 
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -9,10 +9,10 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use zkevm_executor::config::{Config, StoreKind};
-use zkevm_executor::grpc::proto::hashdb::v1 as wire;
 use zkevm_executor::server::Server;
-use zkevm_executor::tree::poseidon::hash_node;
-use zkevm_executor::tree::{Digest, GOLDILOCKS_PRIME, NodeData, linear_hash};
+use zkevm_tree::poseidon::hash_node;
+use zkevm_tree::{Digest, GOLDILOCKS_PRIME, NodeData, linear_hash};
+use zkevm_wire::proto::hashdb::v1 as wire;
 
 use super::support::*;
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use revm::primitives::B256;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
-use zkevm_executor::cli::request::Request;
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::sample::Kind;
-use zkevm_executor::types::ExecutorError;
+use zkevm_testkit::sample::Kind;
+use zkevm_types::ExecutorError;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_wire::request::Request;
 
 use super::postgres::{chain, fill, serve};
 use super::postgres_server::PostgresServer;

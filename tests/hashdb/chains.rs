@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use prost::Message;
 use prost::bytes::Bytes;
 use revm::primitives::B256;
-use zkevm_executor::cli::request::Request;
 use zkevm_executor::config::{Config, StoreKind};
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::sample::Kind;
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::types::ExecutorError;
-use zkevm_executor::vectors::golden::{GoldenCase, Rpc, read_indexes};
+use zkevm_testkit::sample::Kind;
+use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
+use zkevm_types::ExecutorError;
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::request::Request;
 
 use super::postgres::chain;
 use super::support::*;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use revm::primitives::U256;
 use tokio::sync::Notify;
-use zkevm_executor::grpc::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
-use zkevm_executor::store::{Database, EmbeddedDatabase, PostgresDatabase, PostgresOptions};
-use zkevm_executor::tree::{Digest, TreeCheck};
+use zkevm_store::{Database, EmbeddedDatabase, PostgresDatabase, PostgresOptions};
+use zkevm_tree::{Digest, TreeCheck};
+use zkevm_wire::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 
 use super::postgres_server::PostgresServer;
 use super::support::*;

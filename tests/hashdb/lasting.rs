@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use revm::primitives::{B256, U256};
 use zkevm_executor::actors::BatchState;
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::{Kind, Workload};
-use zkevm_executor::store::{
+use zkevm_pool::Interrupt;
+use zkevm_store::{
     Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
     StateStore, WriterStep,
 };
-use zkevm_executor::tree::Digest;
-use zkevm_executor::tree::StateReader;
-use zkevm_executor::types::ForkId;
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tree::Digest;
+use zkevm_tree::StateReader;
+use zkevm_types::ForkId;
 
 use super::postgres_server::PostgresServer;
 use super::support::*;
@@ -23,7 +22,7 @@ const OPTIONS: LastingOptions = LastingOptions {
     volatile_bytes_max: 1 << 24,
     // Small, so that most reads reach the database.
     cache_bytes_max: 1 << 18,
-    queue: zkevm_executor::store::QueueLimits {
+    queue: zkevm_store::QueueLimits {
         backlog_bytes_max: 1 << 26,
         group_bytes_max: 1 << 20,
         wait_max: Duration::from_secs(5),
@@ -56,11 +55,11 @@ async fn a_restart_forgets_nothing_and_names_the_process_anew() {
 }
 
 /// Runs one batch for good and returns its root.
-fn run(store: &StateStore, chain: &mut zkevm_executor::sample::workload::Chain, number: usize) -> B256 {
+fn run(store: &StateStore, chain: &mut zkevm_testkit::sample::workload::Chain, number: usize) -> B256 {
     let kind = if number.is_multiple_of(2) { Kind::Transfers } else { Kind::TokenTransfers };
     let mut input = chain.next_batch(kind, 5);
     input.update_merkle_tree = true;
-    let mut output = processor::process(&input, &*store.reader(&input), &Interrupt::default()).unwrap();
+    let mut output = zkevm_processor::process(&input, &*store.reader(&input), &Interrupt::default()).unwrap();
     let roots = output.roots.unwrap_or_else(|| panic!("batch {number}: {}", output.error_log));
     BatchState::keep(store, &input, &mut output).unwrap();
     chain.state_root = roots.new_state_root;
@@ -90,7 +89,7 @@ fn restarted_chain(open: impl Fn() -> Arc<dyn Database>) {
     let reopened = || StateStore::over(open(), OPTIONS).unwrap();
     let workload = Arc::new(Workload::new(ForkId::new(9).unwrap(), 1).unwrap());
     let genesis = workload.genesis().build().unwrap();
-    let set = zkevm_executor::store::WriteSet {
+    let set = zkevm_store::WriteSet {
         nodes: genesis.nodes.iter().map(|(hash, node)| (*hash, *node)).collect(),
         programs: genesis.programs.iter().map(|(hash, code)| (*hash, code.clone())).collect(),
         latest_root: Some(genesis.root),

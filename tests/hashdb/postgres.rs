@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use revm::primitives::{B256, b256};
-use zkevm_executor::cli::request::Request;
 use zkevm_executor::config::{Config, StoreKind};
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::sample::genesis::GenesisState;
-use zkevm_executor::sample::workload::Chain;
-use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::store::encoding::{node_bytes, node_from_bytes};
-use zkevm_executor::store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
-use zkevm_executor::tree::StateReader;
-use zkevm_executor::tree::poseidon::hash_node;
-use zkevm_executor::tree::{Digest, TreeCheck};
-use zkevm_executor::types::ExecutorError;
-use zkevm_executor::types::ForkId;
+use zkevm_store::encoding::{node_bytes, node_from_bytes};
+use zkevm_store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
+use zkevm_testkit::sample::genesis::GenesisState;
+use zkevm_testkit::sample::workload::Chain;
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tree::StateReader;
+use zkevm_tree::poseidon::hash_node;
+use zkevm_tree::{Digest, TreeCheck};
+use zkevm_types::ExecutorError;
+use zkevm_types::ForkId;
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::request::Request;
 
 use super::postgres_server::PostgresServer;
 use super::support::{self, executor, hashdb, stored};
@@ -141,7 +141,7 @@ async fn rows_written_hash_to_their_keys_and_name_the_latest_root() {
     assert_eq!(programs.len(), genesis.programs.len());
     for row in programs {
         let (key, code): (Vec<u8>, Vec<u8>) = (row.get(0), row.get(1));
-        assert_eq!(zkevm_executor::tree::linear_hash(&code).to_b256().0[..], key);
+        assert_eq!(zkevm_tree::linear_hash(&code).to_b256().0[..], key);
     }
 }
 

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use revm::primitives::B256;
 use serde_json::Value;
-use zkevm_executor::cli::request::Request;
-use zkevm_executor::store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
-use zkevm_executor::tree::Digest;
-use zkevm_executor::tree::StateReader;
-use zkevm_executor::types::ExecutorError;
-use zkevm_executor::vectors::{Vector, executor_inputs};
+use zkevm_store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
+use zkevm_testkit::vectors::{Vector, executor_inputs};
+use zkevm_tree::Digest;
+use zkevm_tree::StateReader;
+use zkevm_types::ExecutorError;
+use zkevm_wire::request::Request;
 
 use super::postgres::{open, options, serve};
 use super::postgres_server::PostgresServer;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use zkevm_executor::store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
-use zkevm_executor::tree::Digest;
-use zkevm_executor::tree::StateReader;
+use zkevm_store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
+use zkevm_tree::Digest;
+use zkevm_tree::StateReader;
 
 use super::postgres::options;
 use super::postgres_server::PostgresServer;

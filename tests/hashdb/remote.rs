@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use revm::primitives::{B256, U256};
 use tonic::transport::Channel;
-use zkevm_executor::cli::request::Request;
 use zkevm_executor::config::{Config, ConfigBuilder, StoreKind};
-use zkevm_executor::grpc::proto::executor::v1 as executor_wire;
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::grpc::proto::hashdb::v1 as wire;
-use zkevm_executor::sample::Kind;
-use zkevm_executor::sample::genesis::GenesisState;
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::tree::Digest;
-use zkevm_executor::types::BatchInput;
-use zkevm_executor::types::ExecutorError;
+use zkevm_testkit::sample::Kind;
+use zkevm_testkit::sample::genesis::GenesisState;
+use zkevm_tree::Digest;
+use zkevm_types::BatchInput;
+use zkevm_types::ExecutorError;
+use zkevm_wire::proto::executor::v1 as executor_wire;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_wire::proto::hashdb::v1 as wire;
+use zkevm_wire::request::Request;
 
 use super::postgres::chain;
 use super::support::*;
@@ -108,7 +108,7 @@ async fn a_chain_goes_through_a_remote_hashdb_and_its_restart() {
     assert_eq!(answer.error, ExecutorError::NoError.number());
     // So it does with its own HashDB service.
     for account in &workload.genesis().accounts {
-        let key = zkevm_executor::tree::account_key(account.address, zkevm_executor::tree::LeafKind::Balance);
+        let key = zkevm_tree::account_key(account.address, zkevm_tree::LeafKind::Balance);
         let expected = get(&mut other, root, key).await;
         assert_eq!(expected.1, SUCCESS);
         assert_eq!(get(&mut hashdb(&second).await, root, key).await, expected);

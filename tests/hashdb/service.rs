@@ -4,9 +4,9 @@ use revm::primitives::U256;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-use zkevm_executor::grpc::proto::hashdb::v1 as wire;
 use zkevm_executor::server::Server;
-use zkevm_executor::tree::{Digest, linear_hash};
+use zkevm_tree::{Digest, linear_hash};
+use zkevm_wire::proto::hashdb::v1 as wire;
 
 use super::support::*;
 

@@ -3,10 +3,10 @@
 use revm::primitives::U256;
 use tonic::Code;
 use tonic::transport::Channel;
-use zkevm_executor::grpc::proto::hashdb::v1 as wire;
-use zkevm_executor::grpc::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 use zkevm_executor::server::RunningServer;
-use zkevm_executor::tree::{Digest, linear_hash};
+use zkevm_tree::{Digest, linear_hash};
+use zkevm_wire::proto::hashdb::v1 as wire;
+use zkevm_wire::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 
 use super::support::*;
 

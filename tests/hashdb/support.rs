@@ -5,11 +5,11 @@ use std::path::Path;
 use revm::primitives::U256;
 use tonic::transport::Channel;
 use zkevm_executor::config::{Config, ConfigBuilder};
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::grpc::proto::hashdb::v1 as wire;
-use zkevm_executor::grpc::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::tree::Digest;
+use zkevm_tree::Digest;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_wire::proto::hashdb::v1 as wire;
+use zkevm_wire::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 
 pub const DATABASE: i32 = wire::Persistence::Database as i32;
 pub const CACHE: i32 = wire::Persistence::CacheUnspecified as i32;

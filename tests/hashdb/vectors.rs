@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use revm::primitives::{Address, U256};
 use serde_json::Value;
-use zkevm_executor::grpc::proto::hashdb::v1 as wire;
-use zkevm_executor::tree::{Digest, LeafKind, account_key, linear_hash, storage_key};
+use zkevm_tree::{Digest, LeafKind, account_key, linear_hash, storage_key};
+use zkevm_wire::proto::hashdb::v1 as wire;
 
 use super::support::*;
 

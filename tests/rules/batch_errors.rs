@@ -1,12 +1,12 @@
 //! Errors of a whole batch: what is undone, what is still reported (batch §3, §7, §10).
 
 use revm::primitives::{B256, Bytes, U256, keccak256};
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::sample::{BatchBuilder, Transfer};
-use zkevm_executor::tree::storage_key;
-use zkevm_executor::types::ApiVersion;
-use zkevm_executor::types::{BatchContext, BatchInput, L1InfoLeaf};
-use zkevm_executor::types::{BatchOutput, ExecutorError, RomError};
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{BatchBuilder, Transfer};
+use zkevm_tree::storage_key;
+use zkevm_types::ApiVersion;
+use zkevm_types::{BatchContext, BatchInput, L1InfoLeaf};
+use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 use super::support::{
     ALL, CHAIN_ID, GER_MANAGER, R, State, V2, bytes, ether, fork, l1_leaf_hash, l1_proof, l1_root, mapping_slot,

@@ -1,11 +1,11 @@
 //! The worked batches of the specification, root by root (batch §16).
 
 use revm::primitives::{Address, B256, U256, address, b256, keccak256};
-use zkevm_executor::batch::log_hash;
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::tree::{BlockInfoKind, LeafKind, account_key, block_info_key, storage_key};
-use zkevm_executor::types::{BatchContext, BatchInput, L1InfoLeaf};
-use zkevm_executor::types::{BatchOutput, RomError};
+use zkevm_batch::log_hash;
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_tree::{BlockInfoKind, LeafKind, account_key, block_info_key, storage_key};
+use zkevm_types::{BatchContext, BatchInput, L1InfoLeaf};
+use zkevm_types::{BatchOutput, RomError};
 
 use super::support::{
     GER_MANAGER, SYSTEM, State, V2, bytes, ether, l1_leaf_hash, l1_proof, mapping_slot, node, request, same,
@@ -109,7 +109,7 @@ fn a_transfer_in_fork_6() {
 }
 
 /// Leaves after the transfer of 22 ether whose fee comes back to its sender.
-fn transfer_leaves() -> [(zkevm_executor::tree::Digest, U256); 3] {
+fn transfer_leaves() -> [(zkevm_tree::Digest, U256); 3] {
     [
         (account_key(A0, LeafKind::Balance), ether(978)),
         (account_key(A0, LeafKind::Nonce), U256::from(1)),

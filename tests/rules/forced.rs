@@ -1,9 +1,9 @@
 //! Forced batches (batch §7): one implicit block, the request names its time and its L1 info.
 
 use revm::primitives::{B256, U256};
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::types::BatchInput;
-use zkevm_executor::types::{BatchOutput, RomError};
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_types::BatchInput;
+use zkevm_types::{BatchOutput, RomError};
 
 use super::batch_errors::transfer;
 use super::support::{GER_MANAGER, SYSTEM, State, V2, bytes, ether, mapping_slot, new_root, request, same, sender, v2};

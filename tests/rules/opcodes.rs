@@ -1,7 +1,7 @@
 //! Opcodes that differ from Ethereum's (evm §5, appendix A).
 
 use revm::primitives::{U256, b256};
-use zkevm_executor::types::{ExecutorError, RomError};
+use zkevm_types::{ExecutorError, RomError};
 
 use super::support::{A, B, Case, R, SYSTEM, check, sender};
 

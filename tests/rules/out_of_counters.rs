@@ -1,11 +1,11 @@
 //! Policy `enforce`: what a batch comes to that runs out of zk counters (counters §15, §16.3).
 
 use revm::primitives::{B256, Bytes, U256};
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::sample::{BatchBuilder, Transfer};
-use zkevm_executor::types::ApiVersion;
-use zkevm_executor::types::{BatchInput, CountersPolicy};
-use zkevm_executor::types::{BatchOutput, ExecutorError, RomError};
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{BatchBuilder, Transfer};
+use zkevm_types::ApiVersion;
+use zkevm_types::{BatchInput, CountersPolicy};
+use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 use super::support::{A, ALL, CHAIN_ID, R, State, bytes, ether, fork, request, sender, transactions, v2};
 

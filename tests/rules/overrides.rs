@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use revm::primitives::{Bytes, U256};
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::sample::{BatchBuilder, Transfer};
-use zkevm_executor::types::AccountOverride;
-use zkevm_executor::types::BatchOutput;
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{BatchBuilder, Transfer};
+use zkevm_types::AccountOverride;
+use zkevm_types::BatchOutput;
 
 use super::support::{A, CHAIN_ID, State, ether, fork, new_root, request, same, sender, transactions};
 

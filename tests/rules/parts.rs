@@ -2,13 +2,12 @@
 //! runs, as they are under policy `enforce`.
 
 use revm::primitives::{Bytes, U256};
-use zkevm_executor::batch::forget_signers;
-use zkevm_executor::pool;
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::sample::{Account, BatchBuilder, Transfer};
-use zkevm_executor::types::PhaseTimes;
-use zkevm_executor::types::{BatchInput, CountersPolicy};
-use zkevm_executor::types::{BatchOutput, ExecutorError, RomError};
+use zkevm_batch::forget_signers;
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
+use zkevm_types::PhaseTimes;
+use zkevm_types::{BatchInput, CountersPolicy};
+use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 use super::support::{A, ALL, CHAIN_ID, R, State, V2, bytes, ether, fork, request, sender, transactions, v2};
 
@@ -59,8 +58,8 @@ fn batch_data(fork_id: u64, second_block: (u32, u32)) -> Bytes {
 fn run(input: impl Fn(&State) -> BatchInput, counters_policy: CountersPolicy) -> (BatchOutput, String) {
     let state = state();
     let input = BatchInput { counters_policy, ..input(&state) };
-    pool::assume_cores(1_000);
-    pool::allow(2);
+    zkevm_pool::assume_cores(1_000);
+    zkevm_pool::allow(2);
     forget_signers();
     let output = BatchOutput { phases: PhaseTimes::default(), ..state.run(&input) };
     let said = format!("{output:#?}");

@@ -1,8 +1,8 @@
 //! Precompiles: which run, how they fail, and the quirks of MODEXP and ECRECOVER (evm §6, appendix A).
 
 use revm::primitives::{Address, Bytes, U256, address, b256};
-use zkevm_executor::sample::easm::assemble;
-use zkevm_executor::types::RomError;
+use zkevm_testkit::sample::easm::assemble;
+use zkevm_types::RomError;
 
 use super::calls::CALL_D;
 use super::support::{A, CODE_OF_D, Case, D, bytes, check, sender};

@@ -1,12 +1,12 @@
 //! The three skip flags of a request (batch §7.1, §13).
 
 use revm::primitives::{Address, B256, Bytes, U256, address};
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::sample::{BatchBuilder, Transfer};
-use zkevm_executor::tree::{BlockInfoKind, block_info_key, root_of_entries};
-use zkevm_executor::types::TxOutput;
-use zkevm_executor::types::{BatchInput, L1InfoLeaf};
-use zkevm_executor::types::{BatchOutput, ExecutorError, RomError};
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{BatchBuilder, Transfer};
+use zkevm_tree::{BlockInfoKind, block_info_key, root_of_entries};
+use zkevm_types::TxOutput;
+use zkevm_types::{BatchInput, L1InfoLeaf};
+use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 use super::support::{
     CHAIN_ID, GER_MANAGER, SYSTEM, State, V2, bytes, ether, fork, mapping_slot, new_root, request, same, sender, v2,

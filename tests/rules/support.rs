@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 
 use revm::primitives::{Address, B256, Bytes, U256, address, keccak256};
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::sample::{Account, BatchBuilder, Genesis, Transfer};
-use zkevm_executor::store::{Durability, MemoryStore, StateWriter};
-use zkevm_executor::tree::{Digest, LeafKind, StateTree, account_key, storage_key};
-use zkevm_executor::types::TxOutput;
-use zkevm_executor::types::{ApiVersion, ForkId};
-use zkevm_executor::types::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context};
-use zkevm_executor::types::{BatchOutput, ExecutorError, RomError};
+use zkevm_pool::Interrupt;
+use zkevm_store::{Durability, MemoryStore, StateWriter};
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{Account, BatchBuilder, Genesis, Transfer};
+use zkevm_tree::{Digest, LeafKind, StateTree, account_key, storage_key};
+use zkevm_types::TxOutput;
+use zkevm_types::{ApiVersion, ForkId};
+use zkevm_types::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context};
+use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 /// Every fork with a known answer.
 pub const ALL: &[u64] = &[4, 5, 6, 7, 8, 9];
@@ -144,7 +143,7 @@ impl State {
 
     /// Runs a batch and keeps what it wrote.
     pub fn run(&self, input: &BatchInput) -> BatchOutput {
-        let output = processor::process(input, &self.store, &Interrupt::default()).expect("nothing interrupts");
+        let output = zkevm_processor::process(input, &self.store, &Interrupt::default()).expect("nothing interrupts");
         self.store
             .write(&output.new_nodes, &output.new_programs, Durability::Permanent)
             .expect("memory takes the new nodes");

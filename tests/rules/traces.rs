@@ -3,11 +3,11 @@
 
 use revm::bytecode::opcode;
 use revm::primitives::{Address, Bytes, U256};
-use zkevm_executor::sample::genesis::GenesisAccount;
-use zkevm_executor::sample::{BatchBuilder, Transfer};
-use zkevm_executor::types::RomError;
-use zkevm_executor::types::{BatchInput, TraceConfig};
-use zkevm_executor::types::{FrameKind, TraceStep, TxOutput};
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{BatchBuilder, Transfer};
+use zkevm_types::RomError;
+use zkevm_types::{BatchInput, TraceConfig};
+use zkevm_types::{FrameKind, TraceStep, TxOutput};
 
 use super::support::{A, ALL, B, CHAIN_ID, D, R, State, V2, bytes, ether, fork, request, sender, transactions};
 

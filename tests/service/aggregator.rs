@@ -7,14 +7,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
-use zkevm_executor::aggregator::proto::v1 as wire;
-use zkevm_executor::aggregator::proto::v1::aggregator_message::Request as Question;
-use zkevm_executor::aggregator::proto::v1::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
-use zkevm_executor::aggregator::proto::v1::get_proof_response::{Proof, Result as ProofResult};
-use zkevm_executor::aggregator::proto::v1::get_status_response::Status as ProverStatus;
-use zkevm_executor::aggregator::proto::v1::prover_message::Response as Answer;
 use zkevm_executor::aggregator::{self, AggregatorOptions, Backoff};
 use zkevm_executor::dump::{FileOptions, Saver, StreamFiles};
+use zkevm_wire::proto::aggregator::v1 as wire;
+use zkevm_wire::proto::aggregator::v1::aggregator_message::Request as Question;
+use zkevm_wire::proto::aggregator::v1::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
+use zkevm_wire::proto::aggregator::v1::get_proof_response::{Proof, Result as ProofResult};
+use zkevm_wire::proto::aggregator::v1::get_status_response::Status as ProverStatus;
+use zkevm_wire::proto::aggregator::v1::prover_message::Response as Answer;
 
 use crate::support::{TestServer, config};
 

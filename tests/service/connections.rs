@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 use tonic::{Code, Request};
 use zkevm_executor::config::Config;
-use zkevm_executor::grpc::proto::executor::v1::ProcessBatchResponseV2;
+use zkevm_wire::proto::executor::v1::ProcessBatchResponseV2;
 
 use crate::support::{BLOCK, TestServer, config, eventually, request_v2};
 

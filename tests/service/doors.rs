@@ -7,7 +7,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use zkevm_executor::server::Server;
-use zkevm_executor::types::{ExecutorError, RomError};
+use zkevm_types::{ExecutorError, RomError};
 
 use crate::support::{ABORT, GAS, TestServer, config, request_v1, request_v2};
 

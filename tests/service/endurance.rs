@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use zkevm_executor::cli::request::Request;
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::sample::{Kind, Workload};
-use zkevm_executor::types::ExecutorError;
-use zkevm_executor::types::ForkId;
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_types::ExecutorError;
+use zkevm_types::ForkId;
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_wire::request::Request;
 
 use crate::process::Process;
 use crate::support::eventually;

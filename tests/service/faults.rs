@@ -6,11 +6,11 @@ use tokio::sync::oneshot;
 use tonic::{Code, Request};
 use zkevm_executor::actors::stats::Sums;
 use zkevm_executor::actors::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::grpc::validate::{ValidationRules, process_batch_v2};
-use zkevm_executor::pool::Interrupt;
 use zkevm_executor::spans::CallTrace;
-use zkevm_executor::types::ExecutorError;
+use zkevm_pool::Interrupt;
+use zkevm_types::ExecutorError;
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::validate::{ValidationRules, process_batch_v2};
 
 use crate::support::{BLOCK, PANIC, TestServer, config, eventually, request_v1, request_v2};
 

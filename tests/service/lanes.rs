@@ -2,7 +2,7 @@
 
 use tonic::Code;
 use zkevm_executor::config::Config;
-use zkevm_executor::grpc::proto::executor::v1 as wire;
+use zkevm_wire::proto::executor::v1 as wire;
 
 use crate::support::{BLOCK, TestServer, config, eventually, request_v2};
 

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use revm::primitives::Bytes;
 use serde_json::Value;
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
 use zkevm_executor::server::Server;
-use zkevm_executor::tree::StateReader;
-use zkevm_executor::types::BatchInput;
+use zkevm_pool::Interrupt;
+use zkevm_tree::StateReader;
+use zkevm_types::BatchInput;
 
 use crate::support::{TestServer, config};
 
@@ -63,7 +62,7 @@ async fn sent(seed: &str) -> BTreeMap<u64, BTreeSet<Bytes>> {
         if !input.batch_l2_data.is_empty() {
             noted.lock().entry(input.old_batch_num).or_default().insert(input.batch_l2_data.clone());
         }
-        processor::process(input, reader, interrupt)
+        zkevm_processor::process(input, reader, interrupt)
     };
     let running = Server::new(config()).with_engine(engine).start().await.unwrap();
     let line = format!("--target {} --clients 3 --batch-txs 2 --duration 2s {seed}", running.grpc_addr());

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tonic::transport::Channel;
-use zkevm_executor::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
-use zkevm_executor::grpc::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
+use zkevm_wire::proto::stats::v1::stats_service_client::StatsServiceClient;
+use zkevm_wire::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
 
 /// Time a process has to say where it listens, also on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use revm::primitives::B256;
 use tonic::transport::Channel;
-use zkevm_executor::cli::request::Request;
 use zkevm_executor::config::Config;
 use zkevm_executor::dump::FileOptions;
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::server::Server;
-use zkevm_executor::types::ForkId;
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_types::ForkId;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_wire::request::Request;
 
 use crate::process::Process;
 use crate::support::{BLOCK, TestServer, config, eventually, page, request_v2};

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use revm::primitives::{Address, B256, Bytes, U256};
-use zkevm_executor::actors::FlushIds;
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::grpc::respond::{ResponseContext, response_v1, response_v2};
-use zkevm_executor::grpc::validate::{ValidationRules, process_batch, process_batch_v2};
-use zkevm_executor::types::{BatchInput, BatchOutput, RomError};
-use zkevm_executor::types::{FrameKind, FullTrace, LogOutput, TouchedAccount, TraceContext, TraceStep, TxOutput};
+use zkevm_types::FlushIds;
+use zkevm_types::{BatchInput, BatchOutput, RomError};
+use zkevm_types::{FrameKind, FullTrace, LogOutput, TouchedAccount, TraceContext, TraceStep, TxOutput};
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::respond::{ResponseContext, response_v1, response_v2};
+use zkevm_wire::validate::{ValidationRules, process_batch, process_batch_v2};
 
 use crate::support::{block, output, request_v1, request_v2, transaction};
 

@@ -4,8 +4,8 @@ mod monitoring;
 mod page;
 
 use tokio_stream::StreamExt;
-use zkevm_executor::grpc::proto::stats::v1 as wire;
-use zkevm_executor::grpc::proto::stats::v1::stats_service_client::StatsServiceClient;
+use zkevm_wire::proto::stats::v1 as wire;
+use zkevm_wire::proto::stats::v1::stats_service_client::StatsServiceClient;
 
 use crate::support::{ABORT, GAS, TestServer, eventually, request_v1, request_v2};
 

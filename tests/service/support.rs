@@ -12,14 +12,14 @@ use tokio::sync::watch;
 use tonic::transport::Channel;
 use zkevm_executor::actors::stats::StatsReport;
 use zkevm_executor::config::{Config, ConfigBuilder};
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::pool::{Interrupt, Interrupted};
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::tree::StateReader;
-use zkevm_executor::types::BatchContext;
-use zkevm_executor::types::{BatchInput, BatchOutput, ExecutorError, RomError};
-use zkevm_executor::types::{BatchRoots, BlockOutput, PhaseTimes, TxOutput};
+use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_tree::StateReader;
+use zkevm_types::BatchContext;
+use zkevm_types::{BatchInput, BatchOutput, ExecutorError, RomError};
+use zkevm_types::{BatchRoots, BlockOutput, PhaseTimes, TxOutput};
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 
 /// Batch data on which the double waits until it is released or interrupted.
 pub const BLOCK: &[u8] = b"block";

@@ -7,10 +7,10 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use zkevm_executor::grpc::tls::TlsFiles;
 use zkevm_executor::server::Server;
-use zkevm_executor::types::ExecutorError;
+use zkevm_types::ExecutorError;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 
 use crate::support::{TestServer, config, request_v2};
 

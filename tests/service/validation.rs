@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use revm::primitives::{Address, B256, U256, address};
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::grpc::validate::{self, ValidationRules};
-use zkevm_executor::tree::Digest;
-use zkevm_executor::types::ExecutorError;
-use zkevm_executor::types::{BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput};
+use zkevm_tree::Digest;
+use zkevm_types::ExecutorError;
+use zkevm_types::{BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput};
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::validate::{self, ValidationRules};
 
 use crate::support::{TestServer, config, request_v1, request_v2};
 

@@ -10,7 +10,7 @@ use super::event::{BatchSample, StatsEvent};
 use super::line::LineRates;
 use super::report::{Latency, LatencyBucket, Rates, Sums, Totals, Window};
 use crate::actors::{BatchFailure, Rpc};
-use crate::types::{ExecutorError, RomError};
+use zkevm_types::{ExecutorError, RomError};
 
 /// Closed windows that are kept: an hour of 10 s.
 pub const HISTORY_WINDOWS_MAX: usize = 360;

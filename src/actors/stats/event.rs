@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::actors::{BatchFailure, Rpc};
-use crate::types::TxOutput;
-use crate::types::{BatchOutput, ExecutorError, RomError};
+use zkevm_types::TxOutput;
+use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 /// One past the largest RomError number.
 pub(super) const ROM_ERRORS: usize = 36;

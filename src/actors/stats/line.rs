@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::actors::stats::BatchTally;
-    use crate::types::{ExecutorError, RomError};
+    use zkevm_types::{ExecutorError, RomError};
 
     fn sample(bytes: u64, txs: u64, gas: u64, busy: Duration) -> BatchSample {
         let (error, error_rom) = (ExecutorError::NoError, RomError::NoError);

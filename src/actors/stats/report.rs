@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::store::StateStats;
+use zkevm_store::StateStats;
 
 /// The answer to one question about statistics.
 #[derive(Clone, Debug, Serialize)]

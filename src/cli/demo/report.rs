@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Progress;
-use crate::cli::table::Table;
-use crate::grpc::proto::stats::v1::{GetStatsResponse, Window};
+use zkevm_tools::table::Table;
+use zkevm_wire::proto::stats::v1::{GetStatsResponse, Window};
 
 /// Prints the closed windows and the summary.
 pub fn print(stats: &GetStatsResponse, progress: &Progress, elapsed: Duration) {

@@ -5,10 +5,10 @@ use tonic::transport::Channel;
 
 use super::DemoError;
 use crate::grpc::hashdb::convert::{digest, fea};
-use crate::grpc::proto::hashdb::v1 as wire;
-use crate::grpc::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
-use crate::sample::Genesis;
-use crate::tree::{Digest, LeafKind, account_key};
+use zkevm_testkit::sample::Genesis;
+use zkevm_tree::{Digest, LeafKind, account_key};
+use zkevm_wire::proto::hashdb::v1 as wire;
+use zkevm_wire::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 
 const DATABASE: i32 = wire::Persistence::Database as i32;
 const SUCCESS: i32 = wire::result_code::Code::Success as i32;

@@ -6,10 +6,10 @@ use revm::primitives::U256;
 use tonic::Status;
 
 use super::wire;
-use crate::hashdb::{HashDbError, Persistence, ReadLog};
-use crate::store::encoding::{hash_bytes, node_bytes, root_row};
-use crate::store::{Durability, Group};
-use crate::tree::{Digest, GetDetails, NodeData, SetDetails};
+use zkevm_store::encoding::{hash_bytes, node_bytes, root_row};
+use zkevm_store::hashdb::{HashDbError, Persistence, ReadLog};
+use zkevm_store::{Durability, Group};
+use zkevm_tree::{Digest, GetDetails, NodeData, SetDetails};
 
 /// Digits of a 256-bit number.
 const DIGITS_MAX: usize = 64;
@@ -188,7 +188,7 @@ pub fn flush_data(group: Option<&Group>, stored_flush_id: u64) -> wire::GetFlush
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::GOLDILOCKS_PRIME;
+    use zkevm_tree::GOLDILOCKS_PRIME;
 
     #[test]
     fn numbers_are_read_in_either_case_and_within_their_digits() {

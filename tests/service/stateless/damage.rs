@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::grpc::validate::{self, ValidationRules, WitnessLimits};
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::Kind;
-use zkevm_executor::store::MemoryStore;
-use zkevm_executor::types::ExecutorError;
+use zkevm_pool::Interrupt;
+use zkevm_store::MemoryStore;
+use zkevm_testkit::sample::Kind;
+use zkevm_types::ExecutorError;
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::validate::{self, ValidationRules, WitnessLimits};
 
 use super::encode::{Payloads, request};
 use super::{reads, sample};
@@ -52,10 +51,9 @@ fn answer(request: wire::ProcessStatelessBatchRequestV2) -> ExecutorError {
     };
     assert!(input.db.len() <= witness.nodes_max);
     let state = MemoryStore::new(0);
-    let reader =
-        zkevm_executor::store::RequestOverlay { base: &state, nodes: &input.db, programs: &input.contracts_bytecode };
+    let reader = zkevm_store::RequestOverlay { base: &state, nodes: &input.db, programs: &input.contracts_bytecode };
     let interrupt = Interrupt::new(Some(Instant::now() + LIMIT));
-    processor::process(&input, &reader, &interrupt).expect("ends in time").error
+    zkevm_processor::process(&input, &reader, &interrupt).expect("ends in time").error
 }
 
 #[test]

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use prost::Message;
 use revm::primitives::{Address, B256, Bytes, U256};
-use zkevm_executor::batch::{BatchItem, decode};
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::sample::Genesis;
-use zkevm_executor::sample::genesis::GenesisState;
-use zkevm_executor::tree::{Digest, LeafKind, NodeData, account_key, storage_key};
-use zkevm_executor::types::BatchInput;
-use zkevm_executor::types::{BatchContext, L1InfoLeaf, V2Context};
+use zkevm_batch::{BatchItem, decode};
+use zkevm_testkit::sample::Genesis;
+use zkevm_testkit::sample::genesis::GenesisState;
+use zkevm_tree::{Digest, LeafKind, NodeData, account_key, storage_key};
+use zkevm_types::BatchInput;
+use zkevm_types::{BatchContext, L1InfoLeaf, V2Context};
+use zkevm_wire::proto::executor::v1 as wire;
 
 /// Number of the first block of a stream.
 pub const FIRST_BLOCK: u64 = 1;

@@ -11,22 +11,21 @@ use std::sync::{Arc, Mutex};
 
 use revm::primitives::{B256, Bytes, U256};
 use tonic::transport::Channel;
-use zkevm_executor::batch::{BatchItem, decode};
-use zkevm_executor::cli::request::Request;
+use zkevm_batch::{BatchItem, decode};
 use zkevm_executor::config::Config;
 use zkevm_executor::dump::FileOptions;
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::grpc::proto::executor::v1::executor_service_client::ExecutorServiceClient;
-use zkevm_executor::pool::Interrupt;
-use zkevm_executor::processor;
-use zkevm_executor::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::store::MemoryStore;
-use zkevm_executor::tree::{Digest, NodeData};
-use zkevm_executor::tree::{StateReader, StoreError};
-use zkevm_executor::types::ForkId;
-use zkevm_executor::types::{BatchContext, L1InfoLeaf};
-use zkevm_executor::types::{BatchInput, ExecutorError, RomError};
+use zkevm_pool::Interrupt;
+use zkevm_store::MemoryStore;
+use zkevm_testkit::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
+use zkevm_tree::{Digest, NodeData};
+use zkevm_tree::{StateReader, StoreError};
+use zkevm_types::ForkId;
+use zkevm_types::{BatchContext, L1InfoLeaf};
+use zkevm_types::{BatchInput, ExecutorError, RomError};
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
+use zkevm_wire::request::Request;
 
 use self::encode::{Payloads, Source, request};
 use crate::process::Process;
@@ -43,7 +42,7 @@ fn sample(fork: u64, kind: Kind, transactions: usize) -> (Source, BatchInput) {
     (source, input)
 }
 
-fn set_context(input: &mut BatchInput, change: impl FnOnce(&mut zkevm_executor::types::V2Context)) {
+fn set_context(input: &mut BatchInput, change: impl FnOnce(&mut zkevm_types::V2Context)) {
     let BatchContext::V2(context) = &mut input.context else { panic!("a batch of a V1 fork") };
     change(context);
 }
@@ -116,7 +115,7 @@ impl StateReader for Recorder {
 fn reads(source: &Source, input: &BatchInput) -> HashSet<Digest> {
     let recorder = Recorder { state: MemoryStore::new(0), read: Mutex::default() };
     source.state.write_to(&recorder.state).unwrap();
-    processor::process(input, &recorder, &Interrupt::default()).unwrap();
+    zkevm_processor::process(input, &recorder, &Interrupt::default()).unwrap();
     recorder.read.into_inner().unwrap()
 }
 

@@ -1,9 +1,9 @@
 //! Every row of executor-service §4.3, through gRPC and in order.
 
-use zkevm_executor::grpc::proto::executor::v1 as wire;
-use zkevm_executor::grpc::validate::{self, ValidationRules};
-use zkevm_executor::types::BATCH_L2_DATA_MAX_BYTES;
-use zkevm_executor::types::ExecutorError;
+use zkevm_types::BATCH_L2_DATA_MAX_BYTES;
+use zkevm_types::ExecutorError;
+use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::validate::{self, ValidationRules};
 
 use super::encode::{Head, Payloads, StreamBlock, entry, stream};
 use crate::support::{TestServer, config};

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use revm::primitives::hex;
-use zkevm_executor::batch::decode;
-use zkevm_executor::stateless::{read_stream, read_witness};
-use zkevm_executor::types::ForkId;
+use zkevm_batch::decode;
+use zkevm_types::ForkId;
+use zkevm_wire::stateless::{read_stream, read_witness};
 
 /// The folder of the vectors; without it the test says so.
 fn folder(name: &str) -> Option<PathBuf> {

@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
-use zkevm_executor::cli::load::client;
-use zkevm_executor::sample::{Kind, Workload};
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_executor::types::ForkId;
+use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tools::load::client;
+use zkevm_types::ForkId;
 
 use crate::support::{TestServer, config, page};
 

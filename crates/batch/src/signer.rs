@@ -1,0 +1,221 @@
+//! Recovering the sender of a signature (batch §8.1, evm §6.4).
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, U256, address, keccak256, uint};
+use quick_cache::sync::Cache;
+use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
+use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
+
+use super::ladder::Ladder;
+use zkevm_pool::{self, Ongoing, Pieces};
+use zkevm_types::RecoveryRules;
+
+/// n/2, the largest legal s.
+const S_MAX: U256 = uint!(0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0_U256);
+
+/// Order of the field of secp256k1, and a quarter of the number after it: an exponent that takes square roots.
+const FIELD: U256 = uint!(0xfffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f_U256);
+const ROOT_EXPONENT: U256 = uint!(0x3fffffffffffffffffffffffffffffffffffffffffffffffffffffffbfffff0c_U256);
+
+/// Address that forks 4 and 5 recover when the public key is the point at infinity (evm Q5).
+pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e597ba5fb5");
+
+/// Signatures remembered: the same transaction comes back when it is pooled, sequenced, replayed and synchronised.
+/// About 20 MiB when full.
+const REMEMBERED_SIGNATURES: usize = 1 << 17;
+
+/// A piece takes about half a millisecond.
+const PIECES: Pieces = Pieces { items: 16, patience: Duration::from_millis(5) };
+
+/// Senders by signature, shared by all batches of the process. What a signature recovers to never changes.
+static SENDERS: LazyLock<Cache<SignatureKey, Recovered>> = LazyLock::new(|| Cache::new(REMEMBERED_SIGNATURES));
+
+/// A signature and what it signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Signature {
+    /// Signed hash.
+    pub hash: B256,
+    /// r, not range-checked.
+    pub r: B256,
+    /// s, not range-checked.
+    pub s: B256,
+    /// v as sent; 27 or 28 when valid.
+    pub v: u8,
+}
+
+/// What a signature recovers to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The signer, `None` if the signature is invalid.
+    pub signer: Option<Address>,
+    /// What the zk counters of the recovery depend on; there when there is a signer.
+    pub ladder: Option<Ladder>,
+    /// The root of r³ + 7 that the ROM's exponent yields has the other parity; told where the rules ask for it.
+    pub root_is_negated: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct SignatureKey {
+    signature: Signature,
+    rules: RecoveryRules,
+}
+
+/// The signers of a batch, in the order of its signatures, recovered as [`recover_signer`] does and remembered for the next
+/// time. What is not known is shared with the threads of [`crate::pool`] that are idle, which go on while the batch runs
+/// with the first.
+pub struct Signers {
+    /// What is remembered; `None` is the next of `missing`.
+    known: std::vec::IntoIter<Option<Recovered>>,
+    missing: Ongoing<SignatureKey, Recovered>,
+}
+
+impl Signers {
+    /// Begins to recover.
+    pub fn new(signatures: &[Signature], rules: RecoveryRules) -> Self {
+        let keys = signatures.iter().map(|signature| SignatureKey { signature: *signature, rules });
+        let known: Vec<_> = keys.clone().map(|key| SENDERS.get(&key)).collect();
+        let missing = keys.zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key).collect();
+        Self { known: known.into_iter(), missing: zkevm_pool::begin(missing, PIECES, recover_all) }
+    }
+
+    /// Whether idle threads recover, so that it pays to go on with the first.
+    pub fn are_shared(&self) -> bool {
+        self.missing.is_shared()
+    }
+
+    /// Returns the next `count` signers, fewer at the end; those not there yet are waited for.
+    pub fn take(&mut self, count: usize) -> Vec<Recovered> {
+        let known: Vec<_> = self.known.by_ref().take(count).collect();
+        let mut missing = self.missing.take(known.iter().filter(|known| known.is_none()).count()).into_iter();
+        known.into_iter().map(|known| known.or_else(|| missing.next()).unwrap_or_default()).collect()
+    }
+}
+
+/// Recovers the signers, all of one batch.
+pub fn known_signers(signatures: &[Signature], rules: RecoveryRules) -> Vec<Recovered> {
+    Signers::new(signatures, rules).take(signatures.len())
+}
+
+fn recover_all(keys: &[SignatureKey]) -> Vec<Recovered> {
+    let signatures: Vec<Signature> = keys.iter().map(|key| key.signature).collect();
+    let recover = |(key, ladder): (&SignatureKey, Option<Ladder>)| {
+        let (Signature { hash, r, s, v }, rules) = (key.signature, key.rules);
+        let signer = recover_signer(hash, r, s, v, rules.infinity_bug);
+        let root_is_negated = rules.roots_count && signer.is_some() && root_is_negated(r, v);
+        let recovered = Recovered { signer, ladder: ladder.filter(|_| signer.is_some()), root_is_negated };
+        SENDERS.insert(*key, recovered);
+        recovered
+    };
+    keys.iter().zip(Ladder::of_many(&signatures)).map(recover).collect()
+}
+
+/// Forgets all senders, so that a bench can measure recovery.
+pub fn forget_signers() {
+    SENDERS.clear();
+}
+
+/// Recovers the signer of `hash`, `None` if the signature is invalid.
+///
+/// r must be in range and the x of a curve point, s at most n/2 and not zero, v 27 or 28. With `infinity_bug` a public key
+/// at infinity is accepted as [`INFINITY_ADDRESS`].
+pub fn recover_signer(hash: B256, r: B256, s: B256, v: u8, infinity_bug: bool) -> Option<Address> {
+    if U256::from_be_bytes(s.0) > S_MAX {
+        return None;
+    }
+    let parity = v.checked_sub(27).filter(|&parity| parity <= 1)?;
+    let signer = recover(hash, r, s, parity);
+    if signer.is_none() && infinity_bug && recover_infinity(hash, r, s, parity) {
+        return Some(INFINITY_ADDRESS);
+    }
+    signer
+}
+
+fn recover(hash: B256, r: B256, s: B256, parity: u8) -> Option<Address> {
+    let mut compact = [0u8; 64];
+    compact[..32].copy_from_slice(r.as_slice());
+    compact[32..].copy_from_slice(s.as_slice());
+    let id = RecoveryId::try_from(i32::from(parity)).ok()?;
+    let signature = RecoverableSignature::from_compact(&compact, id).ok()?;
+    let public_key = SECP256K1.recover_ecdsa(Message::from_digest(hash.0), &signature).ok()?;
+    Some(Address::from_slice(&keccak256(&public_key.serialize_uncompressed()[1..])[12..]))
+}
+
+/// True if the root of r³ + 7 that the exponent yields has the other parity than v asks for.
+fn root_is_negated(r: B256, v: u8) -> bool {
+    let r = U256::from_be_bytes(r.0);
+    let square = r.mul_mod(r, FIELD).mul_mod(r, FIELD).add_mod(U256::from(7), FIELD);
+    square.pow_mod(ROOT_EXPONENT, FIELD).bit(0) == (v == 27)
+}
+
+/// True if the signature is well formed and its public key would be the point at infinity: z·G = s·R.
+pub fn recover_infinity(hash: B256, r: B256, s: B256, parity: u8) -> bool {
+    let mut compressed = [0u8; 33];
+    compressed[0] = 2 + parity;
+    compressed[1..].copy_from_slice(r.as_slice());
+    let (Ok(point), Ok(s), Ok(z)) =
+        (PublicKey::from_slice(&compressed), Scalar::from_be_bytes(s.0), SecretKey::from_byte_array(hash.0))
+    else {
+        return false;
+    };
+    point.mul_tweak(SECP256K1, &s).is_ok_and(|s_r| s_r == PublicKey::from_secret_key(SECP256K1, &z))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::b256;
+
+    const HASH: B256 = b256!("5d62354c599338d6895f7898ad0a3e45beaae359f1a180c244f13d92dfeb3a5b");
+    const R: B256 = b256!("f9ea8e90ae323e360a22bd0b1a972d15cb33df6ccbfbada4a0d49792d1164ea5");
+    const S: B256 = b256!("6029d84d5093a7186fb5bf2f1b7258d57e9c09ac89c4cb8eb44a3c961c4dd89b");
+
+    #[test]
+    fn recovers_the_sender_of_the_specification_example() {
+        let from = address!("617b3a3528F9cDd6630fd3301B9c8911F7Bf063D");
+        assert_eq!(recover_signer(HASH, R, S, 27, false), Some(from));
+        assert_ne!(recover_signer(HASH, R, S, 28, false), Some(from));
+    }
+
+    #[test]
+    fn a_remembered_signer_is_the_recovered_one() {
+        let signatures = [27, 28, 29, 27].map(|v| Signature { hash: HASH, r: R, s: S, v });
+        let expected = signatures.map(|Signature { hash, r, s, v }| recover_signer(hash, r, s, v, false));
+        for _ in 0..2 {
+            let recovered = known_signers(&signatures, RecoveryRules::default());
+            assert_eq!(recovered.iter().map(|recovered| recovered.signer).collect::<Vec<_>>(), expected);
+            assert!(recovered.iter().all(|recovered| recovered.signer.is_some() == recovered.ladder.is_some()));
+        }
+    }
+
+    #[test]
+    fn one_of_both_parities_is_the_roots_own() {
+        let rules = RecoveryRules { roots_count: true, ..RecoveryRules::default() };
+        let signatures = [27, 28].map(|v| Signature { hash: HASH, r: R, s: S, v });
+        let negated: Vec<_> = known_signers(&signatures, rules).iter().map(|signer| signer.root_is_negated).collect();
+        assert_ne!(negated[0], negated[1]);
+        let root = U256::from(45 * 45).pow_mod(ROOT_EXPONENT, FIELD);
+        assert!(root == U256::from(45) || root == FIELD - U256::from(45));
+    }
+
+    #[test]
+    fn refuses_values_out_of_range() {
+        for (r, s, v) in
+            [(R, S, 26), (R, S, 29), (R, B256::ZERO, 27), (B256::ZERO, S, 27), (B256::repeat_byte(0xff), S, 27)]
+        {
+            assert_eq!(recover_signer(HASH, r, s, v, true), None);
+        }
+        let high_s = B256::from(S_MAX + U256::from(1));
+        assert_eq!(recover_signer(HASH, R, high_s, 27, false), None);
+    }
+
+    #[test]
+    fn infinity_is_an_address_only_with_the_bug() {
+        // R = G and z = s, so that the public key is s·G − z·G.
+        let g_x = b256!("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
+        let five = B256::with_last_byte(5);
+        assert_eq!(recover_signer(five, g_x, five, 27, true), Some(INFINITY_ADDRESS));
+        assert_eq!(recover_signer(five, g_x, five, 27, false), None);
+    }
+}

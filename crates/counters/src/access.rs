@@ -1,0 +1,90 @@
+//! The tree accesses of one transaction, in the ROM's order.
+//!
+//! Written down while the transaction runs, priced after it ([`super::replay`]): the ROM's accesses depend on the path
+//! of execution, their price on the shape of the trees at that moment.
+
+use revm::primitives::{Address, U256};
+
+use zkevm_tree::LeafKind;
+
+/// One access, or a change of frame between accesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads a leaf of an account.
+    Read(Address, LeafKind),
+    /// Writes a leaf of an account; the flag says whether the value is not zero.
+    Write(Address, LeafKind, bool),
+    /// Reads a storage slot.
+    ReadSlot(Address, U256),
+    /// Reads a storage slot as it was before the transaction.
+    ReadOriginalSlot(Address, U256),
+    /// Writes a storage slot; the flag says whether the value is not zero.
+    WriteSlot(Address, U256, bool),
+    /// Asks whether an account was touched in this transaction, and marks it.
+    TouchAccount(Address),
+    /// Asks whether a slot was touched in this transaction, and marks it.
+    TouchSlot(Address, U256),
+    /// Adds a log to the block info tree.
+    Log,
+    /// A frame starts: what follows can be taken back.
+    Enter,
+    /// The innermost frame ends; the flag says whether its changes stay.
+    Leave(bool),
+}
+
+/// Accesses of the running transaction; empty when hashes are not counted.
+#[derive(Debug, Default)]
+pub struct AccessLog {
+    entries: Vec<Access>,
+    on: bool,
+}
+
+impl AccessLog {
+    /// Creates a log that takes accesses in, or leaves them out.
+    pub const fn new(on: bool) -> Self {
+        Self { entries: Vec::new(), on }
+    }
+
+    /// Appends an access.
+    #[inline]
+    pub fn push(&mut self, access: Access) {
+        if self.on {
+            self.entries.push(access);
+        }
+    }
+
+    /// Appends the accesses that move value between two accounts: nothing for zero (the ROM's own rule).
+    ///
+    /// `from_keeps` says whether the payer has something left. Stops after the first read if it cannot pay.
+    pub fn transfer(&mut self, from: Address, to: Address, can_pay: bool, from_keeps: bool) {
+        self.push(Access::Read(from, LeafKind::Balance));
+        if can_pay {
+            self.push(Access::Write(from, LeafKind::Balance, from_keeps));
+            self.push(Access::Read(to, LeafKind::Balance));
+            self.push(Access::Write(to, LeafKind::Balance, true));
+        }
+    }
+
+    /// Appends the reads that find out whether an account is empty: balance, then nonce, then code, up to the first that
+    /// is not zero.
+    pub fn emptiness(&mut self, address: Address, has_balance: bool, has_nonce: bool) {
+        self.push(Access::Read(address, LeafKind::Balance));
+        if !has_balance {
+            self.push(Access::Read(address, LeafKind::Nonce));
+            if !has_nonce {
+                self.push(Access::Read(address, LeafKind::CodeHash));
+            }
+        }
+    }
+
+    /// Takes all entries, to be priced.
+    pub fn take(&mut self) -> Vec<Access> {
+        std::mem::take(&mut self.entries)
+    }
+
+    /// Gives the emptied buffer back.
+    pub fn reuse(&mut self, mut buffer: Vec<Access>) {
+        buffer.clear();
+        self.entries = buffer;
+    }
+}

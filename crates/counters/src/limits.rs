@@ -1,0 +1,110 @@
+//! Where a batch is out of counters (counters §3, §15): the ROM's limits, and what policy `enforce` makes of numbers that
+//! are partly bounds.
+
+use zkevm_types::Counters;
+
+/// What the ROM of forks 1 to 9 checks against: nineteen twentieths of each machine's rows (counters §3.1). SHA-256 is
+/// counted from fork 7 on.
+pub const MAX: Counters = Counters::from_array([7_968_988, 249_037, 498_074, 249_037, 2258, 142_307, 265_639, 1769]);
+
+/// From this place on the counters are the ROM's own numbers: any excess is one.
+const FIRST_REAL: usize = 4;
+
+/// Multiple of its limit that a bound has to pass before it counts as an excess. A heuristic: the fullest recorded batch
+/// that the ROM accepts is bounded by 1.97 times the limit of arithmetics.
+const BOUND_FACTOR: u64 = 2;
+
+/// Place of the binaries, whose bound is close while a batch is decoded: six to each byte of data, as in the ROM.
+const BINARIES: usize = 2;
+
+/// The counters, in the order of [`Counters::to_array`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Rows of the main state machine.
+    Steps,
+    /// Arithmetic operations.
+    Arithmetics,
+    /// Binary operations.
+    Binaries,
+    /// Unaligned memory accesses.
+    MemAligns,
+    /// Keccak-f permutations.
+    Keccaks,
+    /// Blocks of linear Poseidon digests.
+    PoseidonPaddings,
+    /// Poseidon permutations.
+    Poseidons,
+    /// SHA-256 blocks.
+    Sha256s,
+}
+
+const ALL: [Counter; 8] = [
+    Counter::Steps,
+    Counter::Arithmetics,
+    Counter::Binaries,
+    Counter::MemAligns,
+    Counter::Keccaks,
+    Counter::PoseidonPaddings,
+    Counter::Poseidons,
+    Counter::Sha256s,
+];
+
+/// Returns the counter that runs out: of those in excess the one that is the largest multiple of its limit.
+///
+/// The ROM stops at the first excess; in a batch of one kind of work that is the same counter.
+pub fn exceeded(counters: Counters) -> Option<Counter> {
+    worst(counters, |place| if place < FIRST_REAL { BOUND_FACTOR } else { 1 })
+}
+
+/// Returns the counter that runs out while a batch is decoded, before anything ran.
+pub fn exceeded_by_decoding(counters: Counters) -> Option<Counter> {
+    let mut binaries = [0; 8];
+    binaries[BINARIES] = counters.binaries;
+    worst(Counters::from_array(binaries), |_| 1).or_else(|| exceeded(counters))
+}
+
+fn worst(counters: Counters, factor: impl Fn(usize) -> u64) -> Option<Counter> {
+    let (values, limits) = (counters.to_array(), MAX.to_array());
+    // Multiples are compared without division: a / b > c / d as a · d > c · b.
+    let multiple = |place: usize, other: usize| u128::from(values[place]) * u128::from(limits[other]);
+    (0..ALL.len())
+        .filter(|&place| values[place] > limits[place].saturating_mul(factor(place)))
+        .max_by(|&a, &b| multiple(a, b).cmp(&multiple(b, a)))
+        .map(|place| ALL[place])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(place: usize, value: u64) -> Counters {
+        let mut values = [0; 8];
+        values[place] = value;
+        Counters::from_array(values)
+    }
+
+    #[test]
+    fn real_counters_end_at_the_limit_and_bounds_at_twice_it() {
+        for (place, limit) in MAX.to_array().into_iter().enumerate() {
+            let last = if place < FIRST_REAL { 2 * limit } else { limit };
+            assert_eq!(exceeded(only(place, last)), None);
+            assert_eq!(exceeded(only(place, last + 1)), Some(ALL[place]));
+        }
+    }
+
+    #[test]
+    fn the_largest_multiple_names_the_counter() {
+        let mut values = MAX.times(3).to_array();
+        values[4] += 2258;
+        assert_eq!(exceeded(Counters::from_array(values)), Some(Counter::Keccaks));
+        values[0] = u64::MAX;
+        assert_eq!(exceeded(Counters::from_array(values)), Some(Counter::Steps));
+    }
+
+    #[test]
+    fn decoding_ends_at_the_limit_of_binaries() {
+        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries)), None);
+        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries + 1)), Some(Counter::Binaries));
+        assert_eq!(exceeded_by_decoding(only(0, MAX.steps + 1)), None);
+    }
+}

@@ -1,0 +1,403 @@
+//! What the ROM takes on paths whose length is known: real steps, arithmetics and binaries (exact-counters §3.1).
+//!
+//! Constants are rows of the ROM's routines, counted along the path; none of these paths touches memory. [`Rom`] holds
+//! what differs between the ROMs of the forks, [`super::opcodes`] the paths of the opcodes.
+
+use revm::primitives::U256;
+
+use super::lengths::KECCAK_RATE_BYTES;
+use zkevm_batch::Ladder;
+use zkevm_types::Counters;
+use zkevm_types::RomVersion;
+
+/// Smallest number whose list item has a prefix.
+const PREFIXED: u64 = 0x80;
+/// What the long path of a division takes more.
+const LONG_DIVISION: Counters = rows(9, 1, 1);
+
+pub(super) const fn rows(steps: u64, arithmetics: u64, binaries: u64) -> Counters {
+    Counters::from_array([steps, arithmetics, binaries, 0, 0, 0, 0, 0])
+}
+
+const fn plus(a: Counters, b: Counters) -> Counters {
+    rows(a.steps + b.steps, a.arithmetics + b.arithmetics, a.binaries + b.binaries)
+}
+
+/// A path with the division of a digest's bytes by the keccak rate, which is short below it.
+const fn divided(bytes: u64, own: Counters) -> Counters {
+    if bytes + 1 < KECCAK_RATE_BYTES { own } else { plus(own, LONG_DIVISION) }
+}
+
+/// Path lengths that differ between ROMs.
+#[derive(Debug)]
+pub struct Rom {
+    /// Start and end of a batch.
+    batch: Counters,
+    /// A batch without data: its start and end.
+    empty_batch: Counters,
+    /// Decoding a transaction without data, its numbers aside.
+    decoding: Counters,
+    /// Steps of reading a recipient beyond those of reading none.
+    recipient_steps: u64,
+    /// Reading a chain id, and comparing it.
+    chain_id: Counters,
+    /// Recovering a key, and the rounds of its ladder after the leading ones: bits set in neither, in one, in both.
+    recovery: [Counters; 4],
+    /// Checks of a transaction up to its execution, to an account that is neither the sender nor zero.
+    checks: Counters,
+    /// Checks up to the one of the signature or the sender's code, the chain id, the nonce, the balance, the fee's size.
+    rejected: [Counters; 5],
+    /// Refund and fees, and what enters a transaction into the block or the system contract.
+    fees: Counters,
+    /// PUSH reads its data in a loop over groups of four bytes.
+    pub(super) push_loop: bool,
+    /// LOG hashes its data and topics.
+    pub(super) hashes_logs: bool,
+    /// The prover reports what the ROM's checks asked for.
+    pub(super) reserves: bool,
+    /// CALLDATALOAD and CALLDATACOPY read the call data from where the decoder left it.
+    pub(super) shared_call_data: bool,
+}
+
+/// ROM of fork 4.
+pub const ROM_4: Rom = Rom {
+    batch: rows(105, 0, 3),
+    empty_batch: rows(105, 0, 3),
+    decoding: rows(244, 0, 3),
+    recipient_steps: 0,
+    chain_id: rows(38, 0, 2),
+    recovery: [rows(139, 14, 524), rows(12, 1, 0), rows(21, 2, 1), rows(22, 2, 1)],
+    checks: rows(186, 1, 21),
+    rejected: [rows(22, 0, 2), rows(26, 0, 2), rows(60, 0, 6), rows(135, 1, 14), rows(218, 2, 18)],
+    fees: rows(144, 2, 9),
+    push_loop: true,
+    hashes_logs: false,
+    reserves: false,
+    shared_call_data: false,
+};
+
+/// ROM of fork 5.
+pub const ROM_5: Rom = Rom {
+    batch: rows(108, 0, 3),
+    empty_batch: rows(108, 0, 3),
+    decoding: rows(260, 0, 3),
+    checks: rows(198, 3, 22),
+    rejected: [rows(24, 0, 2), rows(28, 0, 2), rows(72, 2, 7), rows(147, 3, 15), rows(230, 4, 19)],
+    shared_call_data: true,
+    ..ROM_4
+};
+
+/// ROM of fork 6.
+pub const ROM_6: Rom = Rom { recovery: [rows(143, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)], ..ROM_5 };
+
+/// ROM of fork 7, where doubling a point does not count as an arithmetic.
+pub const ROM_7: Rom = Rom {
+    batch: rows(115, 0, 5),
+    empty_batch: rows(105, 0, 5),
+    decoding: rows(344, 0, 2),
+    recipient_steps: 26,
+    chain_id: rows(46, 0, 1),
+    recovery: [rows(140, 14, 525), rows(12, 0, 0), rows(19, 1, 0), rows(20, 1, 0)],
+    checks: rows(201, 3, 21),
+    rejected: [rows(26, 0, 1), rows(27, 0, 1), rows(75, 2, 6), rows(150, 3, 14), rows(234, 4, 19)],
+    fees: rows(151, 2, 11),
+    hashes_logs: true,
+    ..ROM_6
+};
+
+/// ROM of forks 8 and 9.
+pub const ROM_8: Rom = Rom {
+    recovery: [rows(140, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)],
+    push_loop: false,
+    reserves: true,
+    ..ROM_7
+};
+
+/// What becomes of a global exit root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitRoot {
+    /// It is written.
+    New,
+    /// It is known.
+    Known,
+}
+
+impl Rom {
+    /// Returns the path lengths of a fork's ROM.
+    pub const fn of(version: RomVersion) -> &'static Self {
+        match version {
+            RomVersion::Rom4 => &ROM_4,
+            RomVersion::Rom5 => &ROM_5,
+            RomVersion::Rom6 => &ROM_6,
+            RomVersion::Rom7 => &ROM_7,
+            RomVersion::Rom8 => &ROM_8,
+        }
+    }
+
+    /// Start and end of a batch of so many bytes.
+    pub fn batch(&self, bytes: u64) -> Counters {
+        divided(bytes, if bytes == 0 { self.empty_batch } else { self.batch })
+    }
+
+    /// Importing the global exit root, in the forks without blocks.
+    pub const fn exit_root(root: ExitRoot) -> Counters {
+        match root {
+            ExitRoot::New => rows(13, 0, 1),
+            ExitRoot::Known => rows(11, 0, 0),
+        }
+    }
+
+    /// Decoding a transaction, its recovery aside; and its L2 hash. Real without data, else never less.
+    pub fn decoded(&self, tx: &Fields) -> Counters {
+        let (mut long, mut bytes, mut zeros, mut extra) = (0, 0, 0, 0);
+        for number in tx.numbers.into_iter().flatten() {
+            if number.is_zero() {
+                zeros += 1;
+            } else if number >= U256::from(PREFIXED) {
+                long += 1;
+                bytes += number.byte_len() as u64;
+                // A prefixed byte has to be one that needs its prefix.
+                extra += u64::from(number.byte_len() == 1);
+            }
+        }
+        // The length of the nonce is kept.
+        extra += u64::from(tx.numbers[0].is_some_and(|nonce| nonce >= U256::from(PREFIXED)));
+        let recipient = self.recipient_steps * u64::from(tx.has_recipient);
+        let numbers = rows(35 * long + 74 * bytes + 2 * zeros + extra + recipient, 2 * bytes - long, 6 * bytes);
+        let chain_id = if tx.numbers[4].is_some() { self.chain_id } else { rows(0, 0, 0) };
+        plus(plus(plus(self.decoding, numbers), chain_id), plus(list(tx.list_bytes), data(tx.data_bytes)))
+    }
+
+    /// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r.
+    ///
+    /// `root_is_negated` counts in the ROMs that compare points.
+    pub fn recovery(&self, ladder: Ladder, v: u8, root_is_negated: bool) -> Counters {
+        let [both, one, leading] = [ladder.both, ladder.one, ladder.leading].map(u64::from);
+        let [own, round_none, round_one, round_both] = self.recovery;
+        let none = 256 - leading - both - one;
+        let odd = u64::from(v.saturating_sub(27));
+        let negated = u64::from(root_is_negated);
+        own + rows(8 * leading + 2 * odd + 3 * negated, 0, odd + negated)
+            + round_none.times(none)
+            + round_one.times(one)
+            + round_both.times(both)
+    }
+
+    /// The checks of a rejected transaction with so many bytes of data.
+    pub fn rejected(&self, why: Rejection, data_bytes: u64) -> Counters {
+        let [signature, chain_id, nonce, balance, overflow] = self.rejected;
+        match why {
+            Rejection::Signature => signature,
+            Rejection::ChainId => chain_id,
+            Rejection::Nonce => nonce,
+            Rejection::GasLimit => nonce + rows(9, 0, 3),
+            Rejection::IntrinsicGas => nonce + rows(17, 0, 5) + data_gas(data_bytes),
+            Rejection::Balance => balance + data_gas(data_bytes),
+            Rejection::GasOverflow => overflow + data_gas(data_bytes),
+        }
+    }
+
+    /// Checks, transfer, fees and receipt of a transaction to an account without code that is no precompile.
+    pub fn plain_call(&self, call: PlainCall) -> Counters {
+        let saved = match (call.to_self, call.to_zero) {
+            (true, _) => rows(1, 0, 1),
+            (false, false) => rows(0, 0, 0),
+            (false, true) => rows(4, 0, 2),
+        };
+        let transfer = if call.has_value { rows(40, 0, 7) } else { rows(16, 0, 2) };
+        let checks =
+            rows(self.checks.steps - saved.steps, self.checks.arithmetics, self.checks.binaries - saved.binaries);
+        checks + transfer + self.fees
+    }
+
+    /// The dearest path of a transaction to an account with code, its opcodes aside: checks, transfer, loading the code,
+    /// a refund of storage, fees, receipt.
+    pub fn contract_call(&self, call: PlainCall) -> Counters {
+        let transfer = if call.has_value { rows(24, 0, 5) } else { rows(0, 0, 0) };
+        self.checks + transfer + rows(62, 1, 6) + rows(42, 1, 3) + self.fees
+    }
+}
+
+/// Adding up the gas of the data.
+pub const fn data_gas(bytes: u64) -> Counters {
+    if bytes == 0 { rows(0, 0, 0) } else { rows(4 + 9 * bytes, 0, 0) }
+}
+
+/// Reading the length of a list of so many bytes in all.
+const fn list(bytes: u64) -> Counters {
+    let length = match bytes {
+        0..=56 => rows(0, 0, 0),
+        57..=257 => rows(106, 1, 6),
+        _ => rows(260, 5, 18),
+    };
+    divided(bytes, length)
+}
+
+/// The dearest path of reading data: each byte is shifted out of its word.
+const fn data(bytes: u64) -> Counters {
+    match bytes {
+        0 => rows(0, 0, 0),
+        1..=55 => rows(90 + 87 * bytes, 2 + 2 * bytes, 2 + 6 * bytes),
+        _ => rows(330 + 87 * bytes, 8 + 2 * bytes, 22 + 6 * bytes),
+    }
+}
+
+/// Poseidon hashes that the ROM's checks allow a tree access.
+const ACCESS: u64 = 518;
+
+/// What the ROM checks to be free before a step, beyond what is counted here at that moment. The end of a batch is
+/// counted at its start, so the constants are those of the ROM less that.
+pub mod wanted {
+    use super::{ACCESS, Counters};
+
+    const fn want(steps: u64, arithmetics: u64, binaries: u64, accesses: u64) -> Counters {
+        Counters::from_array([steps, arithmetics, binaries, 0, 0, 0, accesses * ACCESS, 0])
+    }
+
+    /// Recovering a key.
+    pub const RECOVERY: Counters = want(6400, 1100, 550, 0);
+    /// Opening a block.
+    pub const BLOCK: Counters = Counters::from_array([467, 0, 8, 0, 2, 0, 6 * ACCESS, 0]);
+    /// Writing the header of a block.
+    pub const HEADER: Counters = want(0, 0, 0, 7);
+    /// Finding out how many keccaks the end of a batch takes.
+    pub const DIVISION: Counters = want(0, 1, 0, 0);
+    /// What a transaction without a chain id skips is counted with its decoding: it is not skipped yet.
+    pub const NO_CHAIN_ID: Counters = want(3, 0, 1, 0);
+    /// Running a transaction.
+    pub const TRANSACTION: Counters = want(99_966, 2, 99, 0);
+    /// Anything inside a transaction that runs code, after it: the largest constants of opcodes and precompiles beyond
+    /// their own cost.
+    pub const CODE: Counters = Counters::from_array([13_000, 700, 60, 1, 0, 0, 0, 0]);
+    /// A precompile that was called with so many bytes, whether or not it can pay: the constants of the precompile and of
+    /// the way to it.
+    pub fn precompile(number: u8, bytes: u64) -> Counters {
+        const PAIR_BYTES: u64 = 192;
+        let own = match number {
+            1 => RECOVERY,
+            6 => want(800, 50, 50, 0),
+            7 => want(175_000, 20_000, 20_000, 0),
+            8 => want(175_000, 17_500, 750, 0) + want(200_000, 15_000, 4100, 0).times(bytes / PAIR_BYTES),
+            _ => want(500, 5, 20, 0),
+        };
+        own + want(1000, 10, 60, 0)
+    }
+
+    /// Writing the receipt of a transaction.
+    pub const RECEIPT: Counters = want(0, 0, 0, 4);
+    /// Closing a block.
+    pub const CLOSE: Counters = want(0, 0, 0, 2);
+}
+
+/// Verifying an L1 info leaf: a row more for each bit set in its index, and in the later ROM the test for the leaf that
+/// stands for none; then the comparison of timestamps.
+pub fn l1_info_proof(index: u32, tests_zero_leaf: bool) -> Counters {
+    let test = if tests_zero_leaf { rows(5, 0, 1) } else { rows(0, 0, 0) };
+    rows(220 + u64::from(index.count_ones()), 0, 1) + test
+}
+
+/// Decoding a ChangeL2Block.
+pub const fn block_decoded() -> Counters {
+    rows(52, 0, 0)
+}
+
+/// Parts of opening a block, in the order of the ROM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Its start, for a ChangeL2Block or a forced batch.
+    Start {
+        /// The batch is forced.
+        forced: bool,
+    },
+    /// A timestamp beyond the limit, or before that of the L1 info entry.
+    BadTimestamp,
+    /// A new timestamp, with an L1 info entry or without.
+    Timestamp {
+        /// There is an entry.
+        has_l1_info: bool,
+    },
+    /// A forced batch's timestamp, which moves or stays.
+    ForcedTimestamp {
+        /// It moves.
+        moves: bool,
+    },
+    /// The global exit root of an entry or a forced batch.
+    ExitRoot {
+        /// The batch is forced.
+        forced: bool,
+        /// What becomes of it; `None` for zero.
+        root: Option<ExitRoot>,
+    },
+    /// The header.
+    Header,
+}
+
+/// A part of opening a block.
+pub fn block_opened(part: Opening) -> Counters {
+    match part {
+        Opening::Start { forced: false } => rows(46, 0, 3),
+        Opening::Start { forced: true } => rows(38, 0, 3),
+        Opening::BadTimestamp => rows(6, 0, 2),
+        Opening::Timestamp { has_l1_info: false } => rows(10, 0, 3),
+        Opening::Timestamp { has_l1_info: true } => rows(14, 0, 3),
+        Opening::ForcedTimestamp { moves: false } => rows(4, 0, 1),
+        Opening::ForcedTimestamp { moves: true } => rows(10, 0, 2),
+        Opening::ExitRoot { forced, root } => {
+            let own = match root {
+                None => rows(4, 0, 1),
+                Some(ExitRoot::Known) => rows(17, 0, 2),
+                Some(ExitRoot::New) => rows(21, 0, 3),
+            };
+            own + rows(2 * u64::from(forced), 0, 0)
+        }
+        Opening::Header => rows(44, 0, 7),
+    }
+}
+
+/// Closing a block.
+pub const fn block_closed() -> Counters {
+    rows(19, 0, 2)
+}
+
+/// What decoding a transaction depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// Nonce, gas price, gas limit, value and, if there is one, chain id.
+    pub numbers: [Option<U256>; 5],
+    /// It has a recipient.
+    pub has_recipient: bool,
+    /// Bytes of the signed list.
+    pub list_bytes: u64,
+    /// Bytes of call data or init code.
+    pub data_bytes: u64,
+}
+
+/// A transaction to an account.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainCall {
+    /// The recipient is the sender.
+    pub to_self: bool,
+    /// The recipient is the zero address.
+    pub to_zero: bool,
+    /// Value moves.
+    pub has_value: bool,
+}
+
+/// Why a transaction was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// Its signature, or the code of its sender.
+    Signature,
+    /// Its chain id.
+    ChainId,
+    /// Its nonce.
+    Nonce,
+    /// A gas limit beyond that of a batch.
+    GasLimit,
+    /// A gas limit below what it costs before it runs.
+    IntrinsicGas,
+    /// The sender's balance.
+    Balance,
+    /// The product of gas limit and price.
+    GasOverflow,
+}

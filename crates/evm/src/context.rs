@@ -1,0 +1,115 @@
+//! The revm context of the zkEVM: block, transaction and journal, plus what one transaction needs beside them.
+
+use revm::context::{BlockEnv, CfgEnv, Context, Journal, LocalContext, TxEnv};
+use revm::context_interface::cfg::GasParams;
+use revm::database_interface::Database;
+use revm::primitives::hardfork::SpecId;
+use revm::primitives::{Address, B256, U256, address};
+
+use revm::state::EvmState;
+
+use super::touch::TouchLog;
+use zkevm_counters::Tally;
+use zkevm_types::ForkRules;
+
+/// The system contract, whose storage holds block numbers and state roots (evm §7.3).
+pub const SYSTEM_ADDRESS: Address = address!("000000000000000000000000000000005ca1ab1e");
+
+/// Context type of the zkEVM over a database.
+pub type ZkContext<DB> = Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, TxScratch, LocalContext>;
+
+/// A database that can also answer for the leaves revm does not know.
+pub trait StateDatabase: Database {
+    /// Returns the code length leaf of an account (evm §7.2).
+    fn code_length(&mut self, address: Address) -> Result<u64, Self::Error>;
+
+    /// Returns the state root as if the running transaction's changes were written. Writes nothing.
+    fn speculative_root(&mut self, state: &EvmState) -> Result<B256, Self::Error>;
+}
+
+/// What a transaction needs beside revm's own environment.
+#[derive(Debug)]
+pub struct TxScratch {
+    /// Rules of the fork.
+    pub rules: &'static ForkRules,
+    /// Effective gas price, 256 bits where revm's own field has 128 (evm §11.8).
+    pub gas_price: U256,
+    /// GASPRICE ran.
+    pub used_gasprice: bool,
+    /// BALANCE ran.
+    pub used_balance: bool,
+    /// What the last precompile call asks of its caller's frame.
+    pub precompile_effect: PrecompileEffect,
+    /// Where the last call wants its output in memory, as the stack said; only noted where MODEXP needs it (evm Q6).
+    pub output_offset: U256,
+    /// Refund counter of the frame that ran last.
+    pub refund_counter: i64,
+    /// Program counter of the top frame behind a create that met an existing account.
+    pub collision_behind: Option<usize>,
+    /// The top frame ended right there.
+    pub ended_in_collision: bool,
+    /// The run met code that never ends (evm Q7).
+    pub never_ends: bool,
+    /// Every log made, reverted ones included, as (index within the transaction, hash); only when keys are asked for.
+    pub log_hashes: Option<Vec<(u64, B256)>>,
+    /// Leaves the ROM would have read or written.
+    pub touched: TouchLog,
+    /// zk counters of the batch.
+    pub counters: Tally,
+}
+
+/// How a precompile call departs from the ordinary return to its caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrecompileEffect {
+    /// Nothing special.
+    #[default]
+    None,
+    /// The precompile does not exist in this fork (evm §6.2).
+    Unsupported,
+    /// The caller's return data buffer stays as it was (evm Q4).
+    KeepReturnData,
+    /// The whole output goes to memory, however small the caller's area (evm Q6).
+    CopyWholeOutput,
+}
+
+impl TxScratch {
+    /// Creates the scratch of a batch.
+    pub fn new(rules: &'static ForkRules) -> Self {
+        Self {
+            rules,
+            gas_price: U256::ZERO,
+            used_gasprice: false,
+            used_balance: false,
+            precompile_effect: PrecompileEffect::None,
+            output_offset: U256::ZERO,
+            refund_counter: 0,
+            collision_behind: None,
+            ended_in_collision: false,
+            never_ends: false,
+            log_hashes: None,
+            touched: TouchLog::default(),
+            counters: Tally::default(),
+        }
+    }
+}
+
+/// Builds the context of a batch: London's rules with Berlin's gas (evm §11.1).
+///
+/// London brings EIP-3541; what else it adds (base fee, BASEFEE) is switched off here and in the instruction table.
+pub fn new_context<DB: Database>(db: DB, rules: &'static ForkRules, chain_id: u64) -> ZkContext<DB> {
+    let mut cfg = CfgEnv::new_with_spec_and_gas_params(SpecId::LONDON, GasParams::new_spec(SpecId::BERLIN));
+    cfg.chain_id = chain_id;
+    cfg.tx_gas_limit_cap = Some(u64::MAX);
+    cfg.tx_chain_id_check = false;
+    let mut context = Context::<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, (), LocalContext>::new(db, SpecId::LONDON)
+        .with_cfg(cfg)
+        .with_chain(TxScratch::new(rules));
+    context.block = BlockEnv {
+        basefee: 0,
+        difficulty: U256::ZERO,
+        prevrandao: None,
+        gas_limit: rules.block_gas_limit,
+        ..context.block
+    };
+    context
+}

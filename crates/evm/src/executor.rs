@@ -1,0 +1,683 @@
+//! Runs one transaction: revm's frames and phases, with the zkEVM's own where they differ (evm §3, §4, §11.5).
+
+use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultGas};
+use revm::context::{ContextTr, Evm, TxEnv};
+use revm::context_interface::context::ContextError;
+use revm::context_interface::journaled_state::TransferError;
+use revm::context_interface::journaled_state::account::JournaledAccountTr;
+use revm::context_interface::{FrameStack, JournalTr, LocalContextTr};
+use revm::handler::evm::{ContextDbError, FrameInitResult};
+use revm::handler::{CreateFrame, EthFrame, EvmTr, FrameData, FrameInitOrResult, FrameResult, Handler, ItemOrResult};
+use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
+use revm::interpreter::interpreter_action::FrameInit;
+use revm::interpreter::interpreter_types::{Jumps, ReturnData};
+use revm::interpreter::{
+    CallInput, CallInputs, CreateOutcome, CreateScheme, FrameInput, Gas, InitialAndFloorGas, InputsImpl,
+    InstructionResult, InterpreterAction, InterpreterResult,
+};
+use revm::primitives::hardfork::SpecId;
+use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
+use revm::state::EvmState;
+
+use super::bytecode::ends_in_bare_push;
+use super::context::{PrecompileEffect, StateDatabase, TxScratch, ZkContext, new_context};
+use super::errors::rom_error;
+use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
+use super::meter::{self, CreateStart};
+use super::precompiles::ZkPrecompiles;
+use super::touch::AccountLeaves;
+use super::trace::{Carried, TraceOptions, Tracer};
+use super::traced_run::run_traced;
+use super::unchecked::{permissive, push_frame};
+use super::unpaid::{self, UnpaidMemory};
+use zkevm_tree::linear_hash;
+use zkevm_types::ForkRules;
+use zkevm_types::RomError;
+use zkevm_types::TraceStep;
+
+/// Largest deployed code, in bytes (EIP-170).
+const CODE_SIZE_MAX_BYTES: usize = 24_576;
+/// Gas per byte of deployed code.
+const CODE_DEPOSIT_GAS: u64 = 200;
+/// First byte no deployed code may have (EIP-3541).
+const RESERVED_CODE_PREFIX: u8 = 0xef;
+
+type Inner<DB> = Evm<ZkContext<DB>, (), ZkInstructions<DB>, ZkPrecompiles, EthFrame<EthInterpreter>>;
+
+/// The EVM of one batch.
+pub struct ZkEvm<DB: StateDatabase> {
+    inner: Inner<DB>,
+    /// Table for code that ends in a bare PUSH, in forks where that never ends.
+    endless_push: Option<ZkInstructions<DB>>,
+    /// Programs deployed by the running transaction: Poseidon hash and code.
+    new_programs: Vec<(B256, Bytes)>,
+    /// Records the running transaction, if it was asked for.
+    tracer: Option<Box<Tracer>>,
+    /// What traces show of the transactions before them.
+    carried: Carried,
+    /// What MODEXP wrote behind the end of memory.
+    unpaid: UnpaidMemory,
+}
+
+/// A transaction that passed the intrinsic checks (batch §8.1).
+#[derive(Clone, Debug)]
+pub struct TxCall {
+    /// Sender.
+    pub caller: Address,
+    /// Recipient, or deploy.
+    pub kind: TxKind,
+    /// Nonce of the transaction, equal to the sender's.
+    pub nonce: u64,
+    /// Gas limit.
+    pub gas_limit: u64,
+    /// Intrinsic gas, at most the gas limit.
+    pub intrinsic_gas: u64,
+    /// Effective gas price.
+    pub gas_price: U256,
+    /// Value.
+    pub value: U256,
+    /// Call data or init code.
+    pub data: Bytes,
+}
+
+/// What a transaction left behind.
+#[derive(Debug)]
+pub struct TxOutcome {
+    /// How the top frame ended.
+    pub result: InstructionResult,
+    /// Gas left, refund included.
+    pub gas_left: u64,
+    /// Refund counter after the last opcode, before any cap; 0 when none ran.
+    pub refund_counter: u64,
+    /// Return or revert data, or the deployed code.
+    pub output: Bytes,
+    /// Logs of surviving frames.
+    pub logs: Vec<Log>,
+    /// Touched accounts after the transaction.
+    pub state: EvmState,
+    /// Programs deployed, also in frames that failed later.
+    pub new_programs: Vec<(B256, Bytes)>,
+    /// Steps of a traced transaction.
+    pub steps: Vec<TraceStep>,
+    /// Address of a deploy transaction.
+    pub created: Option<Address>,
+    /// The transaction went straight to an address of a precompile this fork does not run.
+    pub unsupported_precompile: bool,
+    /// The last opcode of a successful top frame was a create that met an existing account.
+    pub ended_in_collision: bool,
+}
+
+/// Why a transaction could not be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum EvmFailure<E> {
+    /// The database failed.
+    #[error(transparent)]
+    Database(E),
+    /// The code never ends (evm Q7).
+    #[error("the code ends in a PUSH without immediate, which this fork never finishes")]
+    NeverEnds,
+    /// revm refused in a way the checks before it rule out.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl<DB: StateDatabase> ZkEvm<DB> {
+    /// Creates the EVM of a batch.
+    pub fn new(db: DB, rules: &'static ForkRules, chain_id: u64) -> Self {
+        let table = instruction_table(rules);
+        let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
+        let inner = Evm::new(new_context(db, rules, chain_id), table, ZkPrecompiles::new(rules));
+        Self {
+            inner,
+            endless_push,
+            new_programs: Vec::new(),
+            tracer: None,
+            carried: Carried::default(),
+            unpaid: UnpaidMemory::default(),
+        }
+    }
+
+    /// Sets the gas that traces take the caller of the outermost frame to keep back.
+    pub fn outermost_caller_keeps(&mut self, gas: u64) {
+        self.carried.kept_outside = gas;
+    }
+
+    /// Returns the context: block values, scratch, database.
+    pub fn context(&mut self) -> &mut ZkContext<DB> {
+        &mut self.inner.ctx
+    }
+
+    /// Returns the database.
+    pub fn db(&mut self) -> &mut DB {
+        &mut self.inner.ctx.journaled_state.database
+    }
+
+    /// Runs a transaction, fees included, and returns the touched state. The database is not written.
+    pub fn transact(&mut self, tx: &TxCall, trace: Option<TraceOptions>) -> Result<TxOutcome, EvmFailure<DB::Error>> {
+        let rules = self.inner.ctx.chain.rules;
+        self.tracer = trace.map(|options| Box::new(Tracer::new(options, rules, std::mem::take(&mut self.carried))));
+        let scratch = &mut self.inner.ctx.chain;
+        scratch.gas_price = tx.gas_price;
+        scratch.precompile_effect = PrecompileEffect::None;
+        scratch.refund_counter = 0;
+        scratch.collision_behind = None;
+        scratch.ended_in_collision = false;
+        self.new_programs.clear();
+        self.unpaid.clear();
+        self.inner.ctx.tx = TxEnv {
+            tx_type: 0,
+            caller: tx.caller,
+            gas_limit: tx.gas_limit,
+            gas_price: 0,
+            kind: tx.kind,
+            value: tx.value,
+            data: tx.data.clone(),
+            nonce: tx.nonce,
+            chain_id: None,
+            ..TxEnv::default()
+        };
+        let mut handler = ZkHandler { intrinsic_gas: tx.intrinsic_gas, end: None, _db: Default::default() };
+        let run = handler.run(self);
+        let never_ends = std::mem::take(&mut self.inner.ctx.chain.never_ends);
+        let state = self.inner.ctx.journaled_state.finalize();
+        if never_ends {
+            return Err(EvmFailure::NeverEnds);
+        }
+        match run {
+            Ok(_) => {}
+            Err(EVMError::Database(error)) => return Err(EvmFailure::Database(error)),
+            Err(other) => return Err(EvmFailure::Internal(other.to_string())),
+        }
+        let Some(end) = handler.end else {
+            return Err(EvmFailure::Internal("the run has no end".into()));
+        };
+        let mut steps = Vec::new();
+        if let Some(tracer) = self.tracer.take() {
+            (steps, self.carried) = tracer.finish(end.gas_left, tx.kind.is_create());
+        }
+        let created = tx.kind.is_create().then(|| tx.caller.create(tx.nonce));
+        Ok(TxOutcome {
+            result: end.result,
+            gas_left: end.gas_left,
+            output: end.output,
+            logs: end.logs,
+            state,
+            new_programs: std::mem::take(&mut self.new_programs),
+            created,
+            steps,
+            refund_counter: self.inner.ctx.chain.refund_counter.max(0) as u64,
+            unsupported_precompile: end.unsupported_precompile,
+            ended_in_collision: self.inner.ctx.chain.ended_in_collision,
+        })
+    }
+
+    /// Starts a traced call to an account without code: it succeeds at once, and the original shows its STOP.
+    fn trace_codeless_call(
+        &mut self,
+        init: FrameInit,
+        depth: u32,
+    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ZkContext<DB>>> {
+        let FrameInput::Call(inputs) = &init.frame_input else {
+            return Err(ContextError::Custom("not a call".into()));
+        };
+        let call = inputs.clone();
+        let data = Bytes::copy_from_slice(&call.input.as_bytes(&self.inner.ctx));
+        let result = match self.inner.frame_init(init)? {
+            ItemOrResult::Result(result) => result,
+            ItemOrResult::Item(_) => return Err(ContextError::Custom("a frame without code".into())),
+        };
+        if let Some(tracer) = &mut self.tracer
+            && result.instruction_result().is_ok()
+        {
+            if tracer.shows_roots() {
+                let journal = &mut self.inner.ctx.journaled_state;
+                tracer.set_root(journal.database.speculative_root(&journal.inner.state)?);
+            }
+            tracer.codeless_call(&call, data, depth);
+        }
+        Ok(ItemOrResult::Result(result))
+    }
+
+    /// Returns the refund counter with which a called frame starts; only a trace needs it.
+    fn refund_of_callers(&mut self) -> u64 {
+        match &self.tracer {
+            Some(tracer) if self.inner.frame_stack.index().is_some() => {
+                tracer.refund_counter(&self.inner.frame_stack.get().interpreter)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Records what the ROM reads to start a call: the balances if value moves, then the code (evm §4.1).
+    fn touch_call(&mut self, inputs: &CallInputs) {
+        let scratch = &mut self.inner.ctx.chain;
+        let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
+        if precompile.is_some_and(|number| !scratch.rules.has_precompile(number)) {
+            // The ROM reverts such a call before it looks at the balance.
+            scratch.precompile_effect = PrecompileEffect::Unsupported;
+            return;
+        }
+        let value = inputs.value.transfer().unwrap_or_default();
+        if !value.is_zero() {
+            scratch.touched.account(inputs.caller, AccountLeaves::BALANCE);
+            let state = &self.inner.ctx.journaled_state.inner.state;
+            if state.get(&inputs.caller).is_some_and(|caller| caller.info.balance < value) {
+                return;
+            }
+            scratch.touched.account(inputs.target_address, AccountLeaves::BALANCE);
+        }
+        if precompile.is_none() {
+            let has_code = !inputs.known_bytecode.1.is_empty();
+            scratch.touched.account(inputs.bytecode_address, AccountLeaves::of_code(has_code));
+        }
+    }
+
+    /// Starts a create frame: collision, nonce, value and warmth in the ROM's order (evm §4.2).
+    fn init_create_frame(&mut self, init: FrameInit) -> Result<Option<FrameResult>, ContextDbError<ZkContext<DB>>> {
+        let FrameInit { frame_input, memory, depth } = init;
+        let FrameInput::Create(inputs) = frame_input else {
+            return Err(ContextError::Custom("not a create frame".into()));
+        };
+        let failed = |result| {
+            let result = InterpreterResult::new(result, Bytes::new(), Gas::new(inputs.gas_limit()));
+            Ok(Some(FrameResult::Create(CreateOutcome::new(result, None))))
+        };
+        let rules = self.inner.ctx.chain.rules;
+        let journal = &mut self.inner.ctx.journaled_state;
+        let TxScratch { touched, counters, .. } = &mut self.inner.ctx.chain;
+        let mut caller = journal.load_account_mut(inputs.caller())?.data;
+        // The nonce of a deploy transaction was bumped with the fee, its balance checked before: both survive what follows.
+        let mut nonce = self.inner.ctx.tx.nonce;
+        if depth > 0 {
+            nonce = caller.nonce();
+            touched.account(inputs.caller(), AccountLeaves::BALANCE);
+            if *caller.balance() < inputs.value() {
+                meter::create_frame(counters, &inputs, depth, CreateStart::NoFunds);
+                return failed(InstructionResult::OutOfFunds);
+            }
+            touched.account(inputs.caller(), AccountLeaves::NONCE);
+            if !caller.bump_nonce() {
+                meter::create_frame(counters, &inputs, depth, CreateStart::NonceOverflow);
+                return failed(InstructionResult::Return);
+            }
+        }
+        let creator_keeps = *caller.balance() != inputs.value();
+        let created_address = inputs.created_address(nonce);
+        // Warming inside the checkpoint makes a failed create cool the address again (evm Q9).
+        let outer = (!rules.failed_create_leaves_address_warm).then(|| journal.checkpoint());
+        let target = journal.load_account(created_address)?;
+        let (has_nonce, has_code) = (target.info.nonce != 0, target.info.code_hash != KECCAK_EMPTY);
+        let start = match (has_nonce, has_code) {
+            (true, _) => CreateStart::HasNonce(created_address),
+            (false, true) => CreateStart::HasCode(created_address),
+            _ => CreateStart::Runs { created: created_address, creator_keeps },
+        };
+        meter::create_frame(counters, &inputs, depth, start);
+        touched.account(created_address, AccountLeaves::NONCE);
+        if !has_nonce {
+            touched.account(created_address, AccountLeaves::CODE_HASH);
+        }
+        if !inputs.value().is_zero() && !has_nonce && !has_code {
+            touched.account(inputs.caller(), AccountLeaves::BALANCE);
+            touched.account(created_address, AccountLeaves::BALANCE);
+        }
+        let created =
+            journal.create_account_checkpoint(inputs.caller(), created_address, inputs.value(), SpecId::LONDON);
+        let checkpoint = match (created, outer) {
+            (Ok(inner), None) => inner,
+            (Ok(_), Some(outer)) => {
+                journal.checkpoint_commit();
+                outer
+            }
+            (Err(error), outer) => {
+                if let Some(outer) = outer {
+                    journal.checkpoint_revert(outer);
+                }
+                if error == TransferError::CreateCollision && depth == 1 {
+                    // What the trace prices at its static gas alone: any CREATE, a CREATE2 of nothing.
+                    let is_cheap = inputs.scheme() == CreateScheme::Create || inputs.init_code().is_empty();
+                    let creator = self.inner.frame_stack.get();
+                    if is_cheap && matches!(creator.data, FrameData::Create(_)) {
+                        self.inner.ctx.chain.collision_behind = Some(creator.interpreter.bytecode.pc());
+                    }
+                }
+                return failed(error.into());
+            }
+        };
+        // Storage that is already there stays and can be read (evm Q13).
+        if let Some(account) = journal.inner.state.get_mut(&created_address) {
+            account.unmark_created();
+        }
+
+        let input = if rules.initcode_visible_as_calldata { inputs.init_code().clone() } else { Bytes::new() };
+        let interpreter_input = InputsImpl {
+            target_address: created_address,
+            caller_address: inputs.caller(),
+            bytecode_address: None,
+            input: CallInput::Bytes(input),
+            call_value: inputs.value(),
+            depth,
+        };
+        let code = ExtBytecode::new(permissive(inputs.init_code()));
+        let gas_limit = inputs.gas_limit();
+        push_frame(&mut self.inner.frame_stack, |frame| {
+            frame.clear(
+                FrameData::Create(CreateFrame { created_address }),
+                FrameInput::Create(inputs),
+                depth,
+                memory,
+                code,
+                interpreter_input,
+                false,
+                SpecId::LONDON,
+                gas_limit,
+                0,
+                checkpoint,
+            );
+        });
+        Ok(None)
+    }
+
+    /// Tells the tracer that a frame ended, with what the ROM adds to the last step.
+    fn trace_frame_end(&mut self, result: &FrameResult, effect: PrecompileEffect) {
+        let Some(tracer) = &mut self.tracer else { return };
+        let depth = match self.inner.frame_stack.index() {
+            Some(index) if self.inner.frame_stack.get().is_finished() => index as u32,
+            Some(index) => index as u32 + 1,
+            None => 0,
+        };
+        if let FrameResult::Create(outcome) = result
+            && matches!(
+                outcome.result.result,
+                InstructionResult::CreateCollision
+                    | InstructionResult::CreateContractSizeLimit
+                    | InstructionResult::CreateContractStartingWithEF
+                    | InstructionResult::OutOfGas
+            )
+        {
+            tracer.place_error(rom_error(outcome.result.result));
+        }
+        if let FrameResult::Call(outcome) = result {
+            match outcome.result.result {
+                _ if effect == PrecompileEffect::Unsupported => tracer.place_error(RomError::ExecutionReverted),
+                InstructionResult::PrecompileOOG => tracer.place_error(RomError::OutOfGas),
+                _ => {}
+            }
+        }
+        tracer.leave(depth);
+    }
+
+    /// Ends a create frame: size, deposit, 0xEF, then the code with its Poseidon hash (evm §4.2).
+    fn end_create_frame(&mut self, mut result: InterpreterResult) -> FrameResult {
+        let frame = self.inner.frame_stack.get();
+        frame.set_finished(true);
+        let checkpoint = frame.checkpoint;
+        let FrameData::Create(CreateFrame { created_address }) = frame.data else {
+            return FrameResult::Create(CreateOutcome::new(result, None));
+        };
+        let returns_code = result.result == InstructionResult::Return;
+        let is_transaction = frame.depth == 0;
+        let returns_nothing = result.result == InstructionResult::Return && result.output.is_empty();
+        if returns_nothing && frame.depth > 0 {
+            // The ROM writes the zero length and hash of a nested create, which leaves no leaf but counts as an access.
+            let leaves = AccountLeaves::CODE_HASH.with(AccountLeaves::CODE_LENGTH);
+            self.inner.ctx.chain.touched.account(created_address, leaves);
+        }
+        let journal = &mut self.inner.ctx.journaled_state;
+        if result.result.is_ok() {
+            let deposit_gas = CODE_DEPOSIT_GAS * result.output.len() as u64;
+            if result.output.len() > CODE_SIZE_MAX_BYTES {
+                result.result = InstructionResult::CreateContractSizeLimit;
+            } else if !result.gas.record_regular_cost(deposit_gas) {
+                result.result = InstructionResult::OutOfGas;
+            } else if result.output.first() == Some(&RESERVED_CODE_PREFIX) {
+                result.result = InstructionResult::CreateContractStartingWithEF;
+            } else {
+                result.result = InstructionResult::Return;
+            }
+        }
+        if result.result.is_ok() {
+            journal.checkpoint_commit();
+            if returns_code {
+                let bytes = result.output.len() as u64;
+                meter::code_deployed(&mut self.inner.ctx.chain.counters, created_address, bytes, is_transaction);
+            }
+            if !result.output.is_empty() {
+                let hash = linear_hash(&result.output).to_b256();
+                journal.set_code_with_hash(created_address, permissive(&result.output), hash);
+                self.new_programs.push((hash, result.output.clone()));
+                self.inner.ctx.chain.touched.deployed(created_address, hash, result.output.len() as u64);
+            }
+        } else {
+            journal.checkpoint_revert(checkpoint);
+        }
+        FrameResult::Create(CreateOutcome::new(result, Some(created_address)))
+    }
+}
+
+impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
+    type Context = ZkContext<DB>;
+    type Instructions = ZkInstructions<DB>;
+    type Precompiles = ZkPrecompiles;
+    type Frame = EthFrame<EthInterpreter>;
+
+    fn all(&self) -> (&Self::Context, &Self::Instructions, &Self::Precompiles, &FrameStack<Self::Frame>) {
+        self.inner.all()
+    }
+
+    fn all_mut(
+        &mut self,
+    ) -> (&mut Self::Context, &mut Self::Instructions, &mut Self::Precompiles, &mut FrameStack<Self::Frame>) {
+        self.inner.all_mut()
+    }
+
+    fn frame_init(
+        &mut self,
+        init: FrameInit,
+    ) -> Result<FrameInitResult<'_, Self::Frame>, ContextDbError<Self::Context>> {
+        let depth = init.depth as u32 + 1;
+        let refund_of_callers = self.refund_of_callers();
+        if let FrameInput::Call(inputs) = &init.frame_input {
+            self.touch_call(inputs);
+            meter::call_frame(&mut self.inner.ctx, inputs, init.depth);
+            let codeless = self.tracer.as_ref().is_some_and(|tracer| depth > 1 || tracer.keeps_every_stop())
+                && inputs.known_bytecode.1.is_empty()
+                && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
+            if codeless {
+                return self.trace_codeless_call(init, depth);
+            }
+            let started = self.inner.frame_init(init)?;
+            if let (Some(tracer), ItemOrResult::Item(_)) = (&mut self.tracer, &started) {
+                tracer.enter(depth, refund_of_callers);
+            }
+            return Ok(started);
+        }
+        match self.init_create_frame(init)? {
+            Some(failed) => Ok(ItemOrResult::Result(failed)),
+            None => {
+                if let Some(tracer) = &mut self.tracer {
+                    tracer.enter(depth, refund_of_callers);
+                }
+                Ok(ItemOrResult::Item(self.inner.frame_stack.get()))
+            }
+        }
+    }
+
+    fn frame_run(&mut self) -> Result<FrameInitOrResult<Self::Frame>, ContextDbError<Self::Context>> {
+        let frame = self.inner.frame_stack.get();
+        let is_create = matches!(frame.data, FrameData::Create(_));
+        let table = match &self.endless_push {
+            Some(guarded) if !is_create && ends_in_bare_push(frame.interpreter.bytecode.original_byte_slice()) => {
+                guarded
+            }
+            _ => &self.inner.instruction,
+        };
+        let unpaid = self.unpaid.of_frame(frame.depth);
+        let action = match (&mut self.tracer, unpaid) {
+            (Some(tracer), unpaid) => run_traced(frame, table, &mut self.inner.ctx, tracer, unpaid)?,
+            (None, Some(unpaid)) => unpaid::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
+            (None, None) => meter::run(&mut frame.interpreter, table, &mut self.inner.ctx),
+        };
+        if self.inner.ctx.chain.never_ends {
+            return Err(ContextError::Custom("the code never ends".into()));
+        }
+        if let InterpreterAction::Return(result) = &action {
+            self.unpaid.frame_ended(frame.depth);
+            let scratch = &mut self.inner.ctx.chain;
+            scratch.refund_counter = result.gas.refunded();
+            // The step of a STOP right behind a failed create is left out (executor-service §8.3), so the create is last.
+            // The program counter stands behind the STOP.
+            scratch.ended_in_collision = frame.depth == 0
+                && result.result == InstructionResult::Stop
+                && scratch.collision_behind.is_some_and(|behind| behind + 1 == frame.interpreter.bytecode.pc());
+        }
+        match action {
+            InterpreterAction::Return(result) if is_create => Ok(ItemOrResult::Result(self.end_create_frame(result))),
+            action => frame.process_next_action(&mut self.inner.ctx, action).inspect(|next| {
+                if next.is_result() {
+                    frame.set_finished(true);
+                }
+            }),
+        }
+    }
+
+    fn frame_return_result(
+        &mut self,
+        result: FrameResult,
+    ) -> Result<Option<FrameResult>, ContextDbError<Self::Context>> {
+        let effect = std::mem::take(&mut self.inner.ctx.chain.precompile_effect);
+        self.trace_frame_end(&result, effect);
+        let rules = self.inner.ctx.chain.rules;
+        meter::frame_ended(&mut self.inner.ctx.chain.counters, result.instruction_result().is_ok());
+        match result {
+            FrameResult::Call(outcome) => {
+                let keeps_data = effect == PrecompileEffect::KeepReturnData
+                    || (effect == PrecompileEffect::Unsupported && rules.stale_returndata_on_unsupported_precompile);
+                let parent = self.inner.frame_stack.index().map(|_| self.inner.frame_stack.get());
+                let kept = match parent {
+                    Some(parent) if keeps_data => Some(parent.interpreter.return_data.buffer().clone()),
+                    Some(parent) if effect == PrecompileEffect::CopyWholeOutput => {
+                        let offset = self.inner.ctx.chain.output_offset;
+                        let output = &outcome.result.output;
+                        self.unpaid.write(parent.depth, &mut parent.interpreter.memory, offset, output);
+                        None
+                    }
+                    _ => None,
+                };
+                let end = self.inner.frame_return_result(FrameResult::Call(outcome))?;
+                if let (None, Some(data)) = (&end, kept) {
+                    self.inner.frame_stack.get().interpreter.return_data.set_buffer(data);
+                }
+                Ok(end)
+            }
+            FrameResult::Create(outcome) => {
+                let leak = (rules.ef_create_leaks_refund
+                    && outcome.result.result == InstructionResult::CreateContractStartingWithEF)
+                    .then(|| outcome.result.gas.refunded());
+                let end = self.inner.frame_return_result(FrameResult::Create(outcome))?;
+                if let (None, Some(refund)) = (&end, leak) {
+                    self.inner.frame_stack.get().interpreter.gas.record_refund(refund);
+                }
+                Ok(end)
+            }
+        }
+    }
+}
+
+/// How the top frame ended.
+struct End {
+    result: InstructionResult,
+    gas_left: u64,
+    output: Bytes,
+    logs: Vec<Log>,
+    unsupported_precompile: bool,
+}
+
+/// revm's transaction phases with the zkEVM's fees. The intrinsic checks have passed before.
+struct ZkHandler<DB> {
+    intrinsic_gas: u64,
+    end: Option<End>,
+    _db: std::marker::PhantomData<DB>,
+}
+
+impl<DB: StateDatabase> ZkHandler<DB> {
+    fn pay(evm: &mut ZkEvm<DB>, to: Address, gas: u64) -> Result<(), DB::Error> {
+        let amount = evm.inner.ctx.chain.gas_price.wrapping_mul(U256::from(gas));
+        evm.inner.ctx.chain.touched.account(to, AccountLeaves::BALANCE);
+        let mut account = evm.inner.ctx.journaled_state.load_account_mut(to)?.data;
+        let balance = account.balance().wrapping_add(amount);
+        account.set_balance(balance);
+        meter::payment(&mut evm.inner.ctx.chain.counters, to, balance);
+        Ok(())
+    }
+}
+
+impl<DB: StateDatabase> Handler for ZkHandler<DB> {
+    type Evm = ZkEvm<DB>;
+    type Error = EVMError<DB::Error, InvalidTransaction>;
+    type HaltReason = HaltReason;
+
+    fn validate_env(&self, _evm: &mut Self::Evm) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn validate_initial_tx_gas(&self, _evm: &mut Self::Evm) -> Result<InitialAndFloorGas, Self::Error> {
+        Ok(InitialAndFloorGas::new(self.intrinsic_gas, 0))
+    }
+
+    /// Bumps the nonce and reserves the fee, in 256 bits; both survive any later failure (batch §8.3).
+    fn validate_against_state_and_deduct_caller(
+        &self,
+        evm: &mut Self::Evm,
+        _gas: &mut InitialAndFloorGas,
+    ) -> Result<(), Self::Error> {
+        let fee = evm.inner.ctx.chain.gas_price.wrapping_mul(U256::from(evm.inner.ctx.tx.gas_limit));
+        let caller = evm.inner.ctx.tx.caller;
+        let mut account = evm.inner.ctx.journaled_state.load_account_mut(caller)?.data;
+        let balance = account.balance().wrapping_sub(fee);
+        account.set_balance(balance);
+        account.bump_nonce();
+        Ok(())
+    }
+
+    fn reimburse_caller(&self, evm: &mut Self::Evm, result: &mut FrameResult) -> Result<(), Self::Error> {
+        let gas = result.gas();
+        let gas_back = gas.remaining() + gas.refunded() as u64;
+        let caller = evm.inner.ctx.tx.caller;
+        // A transaction that halts pays nothing back: the ROM goes straight to the sequencer's fee.
+        let end = result.instruction_result();
+        meter::transaction_ended(&mut evm.inner.ctx.chain.counters, result);
+        if !end.is_ok() && end != InstructionResult::Revert {
+            return Ok(());
+        }
+        Self::pay(evm, caller, gas_back)?;
+        Ok(())
+    }
+
+    fn reward_beneficiary(&self, evm: &mut Self::Evm, result: &mut FrameResult) -> Result<(), Self::Error> {
+        let gas = result.gas();
+        let used = gas.limit() - gas.remaining() - gas.refunded() as u64;
+        let beneficiary = evm.inner.ctx.block.beneficiary;
+        Self::pay(evm, beneficiary, used)?;
+        Ok(())
+    }
+
+    fn execution_result(
+        &mut self,
+        evm: &mut Self::Evm,
+        result: FrameResult,
+        result_gas: ResultGas,
+    ) -> Result<ExecutionResult<HaltReason>, Self::Error> {
+        std::mem::replace(evm.inner.ctx.error(), Ok(()))?;
+        let gas = result.gas();
+        let gas_left = gas.remaining() + gas.refunded() as u64;
+        let logs = evm.inner.ctx.journaled_state.take_logs();
+        let unsupported_precompile = evm.inner.ctx.chain.precompile_effect == PrecompileEffect::Unsupported;
+        let instruction_result = result.instruction_result();
+        let output = result.output().into_data();
+        self.end = Some(End { result: instruction_result, gas_left, output, logs, unsupported_precompile });
+        evm.inner.ctx.local.clear();
+        evm.inner.frame_stack.clear();
+        Ok(ExecutionResult::Revert { gas: result_gas, logs: Vec::new(), output: Bytes::new() })
+    }
+}

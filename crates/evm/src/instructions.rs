@@ -1,0 +1,388 @@
+//! The instruction table: Berlin's, with the zkEVM's own opcodes (evm §5, §11.3).
+
+use revm::bytecode::opcode;
+use revm::context::{ContextTr, Journal, JournalTr};
+use revm::context_interface::host::LoadError;
+use revm::handler::instructions::EthInstructions;
+use revm::interpreter::instructions::{contract, host, system};
+use revm::interpreter::interpreter::EthInterpreter;
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag};
+use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecResult, InstructionResult, Interpreter};
+use revm::primitives::hardfork::SpecId;
+use revm::primitives::{Address, KECCAK_EMPTY, U256};
+
+use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
+use super::precompiles::ZkPrecompiles;
+use super::touch::AccountLeaves;
+use super::trace::{CREATE_GAS, is_defined};
+use zkevm_batch::{keccak_slot, log_hash};
+use zkevm_types::ForkRules;
+
+/// Instruction table over a database.
+pub type ZkInstructions<DB> = EthInstructions<EthInterpreter, ZkContext<DB>>;
+
+type Ctx<'a, DB> = InstructionContext<'a, ZkContext<DB>, EthInterpreter>;
+
+/// Static gas of SENDALL (evm §5).
+const SENDALL_GAS: u16 = 5000;
+/// Gas of a first access to an account (EIP-2929).
+const COLD_ACCOUNT_GAS: u64 = 2600;
+/// Gas an SSTORE must leave over (EIP-2200).
+const SSTORE_SENTRY_GAS: u64 = 2300;
+/// Gas of bringing an account into existence.
+const NEW_ACCOUNT_GAS: u64 = 25_000;
+/// Gas of a warm account access, the static part of the account opcodes.
+const WARM_ACCOUNT_GAS: u16 = 100;
+
+/// Builds the table of a fork.
+pub fn instruction_table<DB: StateDatabase>(rules: &ForkRules) -> ZkInstructions<DB> {
+    let mut table = ZkInstructions::new_mainnet_with_spec(SpecId::BERLIN);
+    table.insert_instruction(opcode::BALANCE, Instruction::new(balance::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::SELFBALANCE, Instruction::new(selfbalance::<DB>), 5);
+    table.insert_instruction(opcode::GASPRICE, Instruction::new(gasprice::<DB>), 2);
+    table.insert_instruction(opcode::EXTCODESIZE, Instruction::new(extcodesize::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::EXTCODEHASH, Instruction::new(extcodehash::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::EXTCODECOPY, Instruction::new(extcodecopy::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::CODESIZE, Instruction::new(codesize::<DB>), 2);
+    table.insert_instruction(opcode::SLOAD, Instruction::new(sload::<DB>), 100);
+    table.insert_instruction(opcode::SSTORE, Instruction::new(sstore::<DB>), 0);
+    table.insert_instruction(opcode::CALL, Instruction::new(call::<DB>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB>), 20);
+    table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB>), 0);
+    // What later forks of Ethereum define has a price in revm's table already.
+    for unassigned in (0..=u8::MAX).filter(|&op| !is_defined(op)) {
+        table.insert_instruction(unassigned, Instruction::new(undefined::<DB>), 0);
+    }
+    table.insert_instruction(opcode::CREATE, Instruction::new(create::<false, DB>), 0);
+    table.insert_instruction(opcode::CREATE2, Instruction::new(create::<true, DB>), 0);
+    table.insert_instruction(opcode::SELFDESTRUCT, Instruction::new(sendall::<DB>), SENDALL_GAS);
+    table.insert_instruction(opcode::LOG0, Instruction::new(log::<0, DB>), 375);
+    table.insert_instruction(opcode::LOG1, Instruction::new(log::<1, DB>), 375);
+    table.insert_instruction(opcode::LOG2, Instruction::new(log::<2, DB>), 375);
+    table.insert_instruction(opcode::LOG3, Instruction::new(log::<3, DB>), 375);
+    table.insert_instruction(opcode::LOG4, Instruction::new(log::<4, DB>), 375);
+    if rules.modexp_copies_whole_output {
+        macro_rules! note_output_of {
+            ($($op:ident)*) => { $(table.insert_instruction(
+                opcode::$op,
+                Instruction::new(call_noting_output::<{ opcode::$op }, DB>),
+                WARM_ACCOUNT_GAS,
+            );)* };
+        }
+        note_output_of!(CALL CALLCODE DELEGATECALL STATICCALL);
+    }
+    if rules.push0 {
+        table.insert_instruction(opcode::PUSH0, Instruction::new(push0::<DB>), 2);
+    } else {
+        table.insert_instruction(opcode::PUSH0, Instruction::new(undefined::<DB>), 0);
+    }
+    if rules.initcode_visible_as_calldata {
+        table.insert_instruction(opcode::CALLDATASIZE, Instruction::new(calldatasize_of_initcode::<DB>), 2);
+    }
+    table
+}
+
+/// Builds the table for runtime code whose last byte is a PUSH without immediate: reaching it never ends (evm Q7).
+pub fn endless_push_table<DB: StateDatabase>(mut table: ZkInstructions<DB>) -> ZkInstructions<DB> {
+    macro_rules! guard {
+        ($($n:literal)*) => { $(table.insert_instruction(opcode::PUSH1 + $n - 1, Instruction::new(guarded_push::<$n, DB>), 3);)* };
+    }
+    guard!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
+    table
+}
+
+fn guarded_push<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    // The program counter already stands behind the opcode.
+    if context.interpreter.bytecode.pc() >= context.interpreter.bytecode.bytecode_len() {
+        context.host.chain.never_ends = true;
+        return Err(InstructionResult::OutOfGas);
+    }
+    revm::interpreter::instructions::stack::push::<N, _, _>(context)
+}
+
+fn undefined<DB: StateDatabase>(_context: Ctx<'_, DB>) -> InstructionExecResult {
+    Err(InstructionResult::OpcodeNotFound)
+}
+
+fn push0<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    push(context, U256::ZERO)
+}
+
+fn push<DB: StateDatabase>(context: Ctx<'_, DB>, value: U256) -> InstructionExecResult {
+    if context.interpreter.stack.push(value) { Ok(()) } else { Err(InstructionResult::StackOverflow) }
+}
+
+fn gasprice<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    context.host.chain.used_gasprice = true;
+    let price = context.host.chain.gas_price;
+    push(context, price)
+}
+
+fn balance<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    context.host.chain.used_balance = true;
+    if let Some(address) = peek_address(&context, 0) {
+        context.host.chain.touched.account(address, AccountLeaves::BALANCE);
+    }
+    host::balance(context)
+}
+
+fn selfbalance<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let address = context.interpreter.input.target_address();
+    context.host.chain.touched.account(address, AccountLeaves::BALANCE);
+    host::selfbalance(context)
+}
+
+fn peek_address<DB: StateDatabase>(context: &Ctx<'_, DB>, depth: usize) -> Option<Address> {
+    let stack = context.interpreter.stack.data();
+    let word = stack.len().checked_sub(1 + depth).and_then(|at| stack.get(at))?;
+    Some(Address::from_word((*word).into()))
+}
+
+/// Pops an address and makes it warm, charging for a cold access. Returns it with its code hash.
+fn load_popped_account<DB: StateDatabase>(
+    context: &mut Ctx<'_, DB>,
+    leaves: AccountLeaves,
+) -> Result<(Address, revm::primitives::B256, Option<usize>), InstructionResult> {
+    let Some(word) = context.interpreter.stack.pop().ok() else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    let address = Address::from_word(word.into());
+    let cold_gas = COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS);
+    let skip_cold = context.interpreter.gas.remaining() < cold_gas;
+    let account = context.host.load_account_info_skip_cold_load(address, false, skip_cold)?;
+    let code_hash = account.code_hash;
+    let loaded_length = account.code.as_ref().map(|code| code.len());
+    if account.is_cold && !context.interpreter.gas.record_regular_cost(cold_gas) {
+        return Err(LoadError::ColdLoadSkipped.into());
+    }
+    context.host.chain.touched.account(address, leaves);
+    Ok((address, code_hash, loaded_length))
+}
+
+/// The code length leaf; needs no program (evm §5).
+fn extcodesize<DB: StateDatabase>(mut context: Ctx<'_, DB>) -> InstructionExecResult {
+    let (address, code_hash, loaded_length) = load_popped_account(&mut context, AccountLeaves::CODE_LENGTH)?;
+    let length = match loaded_length {
+        _ if code_hash == KECCAK_EMPTY => 0,
+        Some(length) => length as u64,
+        None => {
+            let length = context.host.journal_mut().db_mut().code_length(address);
+            context.host.or_fatal(length)?
+        }
+    };
+    push(context, U256::from(length))
+}
+
+/// Stock, but the ROM reads the length leaf, then the code if there is any, once the access is paid.
+fn extcodecopy<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    if let Some(address) = peek_address(&context, 0).filter(|_| context.interpreter.stack.len() >= 4) {
+        let journal = &context.host.journaled_state.inner;
+        let account = journal.state.get(&address);
+        let is_cold = account.is_none_or(|account| account.is_cold_transaction_id(journal.transaction_id))
+            && ZkPrecompiles::number(&address).is_none();
+        if !is_cold || context.interpreter.gas.remaining() >= COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS) {
+            let has_code = match account {
+                Some(account) => account.info.code_hash != KECCAK_EMPTY,
+                None => {
+                    let info = context.host.journaled_state.database.basic(address);
+                    context.host.or_fatal(info)?.is_some_and(|info| info.code_hash != KECCAK_EMPTY)
+                }
+            };
+            context.host.chain.touched.account(address, AccountLeaves::of_code(has_code));
+        }
+    }
+    host::extcodecopy(context)
+}
+
+/// Stock, but the ROM reads the length leaf of running code.
+fn codesize<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    if let Some(address) = context.interpreter.input.bytecode_address().copied() {
+        context.host.chain.touched.account(address, AccountLeaves::CODE_LENGTH);
+    }
+    system::codesize(context)
+}
+
+fn sload<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let address = context.interpreter.input.target_address();
+    let Some(slot) = context.interpreter.stack.data().last().copied() else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    // The ROM reads the slot before it charges for it.
+    let value = current_slot(&mut context.host.journaled_state, address, slot);
+    let value = context.host.or_fatal(value)?;
+    context.host.chain.touched.slot(address, slot, value);
+    host::sload(context)
+}
+
+fn sstore<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = context;
+    let address = interpreter.input.target_address();
+    let [.., value, slot] = interpreter.stack.data()[..] else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    // The ROM's order: the sentry, then the static flag.
+    if interpreter.gas.remaining() <= SSTORE_SENTRY_GAS {
+        return Err(InstructionResult::ReentrancySentryOOG);
+    }
+    if interpreter.runtime_flag.is_static() {
+        return Err(InstructionResult::StateChangeDuringStaticCall);
+    }
+    // It reads the current value, then the one at the start of the transaction, before it charges.
+    let original = original_slot(&mut host.journaled_state, address, slot);
+    let original = host.or_fatal(original)?;
+    host.chain.touched.slot(address, slot, original);
+    host::sstore(InstructionContext { interpreter, host: &mut *host })?;
+    host.chain.touched.slot(address, slot, value);
+    Ok(())
+}
+
+/// Stock, but the ROM wants all operands before it looks at the static flag, and tests the receiver for emptiness when
+/// value moves.
+fn call<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = context;
+    require_operands(interpreter, 7)?;
+    let receiver = match interpreter.stack.data()[..] {
+        [.., value, to, _gas] if !value.is_zero() => Some(Address::from_word(to.into())),
+        _ => None,
+    };
+    let result = contract::call::<{ opcode::CALL }, _, _>(InstructionContext { interpreter, host: &mut *host });
+    if let Some(receiver) = receiver
+        && let Some(account) = host.journaled_state.inner.state.get(&receiver)
+        && matches!(result, Err(InstructionResult::Suspend | InstructionResult::OutOfGas))
+    {
+        // Out of gas with the receiver loaded: the test has been made, what it led to could not be paid.
+        let (balance_is_zero, nonce_is_zero) = (account.info.balance.is_zero(), account.info.nonce == 0);
+        host.chain.touched.emptiness_test(receiver, balance_is_zero, nonce_is_zero);
+    }
+    result
+}
+
+/// Stock, but the ROM charges the fixed part first, then wants all operands, and only then looks at the static flag.
+fn create<const IS_CREATE2: bool, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    if context.interpreter.gas.remaining() < CREATE_GAS {
+        return Err(InstructionResult::OutOfGas);
+    }
+    require_operands(context.interpreter, if IS_CREATE2 { 4 } else { 3 })?;
+    contract::create::<IS_CREATE2, _, _>(context)
+}
+
+fn require_operands(interpreter: &Interpreter<EthInterpreter>, count: usize) -> InstructionExecResult {
+    if interpreter.stack.len() < count { Err(InstructionResult::StackUnderflow) } else { Ok(()) }
+}
+
+/// A call of kind `OP` that notes where its output goes, which revm forgets when the area is empty (evm Q6).
+fn call_noting_output<const OP: u8, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let position = if matches!(OP, opcode::CALL | opcode::CALLCODE) { 5 } else { 4 };
+    let offset = context.interpreter.stack.data().iter().rev().nth(position).copied();
+    context.host.chain.output_offset = offset.unwrap_or_default();
+    if OP == opcode::CALL { call(context) } else { contract::call::<OP, _, _>(context) }
+}
+
+/// Stock, but the ROM wants all operands first. Notes the hash of the log when keys are asked for, because a reverted log
+/// keeps its keys.
+fn log<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = context;
+    require_operands(interpreter, N + 2)?;
+    host::log::<N, _>(InstructionContext { interpreter, host: &mut *host })?;
+    let logs = &host.journaled_state.inner.logs;
+    if let (Some(hashes), Some(log)) = (&mut host.chain.log_hashes, logs.last()) {
+        hashes.push((logs.len() as u64 - 1, log_hash(&log.data.data, log.topics()).to_b256()));
+    }
+    Ok(())
+}
+
+/// Returns the present value of a slot without warming it.
+fn current_slot<DB: StateDatabase>(journal: &mut Journal<DB>, address: Address, slot: U256) -> Result<U256, DB::Error> {
+    match journal.inner.state.get(&address).and_then(|account| account.storage.get(&slot)) {
+        Some(slot) => Ok(slot.present_value),
+        None => journal.database.storage(address, slot),
+    }
+}
+
+/// Returns the value of a slot at the start of the transaction without warming it.
+fn original_slot<DB: StateDatabase>(
+    journal: &mut Journal<DB>,
+    address: Address,
+    slot: U256,
+) -> Result<U256, DB::Error> {
+    match journal.inner.state.get(&address).and_then(|account| account.storage.get(&slot)) {
+        Some(slot) => Ok(slot.original_value),
+        None => journal.database.storage(address, slot),
+    }
+}
+
+/// Turns a database error into a fatal one that ends the run.
+trait OrFatal<T, E> {
+    fn or_fatal(&mut self, result: Result<T, E>) -> Result<T, InstructionResult>;
+}
+
+impl<T, DB: StateDatabase> OrFatal<T, DB::Error> for ZkContext<DB> {
+    fn or_fatal(&mut self, result: Result<T, DB::Error>) -> Result<T, InstructionResult> {
+        result.map_err(|error| {
+            *self.error() = Err(error.into());
+            InstructionResult::FatalExternalError
+        })
+    }
+}
+
+/// The code hash leaf as it is: Poseidon for contracts, 0 for everything without code (evm Q11).
+fn extcodehash<DB: StateDatabase>(mut context: Ctx<'_, DB>) -> InstructionExecResult {
+    let (_, code_hash, _) = load_popped_account(&mut context, AccountLeaves::CODE_HASH)?;
+    let value = if code_hash == KECCAK_EMPTY { U256::ZERO } else { code_hash.into() };
+    push(context, value)
+}
+
+/// Reads the system contract's mapping of state roots: any number, no window, no warming (evm §5).
+fn blockhash<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let Ok(number) = context.interpreter.stack.pop() else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    let slot = keccak_slot(number, 1);
+    // Code can live at the system address and change the slot within this transaction.
+    let value = current_slot(&mut context.host.journaled_state, SYSTEM_ADDRESS, slot);
+    let value = context.host.or_fatal(value)?;
+    context.host.chain.touched.slot(SYSTEM_ADDRESS, slot, value);
+    push(context, value)
+}
+
+/// SELFDESTRUCT as the zkEVM has it: sends the balance, destroys nothing (evm §5, Q12).
+fn sendall<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    let Ok(word) = context.interpreter.stack.pop() else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    let receiver = Address::from_word(word.into());
+    if context.interpreter.runtime_flag.is_static() {
+        return Err(InstructionResult::StateChangeDuringStaticCall);
+    }
+    let own = context.interpreter.input.target_address();
+    let touched = &mut context.host.chain.touched;
+    touched.account(own, AccountLeaves::BALANCE);
+    let Some(balance) = context.host.balance(own) else {
+        return Err(InstructionResult::FatalExternalError);
+    };
+    // Nothing moves: the receiver is neither charged for nor warmed.
+    if balance.data.is_zero() || receiver == own {
+        return Err(InstructionResult::Stop);
+    }
+    let gas = &mut context.interpreter.gas;
+    let skip_cold = gas.remaining() < COLD_ACCOUNT_GAS;
+    let account = context.host.load_account_info_skip_cold_load(receiver, false, skip_cold)?;
+    let (is_empty, is_cold) = (account.is_empty(), account.is_cold);
+    let (balance_is_zero, nonce_is_zero) = (account.account.balance.is_zero(), account.account.nonce == 0);
+    context.host.chain.touched.emptiness_test(receiver, balance_is_zero, nonce_is_zero);
+    let cost = u64::from(is_empty) * NEW_ACCOUNT_GAS + u64::from(is_cold) * COLD_ACCOUNT_GAS;
+    if !gas.record_regular_cost(cost) {
+        return Err(InstructionResult::OutOfGas);
+    }
+    // Both accounts are loaded and the balance is there: the transfer can't fail.
+    let _ = context.host.journal_mut().transfer_loaded(own, receiver, balance.data);
+    Err(InstructionResult::Stop)
+}
+
+/// In fork 4 the input of a create frame is its init code, but its size reads as 0 (evm Q2).
+fn calldatasize_of_initcode<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+    if context.interpreter.input.bytecode_address().is_none() {
+        return push(context, U256::ZERO);
+    }
+    system::calldatasize(context)
+}

@@ -1,0 +1,165 @@
+//! The precompiles of a fork (evm §6).
+
+use revm::context::ContextTr;
+use revm::context_interface::JournalTr;
+use revm::handler::PrecompileProvider;
+use revm::interpreter::{CallInputs, Gas, InstructionResult, InterpreterResult};
+use revm::precompile::{EthPrecompileResult, bn254, hash, identity, secp256k1};
+use revm::primitives::hardfork::SpecId;
+use revm::primitives::{Address, AddressSet, B256, Bytes};
+
+use super::context::{PrecompileEffect, StateDatabase, ZkContext};
+use super::meter;
+use super::modexp::{ModexpBuffer, ModexpOutcome};
+use zkevm_batch::{INFINITY_ADDRESS, recover_infinity};
+use zkevm_types::ForkRules;
+
+/// Highest address number that is always present, warm and never run as an account (evm §6.2).
+const LAST_PRECOMPILE: u8 = 9;
+
+/// Gas of bn254 addition, multiplication and pairing (EIP-1108).
+const BN_ADD_GAS: u64 = 150;
+const BN_MUL_GAS: u64 = 6_000;
+const BN_PAIR_BASE_GAS: u64 = 45_000;
+const BN_PAIR_PER_POINT_GAS: u64 = 34_000;
+
+/// The precompiles of one batch.
+#[derive(Debug)]
+pub struct ZkPrecompiles {
+    rules: &'static ForkRules,
+    addresses: AddressSet,
+    injected: bool,
+    modexp: ModexpBuffer,
+}
+
+impl ZkPrecompiles {
+    /// Creates the precompiles of a fork with a cleared modexp buffer.
+    pub fn new(rules: &'static ForkRules) -> Self {
+        let addresses = (1..=LAST_PRECOMPILE).map(Address::with_last_byte).collect();
+        Self { rules, addresses, injected: false, modexp: ModexpBuffer::default() }
+    }
+
+    /// Returns the number of a precompile address, supported or not.
+    pub fn number(address: &Address) -> Option<u8> {
+        let (last, rest) = address.split_last()?;
+        (rest.iter().all(|&byte| byte == 0) && (1..=LAST_PRECOMPILE).contains(last)).then_some(*last)
+    }
+
+    fn ecrecover(&self, input: &[u8], gas_limit: u64) -> EthPrecompileResult {
+        let mut output = secp256k1::ec_recover_run(input, gas_limit)?;
+        if output.bytes.is_empty() && self.rules.ecrecover_infinity_bug {
+            let mut padded = [0u8; 128];
+            let present = input.len().min(128);
+            padded[..present].copy_from_slice(&input[..present]);
+            let word = |index: usize| B256::from_slice(&padded[32 * index..32 * (index + 1)]);
+            let v = word(1);
+            let parity = v[31].wrapping_sub(27);
+            if v[..31].iter().all(|&byte| byte == 0)
+                && parity <= 1
+                && recover_infinity(word(0), word(2), word(3), parity)
+            {
+                output.bytes = INFINITY_ADDRESS.into_word().0.to_vec().into();
+            }
+        }
+        Ok(output)
+    }
+}
+
+impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
+    type Output = InterpreterResult;
+
+    fn set_spec(&mut self, _spec: SpecId) -> bool {
+        !std::mem::replace(&mut self.injected, true)
+    }
+
+    fn run(&mut self, context: &mut ZkContext<DB>, inputs: &CallInputs) -> Result<Option<InterpreterResult>, String> {
+        let Some(number) = Self::number(&inputs.bytecode_address) else {
+            return Ok(None);
+        };
+        let gas_limit = inputs.gas_limit;
+        let unspent = Gas::new(gas_limit);
+        if !self.rules.has_precompile(number) {
+            context.chain.precompile_effect = PrecompileEffect::Unsupported;
+            return Ok(Some(InterpreterResult::new(InstructionResult::Revert, Bytes::new(), unspent)));
+        }
+        let input = inputs.input.as_bytes(&*context).to_vec();
+        let is_top_level = context.journal().depth() == 1;
+        let output_bytes = inputs.return_memory_offset.len() as u64;
+        let result = match number {
+            1 => self.ecrecover(&input, gas_limit),
+            2 => hash::sha256_run(&input, gas_limit),
+            4 => identity::identity_run(&input, gas_limit),
+            5 => {
+                let result = self.modexp_result(context, &input, gas_limit, is_top_level);
+                if result.result != InstructionResult::PrecompileOOG {
+                    meter::precompile_ran(&mut context.chain, number, &input, output_bytes, true);
+                } else {
+                    meter::modexp_refused(&mut context.chain.counters);
+                }
+                return Ok(Some(result));
+            }
+            6 => bn254::run_add(&input, BN_ADD_GAS, gas_limit),
+            7 => bn254::run_mul(&input, BN_MUL_GAS, gas_limit),
+            _ => bn254::run_pair(&input, BN_PAIR_PER_POINT_GAS, BN_PAIR_BASE_GAS, gas_limit),
+        };
+        let (ran, answered) = match &result {
+            Ok(output) => (output.gas_used <= gas_limit, !output.bytes.is_empty()),
+            Err(halt) => (!halt.is_oog(), false),
+        };
+        if ran {
+            meter::precompile_ran(&mut context.chain, number, &input, output_bytes, answered);
+        }
+        Ok(Some(match result {
+            Ok(output) => success(gas_limit, output.gas_used, output.bytes),
+            Err(halt) if halt.is_oog() => failure(InstructionResult::PrecompileOOG, gas_limit),
+            Err(_) => failure(InstructionResult::PrecompileError, gas_limit),
+        }))
+    }
+
+    fn warm_addresses(&self) -> &AddressSet {
+        &self.addresses
+    }
+}
+
+impl ZkPrecompiles {
+    fn modexp_result<DB: StateDatabase>(
+        &mut self,
+        context: &mut ZkContext<DB>,
+        input: &[u8],
+        gas_limit: u64,
+        is_top_level: bool,
+    ) -> InterpreterResult {
+        match self.modexp.run(input, gas_limit) {
+            ModexpOutcome::OutOfGas => failure(InstructionResult::PrecompileOOG, gas_limit),
+            // Nested, the whole gas comes back; at the top all of it is taken (evm §6.3).
+            ModexpOutcome::LengthFailure if is_top_level => failure(InstructionResult::PrecompileError, gas_limit),
+            ModexpOutcome::LengthFailure => {
+                InterpreterResult::new(InstructionResult::Revert, Bytes::new(), Gas::new(gas_limit))
+            }
+            ModexpOutcome::Empty { gas } => {
+                context.chain.precompile_effect = PrecompileEffect::KeepReturnData;
+                success(gas_limit, gas, Bytes::new())
+            }
+            ModexpOutcome::Output { gas, bytes } => {
+                if self.rules.modexp_copies_whole_output {
+                    context.chain.precompile_effect = PrecompileEffect::CopyWholeOutput;
+                }
+                success(gas_limit, gas, bytes.into())
+            }
+        }
+    }
+}
+
+fn success(gas_limit: u64, gas_used: u64, bytes: Bytes) -> InterpreterResult {
+    let mut gas = Gas::new(gas_limit);
+    if !gas.record_regular_cost(gas_used) {
+        return failure(InstructionResult::PrecompileOOG, gas_limit);
+    }
+    InterpreterResult::new(InstructionResult::Return, bytes, gas)
+}
+
+fn failure(result: InstructionResult, gas_limit: u64) -> InterpreterResult {
+    let mut gas = Gas::new(gas_limit);
+    gas.spend_all();
+    InterpreterResult::new(result, Bytes::new(), gas)
+}

@@ -1,0 +1,201 @@
+//! What a transaction needs before it runs: its sender and its hashes (batch §8.1).
+//!
+//! While idle threads recover senders, items are prepared some at a time, just before the first of them runs. Else all are
+//! prepared at once: one thread that recovers and runs in turn has neither's tables in its cache.
+
+use std::time::Instant;
+
+use revm::primitives::{Address, B256, Bytes, U256, keccak256};
+
+use super::run::{Abort, BatchRun};
+use zkevm_batch::{BatchItem, Recovered, Signers, Transaction};
+use zkevm_counters::Tally;
+use zkevm_tree::Digest;
+use zkevm_tree::poseidon::linear_hash_many;
+use zkevm_types::ApiVersion;
+use zkevm_types::RomError;
+
+/// Items prepared at a time: what is alike fills the lanes of every kernel, and the first transaction starts early.
+const ITEMS_TOGETHER: usize = 64;
+
+/// A decoded item with everything that needs no state.
+pub enum PreparedItem {
+    /// Opens a block.
+    ChangeL2Block {
+        /// Seconds after the previous block.
+        delta_timestamp: u32,
+        /// Index into the L1 info tree.
+        l1_info_index: u32,
+    },
+    /// A transaction.
+    Transaction(Box<PreparedTx>),
+}
+
+/// A transaction with its hashes and its sender.
+pub struct PreparedTx {
+    /// The decoded transaction.
+    pub tx: Transaction,
+    /// Canonical signed RLP.
+    pub rlp: Bytes,
+    /// Ethereum hash.
+    pub hash: B256,
+    /// Poseidon L2 hash; zero in V1.
+    pub l2_hash: Digest,
+    /// Sender as the checks use it; `None` fails the signature check.
+    pub signer: Option<Address>,
+}
+
+/// The items of a batch that have not run.
+pub(super) struct Items {
+    ready: std::vec::IntoIter<PreparedItem>,
+    unprepared: std::vec::IntoIter<BatchItem>,
+    /// Of the transactions among the unprepared.
+    signers: Signers,
+    /// What was counted before the first transaction ran and is counted for decoding since. The ROM decodes all items first:
+    /// this comes before what [`Tally`] the transactions run with.
+    decoding: Option<Box<Tally>>,
+}
+
+impl BatchRun<'_> {
+    /// Decodes the batch and begins to recover its senders.
+    pub fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<(), RomError> {
+        let start = Instant::now();
+        let mut items = Vec::new();
+        let data = &self.input.batch_l2_data;
+        let decoded = zkevm_batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
+        // The model ends a forced batch at its first ChangeL2Block, decoded or not; any other bad item leaves it nothing.
+        let ends_model = decoded.is_ok() || decoded == Err(RomError::InvalidDecodeChangeL2Block) && forced;
+        self.count_batch_decoded(ends_model, forced);
+        self.phases.decode += start.elapsed();
+        if let Err(error) = decoded {
+            self.count_undecodable(items, ends_model);
+            return Err(error);
+        }
+        let start = Instant::now();
+        let signatures: Vec<_> = items.iter().filter_map(BatchItem::transaction).map(Transaction::signature).collect();
+        let signers = Signers::new(&signatures, self.rules.recovery());
+        self.phases.recover += start.elapsed();
+        let all_first = !signers.are_shared() || self.needs_all_first();
+        let decoding = (!all_first).then(|| Box::new(self.count_anew()));
+        self.items = Some(Items { ready: Vec::new().into_iter(), unprepared: items.into_iter(), signers, decoding });
+        if all_first {
+            self.prepare_some(usize::MAX);
+            self.expect_traces();
+        }
+        self.out_of_counters(true).map_or(Ok(()), Err)
+    }
+
+    /// Traces depend on hashes of later transactions, checks on what all cost to decode; and some stores answer once for all.
+    fn needs_all_first(&mut self) -> bool {
+        self.input.trace.is_some() || self.enforces_counters() || self.world().prefers_many()
+    }
+
+    /// Reads ahead what the transactions are sure to read, and these slots, if the store is one where that pays.
+    pub fn read_ahead(&mut self, slots: &[(Address, U256)]) -> Result<(), Abort> {
+        if !self.world().prefers_many() {
+            return Ok(());
+        }
+        let accounts = self.prepared_items().iter().flat_map(|item| match item {
+            PreparedItem::Transaction(prepared) => [prepared.signer, prepared.tx.to],
+            PreparedItem::ChangeL2Block { .. } => [None; 2],
+        });
+        let accounts: Vec<_> = accounts.flatten().chain([self.input.coinbase]).collect();
+        Ok(self.world().read_ahead(accounts, slots)?)
+    }
+
+    /// Returns what is prepared and has not run.
+    pub(super) fn prepared_items(&self) -> &[PreparedItem] {
+        self.items.as_ref().map_or(&[], |items| items.ready.as_slice())
+    }
+
+    /// Returns the next item, prepared.
+    pub fn next_item(&mut self) -> Option<PreparedItem> {
+        if self.prepared_items().is_empty() {
+            self.prepare_some(ITEMS_TOGETHER);
+        }
+        self.items.as_mut()?.ready.next()
+    }
+
+    /// Counts the decoding of items that will not run any more: the ROM decodes all items first.
+    pub(super) fn finish_decoding(&mut self) {
+        self.prepare_some(usize::MAX);
+        if let Some(decoding) = self.items.take().and_then(|items| items.decoding) {
+            self.tally().follow(&decoding);
+        }
+    }
+
+    /// Prepares at most `count` items: what is alike is done together.
+    fn prepare_some(&mut self, count: usize) {
+        let Some(mut items) = self.items.take() else { return };
+        let group: Vec<BatchItem> = items.unprepared.by_ref().take(count).collect();
+        if !group.is_empty() {
+            items.ready = self.prepare_group(group, &mut items.signers, &mut items.decoding).into_iter();
+        }
+        self.items = Some(items);
+    }
+
+    fn prepare_group(
+        &mut self,
+        group: Vec<BatchItem>,
+        signers: &mut Signers,
+        decoding: &mut Option<Box<Tally>>,
+    ) -> Vec<PreparedItem> {
+        let start = Instant::now();
+        let transactions = || group.iter().filter_map(BatchItem::transaction);
+        let recovered = signers.take(transactions().count());
+        let recovered_at = Instant::now();
+        self.phases.recover += recovered_at - start;
+        let senders = recovered.iter().map(|recovered| self.input.from.or(recovered.signer));
+        self.evm
+            .db()
+            .learn_accounts(transactions().zip(senders.clone()).flat_map(|(tx, from)| [tx.to, from]).flatten());
+        let l2_hashes = match self.rules.api {
+            ApiVersion::V1 => vec![Digest::ZERO; recovered.len()],
+            ApiVersion::V2 => {
+                let preimages: Vec<Vec<u8>> =
+                    transactions().zip(senders).map(|(tx, from)| tx.l2_preimage(from.unwrap_or_default())).collect();
+                let preimages: Vec<&[u8]> = preimages.iter().map(Vec::as_slice).collect();
+                preimages.chunks(ITEMS_TOGETHER).flat_map(linear_hash_many).collect()
+            }
+        };
+        let mut swap_tallies = |run: &mut Self| {
+            if let Some(decoding) = decoding {
+                std::mem::swap(&mut **decoding, run.tally());
+            }
+        };
+        swap_tallies(self);
+        let mut parts = recovered.into_iter().zip(l2_hashes);
+        let prepare = |item| match item {
+            BatchItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
+                self.count_block_decoded();
+                PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index }
+            }
+            BatchItem::Transaction(tx) => {
+                let (recovered, l2_hash) = parts.next().unwrap_or_default();
+                self.prepare_transaction(*tx, recovered, l2_hash)
+            }
+        };
+        let prepared = group.into_iter().map(prepare).collect();
+        swap_tallies(self);
+        self.phases.decode += recovered_at.elapsed();
+        prepared
+    }
+
+    fn prepare_transaction(&mut self, tx: Transaction, recovered: Recovered, l2_hash: Digest) -> PreparedItem {
+        let signer = self.effective_signer(recovered.signer);
+        self.count_decoded(&tx, recovered);
+        let rlp = tx.rlp();
+        let hash = keccak256(&rlp);
+        PreparedItem::Transaction(Box::new(PreparedTx { tx, rlp, hash, l2_hash, signer }))
+    }
+
+    /// Applies unsigned mode: V1 ignores the signature but refuses the zero address, V2 wants a recoverable one
+    /// (batch §8.1).
+    fn effective_signer(&self, recovered: Option<Address>) -> Option<Address> {
+        match (self.input.from, self.rules.api) {
+            (None, _) => recovered,
+            (Some(from), ApiVersion::V1) => (!from.is_zero()).then_some(from),
+            (Some(from), ApiVersion::V2) => recovered.map(|_| from),
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! What both versions of the API share: intrinsic checks, one transaction, the final answer (batch §8, §12).
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use revm::primitives::{Address, B256, TxKind, U256, address};
+
+use super::prepare::{Items, PreparedTx};
+use super::world::{World, WorldError};
+use zkevm_counters::model::Prices;
+use zkevm_counters::paths::{Rom, wanted};
+use zkevm_counters::replay::Replay;
+use zkevm_counters::{Access, Tally};
+use zkevm_evm::context::SYSTEM_ADDRESS;
+use zkevm_evm::errors::rom_error;
+use zkevm_evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
+use zkevm_evm::touch::{AccountLeaves, TouchLog};
+use zkevm_tree::StateReader;
+use zkevm_tree::{LeafKind, TreeRef};
+use zkevm_types::BatchInput;
+use zkevm_types::Counters;
+use zkevm_types::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
+use zkevm_types::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
+use zkevm_types::{ExecutorError, RomError};
+
+/// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
+pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
+/// Slot of the local exit root in the GER manager.
+pub const LOCAL_EXIT_ROOT_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
+
+/// Why a batch was given up before its end, with the code the client sees.
+#[derive(Clone, Debug)]
+pub struct Abort {
+    /// Code in the response.
+    pub error: ExecutorError,
+    /// What happened, for the log.
+    pub message: String,
+}
+
+impl Abort {
+    /// Creates an abort.
+    pub fn new(error: ExecutorError, message: impl Into<String>) -> Self {
+        Self { error, message: message.into() }
+    }
+}
+
+impl From<WorldError> for Abort {
+    fn from(error: WorldError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+impl From<EvmFailure<WorldError>> for Abort {
+    fn from(failure: EvmFailure<WorldError>) -> Self {
+        match failure {
+            EvmFailure::Database(error) => error.into(),
+            EvmFailure::NeverEnds => Self::new(ExecutorError::CountersOverflowSteps, failure.to_string()),
+            EvmFailure::Internal(message) => Self::new(ExecutorError::Assert, message),
+        }
+    }
+}
+
+/// How a transaction passed through the batch.
+pub enum TxEnd {
+    /// It failed an intrinsic check and changed nothing.
+    Skipped,
+    /// It ran and paid its fee.
+    Included {
+        /// Exact logs, for the block info tree.
+        logs: Vec<revm::primitives::Log>,
+        /// Status of the block info tree and of the response.
+        status: bool,
+    },
+}
+
+/// A running batch.
+pub struct BatchRun<'a> {
+    /// The request.
+    pub input: &'a BatchInput,
+    /// Rules of its fork.
+    pub rules: &'static ForkRules,
+    /// The EVM over the state.
+    pub evm: ZkEvm<World<'a>>,
+    /// Sum of reported gas so far.
+    pub gas_used: u64,
+    /// Where the time went.
+    pub phases: PhaseTimes,
+    /// The ROM's gas register: what a skipped transaction reports (batch §12.1).
+    gas_register: u64,
+    /// Effective price of the last transaction that got as far.
+    last_price: U256,
+    /// Decoded transactions that may still fill the trace asked for.
+    pub(super) traces_ahead: usize,
+    /// Versions whose nodes must survive the batch.
+    pub kept_versions: Vec<TreeRef>,
+    /// Shapes of the trees that the counters follow.
+    pub(super) replay: Replay,
+    /// Items that have not run, from when the batch is decoded.
+    pub(super) items: Option<Items>,
+}
+
+impl<'a> BatchRun<'a> {
+    /// Opens the state of a batch.
+    pub fn new(input: &'a BatchInput, state: &'a dyn StateReader, prices: Prices) -> Self {
+        let rules = input.fork_id.rules();
+        let world = World::new(state, input.old_state_root, &input.state_override, input.get_keys);
+        let mut evm = ZkEvm::new(world, rules, input.chain_id);
+        evm.context().chain.counters = Tally::new(prices, rules.rom.map(Rom::of), !input.no_counters);
+        evm.context().block.beneficiary = input.coinbase;
+        evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
+        Self {
+            input,
+            rules,
+            evm,
+            gas_used: 0,
+            phases: PhaseTimes::default(),
+            gas_register: input.chain_id,
+            last_price: U256::ZERO,
+            traces_ahead: 0,
+            kept_versions: Vec::new(),
+            replay: Replay::default(),
+            items: None,
+        }
+    }
+
+    /// Returns the state.
+    pub fn world(&mut self) -> &mut World<'a> {
+        self.evm.db()
+    }
+
+    /// Returns the ROM's gas register: gas left of the last included transaction.
+    pub fn gas_register(&self) -> u64 {
+        self.gas_register
+    }
+
+    /// Reads a slot the ROM reads outside transactions.
+    pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
+        self.count_slot_read(address, slot);
+        let value = self.world().slot(address, slot)?;
+        self.evm.context().chain.touched.slot(address, slot, value);
+        Ok(value)
+    }
+
+    /// Writes a slot the ROM writes outside transactions.
+    pub fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
+        self.evm.context().chain.touched.slot(address, slot, value);
+        self.count_slot_write(address, slot, !value.is_zero());
+        Ok(self.world().set_slot(address, slot, value)?)
+    }
+
+    /// Writes a slot of the system contract.
+    pub fn set_system(&mut self, slot: U256, value: U256) -> Result<(), Abort> {
+        self.set_system_slot(SYSTEM_ADDRESS, slot, value)
+    }
+
+    /// Writes the root of a version into the system contract. Nothing is hashed before somebody reads it.
+    ///
+    /// As a touched slot it has no value: forks that report values write no roots this way (executor-service §6.1).
+    pub fn set_system_root(&mut self, slot: U256, of: TreeRef) -> Result<(), Abort> {
+        self.evm.context().chain.touched.slot(SYSTEM_ADDRESS, slot, U256::ZERO);
+        self.count_slot_write(SYSTEM_ADDRESS, slot, true);
+        Ok(self.world().set_slot_to_root(SYSTEM_ADDRESS, slot, of)?)
+    }
+
+    /// Runs one transaction: intrinsic checks, execution, commit. Returns its response without state root and cumulative
+    /// gas, which depend on the version of the API. `listed_as` is the hash of the entry that takes the result: a trace
+    /// is asked for by it.
+    pub fn transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
+        let start = Instant::now();
+        let tree_before = self.world().tree_time();
+        let result = self.run_transaction(prepared, listed_as);
+        let tree_time = self.world().tree_time() - tree_before;
+        self.phases.evm += start.elapsed().saturating_sub(tree_time);
+        result
+    }
+
+    fn run_transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
+        let tx = &prepared.tx;
+        let mut output = self.empty_output(prepared);
+        let start = self.world().version();
+        if self.input.get_keys {
+            self.world().note_program(prepared.l2_hash.to_b256());
+        }
+        let skipped = if tx.chain_id.is_none() { wanted::NO_CHAIN_ID } else { Counters::default() };
+        self.reserve(wanted::TRANSACTION + skipped);
+        let checked = self.intrinsic_checks(prepared, &mut output)?;
+        output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
+        output.full_trace = self.empty_trace(prepared, listed_as);
+        let (end, register) = match checked {
+            Err(error) => {
+                self.count_rejected(error, tx.data.len());
+                output.error = error;
+                (TxEnd::Skipped, self.gas_register)
+            }
+            Ok(call) => {
+                self.count_data_gas(tx.data.len());
+                let trace = self.trace_options(output.full_trace.is_some());
+                let outcome = self.evm.transact(&call, trace)?;
+                self.settle_transaction();
+                let register = outcome.gas_left;
+                (self.finish_transaction(prepared, outcome, &mut output)?, register)
+            }
+        };
+        self.count_accesses(start);
+        self.gas_register = register;
+        output.gas_used = tx.gas_limit.checked_sub(register).unwrap_or(tx.gas_limit);
+        output.gas_left = tx.gas_limit - output.gas_used;
+        self.gas_used = self.gas_used.wrapping_add(output.gas_used);
+        if let Some(trace) = &mut output.full_trace {
+            trace.context.gas_used = output.gas_used;
+            trace.context.output = output.return_value.clone();
+        }
+        let scratch = &self.evm.context().chain;
+        let flags = self.rules.effective_percentage && !self.input.no_counters;
+        output.has_gasprice_opcode = flags && scratch.used_gasprice;
+        output.has_balance_opcode = flags && scratch.used_balance;
+        Ok((output, end))
+    }
+
+    /// Notes the keys and hashes of the logs the last transaction made, reverted ones included.
+    pub fn note_logs(&mut self, tx_index: u64, first_log_index: u64) {
+        let Some(hashes) = &mut self.evm.context().chain.log_hashes else { return };
+        for (log_index, hash) in std::mem::take(hashes) {
+            let key = self.world().state_access().keys.log_key(tx_index, first_log_index + log_index);
+            self.world().note_key(key);
+            self.world().note_program(hash);
+        }
+    }
+
+    /// Writes a result over one that is listed already, as fork 7 of the original does after a skipped transaction.
+    ///
+    /// The listed entry keeps what names its transaction, and its logs; gas is counted down from what the entry has left.
+    pub fn overwrite_result(&mut self, listed: &mut TxOutput, result: TxOutput) {
+        self.gas_used = self.gas_used.wrapping_sub(result.gas_used);
+        let used = listed.gas_left.checked_sub(self.gas_register).unwrap_or(listed.gas_left);
+        self.gas_used = self.gas_used.wrapping_add(used);
+        let is_its_own = listed.tx_hash == result.tx_hash;
+        let mut full_trace = listed.full_trace.take();
+        if let (Some(trace), Some(run)) = (&mut full_trace, result.full_trace) {
+            trace.context.from = run.context.from;
+            trace.context.output = run.context.output;
+            trace.context.gas_used = used;
+            if !run.steps.is_empty() {
+                trace.steps = run.steps;
+            }
+        }
+        *listed = TxOutput {
+            full_trace,
+            logs: std::mem::take(&mut listed.logs),
+            tx_hash: listed.tx_hash,
+            tx_hash_l2: listed.tx_hash_l2,
+            rlp_tx: std::mem::take(&mut listed.rlp_tx),
+            create_address: if is_its_own { result.create_address } else { listed.create_address },
+            effective_percentage: listed.effective_percentage,
+            has_gasprice_opcode: listed.has_gasprice_opcode,
+            has_balance_opcode: listed.has_balance_opcode,
+            gas_used: used,
+            gas_left: listed.gas_left - used,
+            error: match (listed.error, result.error) {
+                // An intrinsic error is an event that overwrites; the error of the last opcode only fills a gap.
+                (listed, result) if result.is_intrinsic() || listed == RomError::NoError => result,
+                (listed, _) => listed,
+            },
+            ..result
+        };
+    }
+
+    /// Returns the response of a transaction that has not run.
+    pub fn empty_output(&self, prepared: &PreparedTx) -> TxOutput {
+        TxOutput {
+            tx_hash: prepared.hash,
+            tx_hash_l2: prepared.l2_hash.to_b256(),
+            rlp_tx: prepared.rlp.clone(),
+            gas_left: prepared.tx.gas_limit,
+            create_address: prepared.tx.to.is_none().then_some(Address::ZERO),
+            effective_percentage: prepared.tx.percentage,
+            ..TxOutput::default()
+        }
+    }
+
+    /// The intrinsic checks in the ROM's order; the first failure wins (batch §8.1).
+    fn intrinsic_checks(
+        &mut self,
+        prepared: &PreparedTx,
+        output: &mut TxOutput,
+    ) -> Result<Result<TxCall, RomError>, Abort> {
+        let tx = &prepared.tx;
+        let Some(caller) = prepared.signer else {
+            return Ok(Err(RomError::IntrinsicInvalidSignature));
+        };
+        self.count(Access::Read(caller, LeafKind::CodeLength));
+        self.touch(caller, AccountLeaves::CODE_LENGTH);
+        if !self.world().code_length_leaf(caller)?.is_zero() && self.input.from.is_none() {
+            return Ok(Err(RomError::IntrinsicInvalidSenderCode));
+        }
+        if tx.chain_id.is_some_and(|chain_id| chain_id != self.input.chain_id) {
+            return Ok(Err(RomError::IntrinsicInvalidChainId));
+        }
+        self.count_touch(caller);
+        output.status = true;
+        let gas_price = if self.rules.effective_percentage { tx.scaled_gas_price() } else { tx.gas_price };
+        self.last_price = gas_price;
+        self.touch(caller, AccountLeaves::NONCE);
+        self.count(Access::Read(caller, LeafKind::Nonce));
+        if self.world().nonce(caller)? != U256::from(tx.nonce) {
+            return Ok(Err(RomError::IntrinsicInvalidNonce));
+        }
+        self.count(Access::Write(caller, LeafKind::Nonce, true));
+        if tx.gas_limit > TX_GAS_LIMIT_MAX {
+            return Ok(Err(RomError::IntrinsicInvalidBatchGasLimit));
+        }
+        let intrinsic_gas = tx.intrinsic_gas();
+        if tx.gas_limit < intrinsic_gas {
+            return Ok(Err(RomError::IntrinsicInvalidGasLimit));
+        }
+        let Some(fee) = gas_price.checked_mul(U256::from(tx.gas_limit)) else {
+            return Ok(Err(RomError::IntrinsicTxGasOverflow));
+        };
+        self.touch(caller, AccountLeaves::BALANCE);
+        self.count(Access::Read(caller, LeafKind::Balance));
+        let balance = self.world().balance(caller)?;
+        if fee.checked_add(tx.value).is_none_or(|cost| cost > balance) {
+            return Ok(Err(RomError::IntrinsicInvalidBalance));
+        }
+        self.count(Access::Write(caller, LeafKind::Balance, fee < balance));
+        Ok(Ok(TxCall {
+            caller,
+            kind: tx.to.map_or(TxKind::Create, TxKind::Call),
+            nonce: tx.nonce,
+            gas_limit: tx.gas_limit,
+            intrinsic_gas,
+            gas_price,
+            value: tx.value,
+            data: tx.data.clone(),
+        }))
+    }
+
+    fn touch(&mut self, address: Address, leaves: AccountLeaves) {
+        self.evm.context().chain.touched.account(address, leaves);
+    }
+
+    fn finish_transaction(
+        &mut self,
+        prepared: &PreparedTx,
+        outcome: TxOutcome,
+        output: &mut TxOutput,
+    ) -> Result<TxEnd, Abort> {
+        let error = rom_error(outcome.result);
+        let mut status = outcome.result.is_ok();
+        if outcome.unsupported_precompile && self.rules.unsupported_precompile_top_level_status {
+            status = true;
+        }
+        output.error = if outcome.ended_in_collision { RomError::ContractAddressCollision } else { error };
+        output.status = status;
+        if self.rules.api == ApiVersion::V1 {
+            output.gas_refunded = outcome.refund_counter;
+        }
+        output.return_value = outcome.output;
+        if let Some(trace) = &mut output.full_trace {
+            trace.steps = outcome.steps;
+        }
+        output.create_address = outcome.created;
+        output.logs = shown_logs(&outcome.logs, self.rules.logs);
+        if self.input.get_keys {
+            for (hash, _) in &outcome.new_programs {
+                self.world().note_program(*hash);
+            }
+        }
+        let overflow = (prepared.tx.nonce == u64::MAX).then_some(prepared.signer).flatten();
+        self.world().commit(outcome.state, outcome.new_programs, overflow)?;
+        Ok(TxEnd::Included { logs: outcome.logs, status })
+    }
+
+    /// Builds the answer of a batch that ran to its end, or was given up.
+    pub fn finish(mut self, end: Result<(), Abort>, new_acc_input_hash: B256) -> BatchOutput {
+        end.and_then(|()| self.final_output(new_acc_input_hash)).unwrap_or_else(|abort| self.aborted(abort))
+    }
+
+    fn final_output(&mut self, new_acc_input_hash: B256) -> Result<BatchOutput, Abort> {
+        let new_local_exit_root = self.system_slot(GER_MANAGER_ADDRESS, LOCAL_EXIT_ROOT_SLOT)?;
+        let new_state_root = self.world().root();
+        let roots = BatchRoots { new_state_root, new_acc_input_hash, new_local_exit_root: new_local_exit_root.into() };
+        let touched = std::mem::take(&mut self.evm.context().chain.touched);
+        let read_write_addresses = self.touched_accounts(&touched)?;
+        if self.input.get_keys {
+            self.world().note_touched(&touched);
+        }
+        let mut output = self.output(ExecutorError::NoError);
+        output.roots = Some(roots);
+        output.gas_used = self.gas_used;
+        output.read_write_addresses = read_write_addresses;
+        if new_state_root != self.input.old_state_root {
+            let mut versions = std::mem::take(&mut self.kept_versions);
+            versions.push(self.world().version());
+            output.new_nodes = self.world().new_nodes(&versions);
+            output.new_programs = self.world().take_new_programs();
+        }
+        (output.smt_keys, output.program_keys) = self.world().take_keys();
+        Ok(output)
+    }
+
+    fn aborted(&mut self, abort: Abort) -> BatchOutput {
+        let touched = std::mem::take(&mut self.evm.context().chain.touched);
+        let mut output = self.output(abort.error);
+        // What can still be read is reported; a second failure adds nothing.
+        output.read_write_addresses = self.touched_accounts(&touched).unwrap_or_default();
+        output.error_log = abort.message;
+        output
+    }
+
+    fn output(&mut self, error: ExecutorError) -> BatchOutput {
+        self.finish_decoding();
+        self.phases.tree = self.world().tree_time() + self.phases.info_tree;
+        let counters = if error == ExecutorError::NoError { self.counters() } else { Counters::default() };
+        let reserved = self.reservations(counters);
+        BatchOutput {
+            error,
+            roots: None,
+            gas_used: 0,
+            transactions: Vec::new(),
+            blocks: Vec::new(),
+            invalid_batch: false,
+            error_rom: RomError::NoError,
+            read_write_addresses: BTreeMap::new(),
+            smt_keys: Vec::new(),
+            program_keys: Vec::new(),
+            error_log: String::new(),
+            new_nodes: Vec::new(),
+            new_programs: Vec::new(),
+            phases: self.phases,
+            counters,
+            reserved,
+            model_counters: self.evm.context().chain.counters.model(),
+        }
+    }
+
+    /// Reads every touched account at the final state (executor-service §6.1).
+    fn touched_accounts(&mut self, touched: &TouchLog) -> Result<BTreeMap<Address, TouchedAccount>, Abort> {
+        let in_full = self.rules.touched_accounts_in_full;
+        let world = self.world();
+        let mut accounts = BTreeMap::new();
+        for (address, leaves) in touched.accounts() {
+            let mut account = TouchedAccount::default();
+            if leaves.contains(AccountLeaves::NONCE) {
+                account.nonce = Some(world.nonce(address)?);
+            }
+            if leaves.contains(AccountLeaves::BALANCE) {
+                account.balance = Some(world.balance(address)?);
+            }
+            let deployed = touched.last_deployed(address);
+            if in_full && leaves.contains(AccountLeaves::CODE_HASH) {
+                account.code_hash = Some(match deployed {
+                    Some((hash, _)) => hash.into(),
+                    None => world.code_hash(address)?,
+                });
+            }
+            if in_full && leaves.contains(AccountLeaves::CODE_LENGTH) {
+                account.code_length = Some(match deployed {
+                    Some((_, length)) => U256::from(length),
+                    None => world.code_length_leaf(address)?,
+                });
+            }
+            if account != TouchedAccount::default() {
+                accounts.insert(address, account);
+            }
+        }
+        if in_full {
+            for (address, slot, value) in touched.slots() {
+                accounts.entry(address).or_default().storage.insert(slot, value);
+            }
+        }
+        Ok(accounts)
+    }
+}
+
+/// Returns the logs as the response of a fork shows them; indices start at 0 (batch §12.2).
+fn shown_logs(logs: &[revm::primitives::Log], shape: LogShape) -> Vec<LogOutput> {
+    let mut shown = Vec::with_capacity(logs.len());
+    for log in logs {
+        let mut data = log.data.data.clone();
+        if shape == LogShape::Padded {
+            if data.is_empty() && log.topics().is_empty() {
+                continue;
+            }
+            if data.len() % 32 != 0 {
+                let mut padded = data.to_vec();
+                padded.resize(data.len().next_multiple_of(32), 0);
+                data = padded.into();
+            }
+        }
+        shown.push(LogOutput { address: log.address, topics: log.topics().to_vec(), data, index: shown.len() as u32 });
+    }
+    shown
+}

@@ -1,0 +1,146 @@
+//! `ProcessBatch`: forks up to 6, one transaction = one block (batch §5).
+
+use revm::primitives::{B256, U256};
+
+use super::prepare::{PreparedItem, PreparedTx};
+use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
+use zkevm_batch::{acc_input_hash_v1, keccak_slot};
+use zkevm_counters::model::Prices;
+use zkevm_counters::paths::ExitRoot;
+use zkevm_evm::context::SYSTEM_ADDRESS;
+use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_tree::StateReader;
+use zkevm_tree::{GOLDILOCKS_PRIME, TreeRef};
+use zkevm_types::BatchInput;
+use zkevm_types::RomError;
+use zkevm_types::{BatchOutput, TxOutput};
+
+/// Slot of the transaction count in the system contract.
+const TX_COUNT_SLOT: U256 = U256::ZERO;
+
+/// Executes a V1 batch.
+pub fn process(
+    input: &BatchInput,
+    global_exit_root: B256,
+    eth_timestamp: u64,
+    state: &dyn StateReader,
+    interrupt: &Interrupt,
+    prices: Prices,
+) -> Result<BatchOutput, Interrupted> {
+    // The original keeps the timestamp in one field element.
+    let eth_timestamp =
+        if eth_timestamp >= GOLDILOCKS_PRIME { eth_timestamp - GOLDILOCKS_PRIME } else { eth_timestamp };
+    let mut run = BatchRun::new(input, state, prices);
+    run.evm.context().block.timestamp = U256::from(eth_timestamp);
+    let mut transactions = Vec::new();
+    let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, interrupt)?;
+    let acc_input_hash = acc_input_hash_v1(
+        input.old_acc_input_hash,
+        &input.batch_l2_data,
+        global_exit_root,
+        eth_timestamp,
+        input.coinbase,
+    );
+    Ok(BatchOutput { transactions, ..run.finish(end, acc_input_hash) })
+}
+
+fn execute(
+    run: &mut BatchRun<'_>,
+    global_exit_root: B256,
+    eth_timestamp: u64,
+    transactions: &mut Vec<TxOutput>,
+    interrupt: &Interrupt,
+) -> Result<Result<(), Abort>, Interrupted> {
+    let (mut tx_count, batch_root) = match open(run, global_exit_root, eth_timestamp) {
+        Ok(opened) => opened,
+        Err(abort) => return Ok(Err(abort)),
+    };
+    run.count_batch();
+    if let Err(error) = run.prepare(false, false) {
+        run.world().restore(batch_root);
+        if run.rules.invalid_rlp_listed || error.is_out_of_counters() {
+            transactions.push(undecodable(error));
+        }
+        return Ok(Ok(()));
+    }
+    if let Err(abort) = run.read_ahead(&[]) {
+        return Ok(Err(abort));
+    }
+    let mut versions = Vec::new();
+    let mut end = Ok(());
+    while let Some(item) = run.next_item() {
+        interrupt.check()?;
+        let PreparedItem::Transaction(prepared) = item else { continue };
+        match one_transaction(run, &prepared, &mut tx_count) {
+            Ok(mut output) => {
+                output.tx_index = transactions.len() as u32;
+                let out_of_counters = run.out_of_counters(false);
+                if let Some(error) = out_of_counters {
+                    undo_all(run, batch_root, &mut output, error);
+                }
+                transactions.push(output);
+                versions.push(run.world().version());
+                if out_of_counters.is_some() {
+                    break;
+                }
+            }
+            Err(abort) => {
+                end = Err(abort);
+                break;
+            }
+        }
+    }
+    run.world().hash_versions(&versions);
+    for (output, version) in transactions.iter_mut().zip(versions) {
+        output.state_root = run.world().root_of(version);
+    }
+    Ok(end)
+}
+
+/// Imports the global exit root and reads the transaction count (batch §5, steps 1 and 2).
+fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> Result<(U256, TreeRef), Abort> {
+    if !global_exit_root.is_zero() {
+        let slot = keccak_slot(global_exit_root.into(), 0);
+        run.count_mapping_key();
+        let known = run.system_slot(GER_MANAGER_ADDRESS, slot)?;
+        // The ROM tests the low 32 bits only.
+        let is_new = known.as_limbs()[0] as u32 == 0;
+        run.count_exit_root(if is_new { ExitRoot::New } else { ExitRoot::Known });
+        if is_new {
+            run.set_system_slot(GER_MANAGER_ADDRESS, slot, U256::from(eth_timestamp))?;
+        }
+    }
+    let batch_root = run.world().version();
+    let tx_count = run.system_slot(SYSTEM_ADDRESS, TX_COUNT_SLOT)?;
+    Ok((tx_count, batch_root))
+}
+
+/// Runs a transaction and enters its state root into the system contract. The root of its response is left open.
+fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut U256) -> Result<TxOutput, Abort> {
+    run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
+    let (output, end) = run.transaction(prepared, prepared.hash)?;
+    run.count_implicit_block(&end);
+    if let TxEnd::Included { .. } = end {
+        *tx_count = tx_count.wrapping_add(U256::from(1));
+        run.set_system(TX_COUNT_SLOT, *tx_count)?;
+        let version = run.world().version();
+        run.count_mapping_key();
+        run.set_system_root(keccak_slot(*tx_count, 1), version)?;
+        let version = run.world().version();
+        run.kept_versions.push(version);
+    }
+    Ok(output)
+}
+
+/// Turns the last transaction into the one that ran out of counters: the whole batch is undone, the entries of the
+/// transactions before it stay (counters §15.1).
+fn undo_all(run: &mut BatchRun<'_>, batch_root: TreeRef, output: &mut TxOutput, error: RomError) {
+    run.kept_versions.clear();
+    run.world().restore(batch_root);
+    output.error = error;
+}
+
+/// The one entry of a batch that does not decode (batch §3.3, §11).
+fn undecodable(error: RomError) -> TxOutput {
+    TxOutput { error, ..TxOutput::default() }
+}

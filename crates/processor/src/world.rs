@@ -1,0 +1,486 @@
+//! The state a batch runs on: one version of the tree, with what was read or written of it in memory.
+
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use revm::bytecode::Bytecode;
+use revm::database_interface::{DBErrorMarker, Database};
+use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, U256};
+use revm::state::{Account, AccountInfo, EvmState};
+
+use zkevm_counters::replay::StateAccess;
+use zkevm_evm::context::StateDatabase;
+use zkevm_evm::touch::{AccountLeaves, TouchLog};
+use zkevm_evm::unchecked::permissive;
+use zkevm_tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeRef, linear_hash};
+use zkevm_tree::{StateReader, StoreError};
+use zkevm_types::AccountOverride;
+use zkevm_types::ExecutorError;
+
+/// Keys of each kind that a thread remembers from batch to batch; at most about 7 MiB. A full batch touches fewer.
+const KEY_CACHE_CAPACITY: usize = 14_000;
+
+/// Leaves read of every account.
+const ACCOUNT_LEAVES: [LeafKind; 3] = [LeafKind::Balance, LeafKind::Nonce, LeafKind::CodeHash];
+
+thread_local! {
+    /// Keys known to this thread while no batch runs on it. What a key is never changes.
+    static KEYS: Cell<Option<KeyCache>> = const { Cell::new(None) };
+}
+
+/// Why the state could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorldError {
+    /// The tree could not be read or updated.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A program is not known.
+    #[error("program {0} is missing")]
+    MissingProgram(B256),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl DBErrorMarker for WorldError {}
+
+impl WorldError {
+    /// Returns the code the client sees (executor-service §6.6).
+    pub fn code(&self) -> ExecutorError {
+        match self {
+            Self::Tree(TreeError::MissingNode(_)) | Self::MissingProgram(_) => ExecutorError::DbKeyNotFound,
+            Self::Tree(TreeError::Store(error)) | Self::Store(error) => match error {
+                StoreError::InvalidNodeSize { .. } => ExecutorError::SmtInvalidDataSize,
+                _ => ExecutorError::DbError,
+            },
+            Self::Tree(_) => ExecutorError::DbError,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct CachedAccount {
+    balance: U256,
+    nonce: U256,
+    code_hash: U256,
+}
+
+/// An account after a transaction.
+struct ChangedAccount {
+    account: CachedAccount,
+    /// Set when the code changed.
+    code_length: Option<U256>,
+}
+
+/// The state of a running batch.
+pub struct World<'a> {
+    reader: &'a dyn StateReader,
+    tree: StateTree<'a>,
+    version: TreeRef,
+    keys: KeyCache,
+    accounts: HashMap<Address, CachedAccount, RandomState>,
+    code_lengths: HashMap<Address, U256, RandomState>,
+    storage: HashMap<(Address, U256), U256, RandomState>,
+    programs: HashMap<B256, Bytecode>,
+    new_programs: HashMap<B256, Bytes>,
+    /// Replaced accounts: in front of the tree, which never sees what is written to them.
+    overrides: &'a HashMap<Address, AccountOverride>,
+    smt_keys: Option<BTreeSet<B256>>,
+    program_keys: Option<BTreeSet<B256>>,
+    tree_time: Duration,
+}
+
+impl<'a> World<'a> {
+    /// Opens the state at `root` with `overrides` in front. Reads nothing yet. `collect_keys` keeps the set of tree keys and
+    /// code hashes.
+    pub fn new(
+        reader: &'a dyn StateReader,
+        root: B256,
+        overrides: &'a HashMap<Address, AccountOverride>,
+        collect_keys: bool,
+    ) -> Self {
+        let mut tree = StateTree::new(reader);
+        let version = tree.open(Digest::from(root));
+        Self {
+            reader,
+            tree,
+            version,
+            keys: KEYS.take().unwrap_or_else(|| KeyCache::new(KEY_CACHE_CAPACITY)),
+            accounts: HashMap::default(),
+            code_lengths: HashMap::default(),
+            storage: HashMap::default(),
+            programs: HashMap::new(),
+            new_programs: HashMap::new(),
+            overrides,
+            smt_keys: collect_keys.then(BTreeSet::new),
+            program_keys: collect_keys.then(BTreeSet::new),
+            tree_time: Duration::ZERO,
+        }
+    }
+
+    /// Makes the tree keys of these accounts together.
+    pub fn learn_accounts(&mut self, addresses: impl IntoIterator<Item = Address>) {
+        self.keys.learn_accounts(addresses);
+    }
+
+    /// True if the store is one where reading ahead pays.
+    pub fn prefers_many(&self) -> bool {
+        self.reader.prefers_many()
+    }
+
+    /// Reads what these accounts and slots hold with few calls.
+    pub fn read_ahead(
+        &mut self,
+        addresses: impl IntoIterator<Item = Address>,
+        slots: &[(Address, U256)],
+    ) -> Result<(), WorldError> {
+        let mut keys = Vec::new();
+        for address in addresses {
+            keys.extend(ACCOUNT_LEAVES.map(|kind| self.keys.account_key(address, kind)));
+        }
+        keys.extend(slots.iter().map(|(address, slot)| self.keys.storage_key(*address, *slot)));
+        Ok(self.tree.read_ahead(self.version, &mut keys)?)
+    }
+
+    /// Returns the tree and the keys known so far: to price accesses, to know more keys.
+    pub fn state_access(&mut self) -> StateAccess<'_, 'a> {
+        StateAccess { tree: &mut self.tree, keys: &mut self.keys }
+    }
+
+    /// Returns the current version of the tree.
+    pub fn version(&self) -> TreeRef {
+        self.version
+    }
+
+    /// Goes back (or forth) to a version of this batch.
+    pub fn restore(&mut self, version: TreeRef) {
+        if version != self.version {
+            self.version = version;
+            self.accounts.clear();
+            self.code_lengths.clear();
+            self.storage.clear();
+        }
+    }
+
+    /// Returns the root of the current version, hashing what is new.
+    pub fn root(&mut self) -> B256 {
+        self.root_of(self.version)
+    }
+
+    /// Returns the root of a version, hashing what is new.
+    pub fn root_of(&mut self, version: TreeRef) -> B256 {
+        let start = Instant::now();
+        let root = self.tree.root(version).to_b256();
+        self.tree_time += start.elapsed();
+        root
+    }
+
+    /// Hashes several versions together, so that lanes are full.
+    pub fn hash_versions(&mut self, versions: &[TreeRef]) {
+        let start = Instant::now();
+        self.tree.hash_versions(versions);
+        self.tree_time += start.elapsed();
+    }
+
+    /// Returns the new nodes of these hashed versions.
+    pub fn new_nodes(&self, versions: &[TreeRef]) -> Vec<(Digest, NodeData)> {
+        self.tree.new_nodes(versions)
+    }
+
+    /// Takes the programs deployed in this batch.
+    pub fn take_new_programs(&mut self) -> Vec<(Digest, Bytes)> {
+        self.new_programs.drain().map(|(hash, code)| (Digest::from(hash), code)).collect()
+    }
+
+    /// Time spent updating and hashing the tree.
+    pub fn tree_time(&self) -> Duration {
+        self.tree_time
+    }
+
+    /// Takes the tree keys and code hashes seen, if they were collected.
+    pub fn take_keys(&mut self) -> (Vec<B256>, Vec<B256>) {
+        let take = |set: &mut Option<BTreeSet<B256>>| set.take().unwrap_or_default().into_iter().collect();
+        (take(&mut self.smt_keys), take(&mut self.program_keys))
+    }
+
+    /// Notes a key of another tree of this batch, such as the block info tree.
+    pub fn note_key(&mut self, key: Digest) {
+        if let Some(keys) = &mut self.smt_keys {
+            keys.insert(key.to_b256());
+        }
+    }
+
+    /// Notes the keys of everything the batch touched.
+    pub fn note_touched(&mut self, touched: &TouchLog) {
+        let leaf_kinds = [
+            (AccountLeaves::BALANCE, LeafKind::Balance),
+            (AccountLeaves::NONCE, LeafKind::Nonce),
+            (AccountLeaves::CODE_HASH, LeafKind::CodeHash),
+            (AccountLeaves::CODE_LENGTH, LeafKind::CodeLength),
+        ];
+        for (address, leaves) in touched.accounts() {
+            for (_, kind) in leaf_kinds.into_iter().filter(|&(leaf, _)| leaves.contains(leaf)) {
+                let key = self.keys.account_key(address, kind);
+                self.note_key(key);
+            }
+        }
+        for (address, slot, _) in touched.slots() {
+            let key = self.keys.storage_key(address, slot);
+            self.note_key(key);
+        }
+    }
+
+    /// Notes a code that was loaded or hashed.
+    pub fn note_program(&mut self, hash: B256) {
+        if let Some(keys) = &mut self.program_keys {
+            keys.insert(hash);
+        }
+    }
+
+    /// Returns the balance of an account.
+    pub fn balance(&mut self, address: Address) -> Result<U256, WorldError> {
+        Ok(self.account(address)?.balance)
+    }
+
+    /// Returns the nonce of an account; after an edge case it can be 2^64 (evm Q16).
+    pub fn nonce(&mut self, address: Address) -> Result<U256, WorldError> {
+        Ok(self.account(address)?.nonce)
+    }
+
+    /// Returns the code hash leaf, zero without code.
+    pub fn code_hash(&mut self, address: Address) -> Result<U256, WorldError> {
+        Ok(self.account(address)?.code_hash)
+    }
+
+    /// Returns the code length leaf.
+    pub fn code_length_leaf(&mut self, address: Address) -> Result<U256, WorldError> {
+        if let Some(length) = self.code_lengths.get(&address) {
+            return Ok(*length);
+        }
+        let length = match self.overrides.get(&address).and_then(|account| account.code.as_ref()) {
+            Some(code) => U256::from(code.len()),
+            None => self.leaf(address, LeafKind::CodeLength)?,
+        };
+        self.code_lengths.insert(address, length);
+        Ok(length)
+    }
+
+    /// Returns a storage slot.
+    pub fn slot(&mut self, address: Address, slot: U256) -> Result<U256, WorldError> {
+        if let Some(value) = self.storage.get(&(address, slot)) {
+            return Ok(*value);
+        }
+        let overridden = self.overrides.get(&address).and_then(|account| overridden_slot(account, slot));
+        let value = match overridden {
+            Some(value) => value,
+            None => {
+                let key = self.keys.storage_key(address, slot);
+                self.tree.get(self.version, &key)?
+            }
+        };
+        self.storage.insert((address, slot), value);
+        Ok(value)
+    }
+
+    /// Writes a storage slot outside any transaction.
+    pub fn set_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), WorldError> {
+        if !self.overrides.contains_key(&address) {
+            let key = self.keys.storage_key(address, slot);
+            self.update(&mut [(key, value)])?;
+        }
+        self.storage.insert((address, slot), value);
+        Ok(())
+    }
+
+    /// Writes the root of a version into a storage slot outside any transaction.
+    pub fn set_slot_to_root(&mut self, address: Address, slot: U256, of: TreeRef) -> Result<(), WorldError> {
+        if self.overrides.contains_key(&address) {
+            let root = self.root_of(of);
+            return self.set_slot(address, slot, root.into());
+        }
+        let key = self.keys.storage_key(address, slot);
+        self.advance(|tree, version| tree.update_to_root(version, key, of))?;
+        self.storage.remove(&(address, slot));
+        Ok(())
+    }
+
+    /// Writes what a transaction changed: differences only, nothing is ever cleared (evm §7.1, §11.7).
+    ///
+    /// `nonce_overflow` names a sender whose nonce went from 2^64 − 1 to 2^64, which revm cannot hold.
+    pub fn commit(
+        &mut self,
+        state: EvmState,
+        new_programs: Vec<(B256, Bytes)>,
+        nonce_overflow: Option<Address>,
+    ) -> Result<(), WorldError> {
+        let mut writes = Vec::new();
+        for (address, account) in &state {
+            let new = self.account_writes(*address, account, nonce_overflow, &mut writes)?;
+            if let Some(length) = new.code_length {
+                self.code_lengths.insert(*address, length);
+            }
+            self.accounts.insert(*address, new.account);
+            for (slot, value) in account.storage.iter().filter(|(_, value)| value.is_changed()) {
+                self.storage.insert((*address, *slot), value.present_value);
+            }
+        }
+        for (hash, code) in new_programs {
+            self.programs.insert(hash, permissive(&code));
+            self.new_programs.insert(hash, code);
+        }
+        self.update(&mut writes)
+    }
+
+    /// Adds the leaves of an account that differ from the state to `writes`.
+    fn account_writes(
+        &mut self,
+        address: Address,
+        account: &Account,
+        nonce_overflow: Option<Address>,
+        writes: &mut Vec<(Digest, U256)>,
+    ) -> Result<ChangedAccount, WorldError> {
+        let old = self.account(address)?;
+        let nonce = if nonce_overflow == Some(address) { U256::from(1) << 64 } else { U256::from(account.info.nonce) };
+        let code_hash = account.info.code_hash;
+        let new = CachedAccount {
+            balance: account.info.balance,
+            // A nonce beyond 64 bits reads as the largest one and cannot change.
+            nonce: if old.nonce > U256::from(u64::MAX) { old.nonce } else { nonce },
+            code_hash: if code_hash == KECCAK_EMPTY { U256::ZERO } else { code_hash.into() },
+        };
+        let is_overridden = self.overrides.contains_key(&address);
+        let keys = &mut self.keys;
+        let mut leaf = |kind, old: U256, new: U256| {
+            if old != new && !is_overridden {
+                writes.push((keys.account_key(address, kind), new));
+            }
+        };
+        leaf(LeafKind::Balance, old.balance, new.balance);
+        leaf(LeafKind::Nonce, old.nonce, new.nonce);
+        let mut code_length = None;
+        if old.code_hash != new.code_hash {
+            let length = U256::from(account.info.code.as_ref().map_or(0, |code| code.len()));
+            leaf(LeafKind::CodeHash, old.code_hash, new.code_hash);
+            leaf(LeafKind::CodeLength, U256::MAX, length);
+            code_length = Some(length);
+        }
+        for (slot, value) in account.storage.iter().filter(|(_, value)| value.is_changed() && !is_overridden) {
+            writes.push((self.keys.storage_key(address, *slot), value.present_value));
+        }
+        Ok(ChangedAccount { account: new, code_length })
+    }
+
+    fn update(&mut self, writes: &mut [(Digest, U256)]) -> Result<(), WorldError> {
+        self.advance(|tree, version| tree.update(version, writes))
+    }
+
+    /// Makes the current version the one that `update` makes of it.
+    fn advance(
+        &mut self,
+        update: impl FnOnce(&mut StateTree<'a>, TreeRef) -> Result<TreeRef, TreeError>,
+    ) -> Result<(), WorldError> {
+        let start = Instant::now();
+        let updated = update(&mut self.tree, self.version);
+        self.tree_time += start.elapsed();
+        self.version = updated?;
+        Ok(())
+    }
+
+    fn account(&mut self, address: Address) -> Result<CachedAccount, WorldError> {
+        if let Some(account) = self.accounts.get(&address) {
+            return Ok(*account);
+        }
+        let [balance, nonce, code_hash] = ACCOUNT_LEAVES.map(|kind| self.leaf(address, kind));
+        let mut account = CachedAccount { balance: balance?, nonce: nonce?, code_hash: code_hash? };
+        if let Some(replaced) = self.overrides.get(&address) {
+            account.balance = replaced.balance.unwrap_or(account.balance);
+            account.nonce = replaced.nonce.map_or(account.nonce, U256::from);
+            if let Some(code) = &replaced.code {
+                let hash = linear_hash(code).to_b256();
+                account.code_hash = hash.into();
+                self.programs.insert(hash, permissive(code));
+            }
+        }
+        self.accounts.insert(address, account);
+        Ok(account)
+    }
+
+    fn leaf(&mut self, address: Address, kind: LeafKind) -> Result<U256, WorldError> {
+        let key = self.keys.account_key(address, kind);
+        Ok(self.tree.get(self.version, &key)?)
+    }
+}
+
+impl Drop for World<'_> {
+    fn drop(&mut self) {
+        // A thread that ends has nothing to remember.
+        let keys = std::mem::replace(&mut self.keys, KeyCache::new(0));
+        let _ = KEYS.try_with(|known| known.set(Some(keys)));
+    }
+}
+
+/// Returns what an override says of a slot: `state` is the whole storage, `state_diff` single slots on top.
+fn overridden_slot(account: &AccountOverride, slot: U256) -> Option<U256> {
+    let whole = account.state.as_ref().map(|state| state.get(&slot).copied().unwrap_or_default());
+    account.state_diff.get(&slot).copied().or(whole)
+}
+
+impl Database for World<'_> {
+    type Error = WorldError;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, WorldError> {
+        let CachedAccount { balance, nonce, code_hash } = self.account(address)?;
+        if balance.is_zero() && nonce.is_zero() && code_hash.is_zero() {
+            return Ok(None);
+        }
+        Ok(Some(
+            AccountInfo {
+                balance,
+                nonce: nonce.saturating_to(),
+                code_hash: if code_hash.is_zero() { KECCAK_EMPTY } else { code_hash.into() },
+                ..AccountInfo::default()
+            }
+            .without_code(),
+        ))
+    }
+
+    fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, WorldError> {
+        if code_hash == KECCAK_EMPTY {
+            return Ok(Bytecode::new());
+        }
+        self.note_program(code_hash);
+        if let Some(code) = self.programs.get(&code_hash) {
+            return Ok(code.clone());
+        }
+        let code = self.reader.program(&Digest::from(code_hash))?.ok_or(WorldError::MissingProgram(code_hash))?;
+        let code = permissive(&code);
+        self.programs.insert(code_hash, code.clone());
+        Ok(code)
+    }
+
+    fn storage(&mut self, address: Address, slot: U256) -> Result<U256, WorldError> {
+        self.slot(address, slot)
+    }
+
+    fn block_hash(&mut self, _number: u64) -> Result<B256, WorldError> {
+        // BLOCKHASH reads the system contract's mapping in its own instruction.
+        Ok(B256::ZERO)
+    }
+}
+
+impl StateDatabase for World<'_> {
+    fn code_length(&mut self, address: Address) -> Result<u64, WorldError> {
+        Ok(self.code_length_leaf(address)?.saturating_to())
+    }
+
+    fn speculative_root(&mut self, state: &EvmState) -> Result<B256, WorldError> {
+        let mut writes = Vec::new();
+        for (address, account) in state {
+            self.account_writes(*address, account, None, &mut writes)?;
+        }
+        let version = self.tree.update(self.version, &mut writes)?;
+        Ok(self.root_of(version))
+    }
+}

@@ -1,0 +1,168 @@
+//! The state a request brings along, in front of the store (executor-service, `db` and `contracts_bytecode`).
+
+use std::collections::HashMap;
+
+use alloy_primitives::Bytes;
+
+use zkevm_tree::goldilocks::canonical;
+use zkevm_tree::poseidon::{hashes_of, linear_hash_many};
+use zkevm_tree::{Digest, NodeData};
+use zkevm_tree::{StateReader, StoreError};
+
+/// Reads a request's own entries first, then a store.
+///
+/// A request may claim anything about its own batch, so entries are not verified on reading. Only verified ones may
+/// go into a shared store.
+#[derive(Clone, Copy)]
+pub struct RequestOverlay<'a> {
+    /// Answers what the request does not bring.
+    pub base: &'a dyn StateReader,
+    /// Nodes of the request by hash: as they came, of any length.
+    pub nodes: &'a HashMap<Digest, Vec<u64>>,
+    /// Programs of the request by Poseidon code hash.
+    pub programs: &'a HashMap<Digest, Bytes>,
+}
+
+impl RequestOverlay<'_> {
+    /// Returns the request's nodes that have the hash they claim.
+    pub fn verified_nodes(&self) -> Vec<(Digest, NodeData)> {
+        verified_nodes(self.nodes)
+    }
+
+    /// Returns the request's programs that have the hash they claim.
+    pub fn verified_programs(&self) -> Vec<(Digest, Bytes)> {
+        verified_programs(self.programs)
+    }
+}
+
+/// Returns those of these nodes that have 12 elements, with canonical ones.
+pub(super) fn canonical_nodes<'a>(
+    claims: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>,
+) -> impl Iterator<Item = (Digest, NodeData)> {
+    claims.into_iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements)?)))
+}
+
+/// Returns the nodes that have the hash they claim, with canonical elements.
+pub fn verified_nodes<'a>(claims: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>) -> Vec<(Digest, NodeData)> {
+    let nodes: Vec<(Digest, NodeData)> = canonical_nodes(claims).collect();
+    let states: Vec<NodeData> = nodes.iter().map(|(_, data)| *data).collect();
+    nodes
+        .into_iter()
+        .zip(hashes_of(&states))
+        .filter(|((claimed, _), hash)| claimed == hash)
+        .map(|(node, _)| node)
+        .collect()
+}
+
+/// Returns the programs that have the hash they claim.
+pub fn verified_programs<'a>(claims: impl IntoIterator<Item = (&'a Digest, &'a Bytes)>) -> Vec<(Digest, Bytes)> {
+    let programs: Vec<(&Digest, &Bytes)> = claims.into_iter().collect();
+    let codes: Vec<&[u8]> = programs.iter().map(|(_, code)| code.as_ref()).collect();
+    let hashes = linear_hash_many(&codes);
+    programs
+        .into_iter()
+        .zip(hashes)
+        .filter(|((claimed, _), hash)| *claimed == hash)
+        .map(|((hash, code), _)| (*hash, code.clone()))
+        .collect()
+}
+
+impl StateReader for RequestOverlay<'_> {
+    fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        match self.nodes.get(hash) {
+            None => self.base.node(hash),
+            Some(elements) => canonical_node(elements)
+                .map(Some)
+                .ok_or(StoreError::InvalidNodeSize { hash: *hash, elements: elements.len() }),
+        }
+    }
+
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        let below: Vec<Digest> = hashes.iter().filter(|hash| !self.nodes.contains_key(hash)).copied().collect();
+        let mut below = self.base.nodes(&below)?.into_iter();
+        let node = |hash| if self.nodes.contains_key(hash) { self.node(hash) } else { Ok(below.next().flatten()) };
+        hashes.iter().map(node).collect()
+    }
+
+    fn prefers_many(&self) -> bool {
+        self.base.prefers_many()
+    }
+
+    fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
+        match self.programs.get(hash) {
+            None => self.base.program(hash),
+            Some(code) => Ok(Some(code.clone())),
+        }
+    }
+}
+
+/// Returns a node of 12 elements with each reduced modulo p (state-tree §1).
+fn canonical_node(elements: &[u64]) -> Option<NodeData> {
+    NodeData::try_from(elements).ok().map(|data| data.map(canonical))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Durability, MemoryStore, StateWriter};
+    use zkevm_tree::goldilocks::GOLDILOCKS_PRIME;
+    use zkevm_tree::poseidon::{hash_node, linear_hash};
+
+    fn overlay_of<R>(
+        nodes: &[(Digest, Vec<u64>)],
+        programs: &[(Digest, Bytes)],
+        check: impl FnOnce(&MemoryStore, RequestOverlay<'_>) -> R,
+    ) -> R {
+        let base = MemoryStore::new(0);
+        let (nodes, programs) = (nodes.iter().cloned().collect(), programs.iter().cloned().collect());
+        check(&base, RequestOverlay { base: &base, nodes: &nodes, programs: &programs })
+    }
+
+    const HASH: Digest = Digest([1, 2, 3, 4]);
+
+    #[test]
+    fn request_entries_win_over_the_store() {
+        overlay_of(&[(HASH, vec![7; 12])], &[(HASH, Bytes::from_static(b"own"))], |base, overlay| {
+            let other = Digest([5; 4]);
+            let nodes = [(HASH, [1; 12]), (other, [2; 12])];
+            let programs = [(HASH, Bytes::from_static(b"base")), (other, Bytes::from_static(b"other"))];
+            base.write(&nodes, &programs, Durability::Permanent).unwrap();
+            assert_eq!(overlay.node(&HASH), Ok(Some([7; 12])));
+            assert_eq!(overlay.node(&other), Ok(Some([2; 12])));
+            assert_eq!(overlay.program(&HASH), Ok(Some(Bytes::from_static(b"own"))));
+            assert_eq!(overlay.program(&other), Ok(Some(Bytes::from_static(b"other"))));
+            assert_eq!(overlay.node(&Digest([9; 4])), Ok(None));
+        });
+    }
+
+    #[test]
+    fn a_node_without_twelve_elements_is_an_error() {
+        for elements in [0, 8, 11, 13] {
+            overlay_of(&[(HASH, vec![1; elements])], &[], |_, overlay| {
+                assert_eq!(overlay.node(&HASH), Err(StoreError::InvalidNodeSize { hash: HASH, elements }));
+                assert_eq!(overlay.verified_nodes(), []);
+            });
+        }
+    }
+
+    #[test]
+    fn elements_are_reduced() {
+        let raw: Vec<u64> = (0..12).map(|i| GOLDILOCKS_PRIME + i).collect();
+        let reduced: NodeData = std::array::from_fn(|i| i as u64);
+        let hash = hash_node(&reduced);
+        overlay_of(&[(hash, raw)], &[], |_, overlay| {
+            assert_eq!(overlay.node(&hash), Ok(Some(reduced)));
+            assert_eq!(overlay.verified_nodes(), [(hash, reduced)]);
+        });
+    }
+
+    #[test]
+    fn entries_under_a_wrong_hash_are_not_verified() {
+        let code = Bytes::from_static(&[0x12, 0x34]);
+        let right = linear_hash(&code);
+        overlay_of(&[(HASH, vec![1; 12])], &[(right, code.clone()), (HASH, code.clone())], |_, overlay| {
+            assert_eq!(overlay.verified_nodes(), []);
+            assert_eq!(overlay.verified_programs(), [(right, code)]);
+        });
+    }
+}

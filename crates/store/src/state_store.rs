@@ -1,0 +1,430 @@
+//! The state of the service: what is for good in a database (or in memory), what is volatile in memory.
+//!
+//! ```text
+//! read:   cache, with all that is queued → volatile → database (→ cache)
+//! write:  for good → queue → writer → database        volatile → memory, within its budget
+//! ```
+//!
+//! Without a database everything stays in this process, and flushes count as stored at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::Bytes;
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::cache::{CacheStats, ReadCache};
+use super::database::{Database, WriteSet};
+use super::flush::{FlushQueue, FlushStatus, Group, QueueLimits};
+use super::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
+use super::overlay::{canonical_nodes, verified_nodes, verified_programs};
+use super::{Durability, StateWriter};
+use zkevm_tree::keys::value_from_limbs;
+use zkevm_tree::{Digest, NodeData};
+use zkevm_tree::{StateReader, StoreError};
+use zkevm_types::FlushIds;
+
+/// Sizes and mode of a [`StateStore`] over a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastingOptions {
+    /// Budget of volatile entries.
+    pub volatile_bytes_max: usize,
+    /// Budget of the read cache.
+    pub cache_bytes_max: usize,
+    /// Bounds of the write queue.
+    pub queue: QueueLimits,
+}
+
+/// What a [`StateStore`] holds and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StateStats {
+    /// Entries in memory: volatile ones, and without a database all.
+    #[serde(rename = "state")]
+    pub memory: MemoryStoreStats,
+    /// The read cache; zeros without a database.
+    pub cache: CacheStats,
+    /// Flush ids and the queue.
+    pub flush: FlushStatus,
+}
+
+/// Nodes and programs of the service.
+pub struct StateStore {
+    memory: MemoryStore,
+    lasting: Option<Lasting>,
+    queue: FlushQueue,
+    /// Latest root accepted for good, without a database.
+    latest_root: Mutex<Digest>,
+    /// Group stored last, for those who follow along.
+    latest_group: Mutex<Option<Arc<Group>>>,
+    read_only: bool,
+}
+
+/// What there is in front of a database. All of it is for good: in the database or in the queue.
+struct Lasting {
+    database: Arc<dyn Database>,
+    cache: ReadCache,
+}
+
+/// What a client brought along.
+#[derive(Clone, Copy, Debug)]
+pub struct Claims<'a> {
+    /// Nodes by the hash they claim.
+    pub nodes: &'a HashMap<Digest, Vec<u64>>,
+    /// Programs by the Poseidon code hash they claim.
+    pub programs: &'a HashMap<Digest, Bytes>,
+    /// True if the keys were found by hashing: then nothing is only claimed.
+    pub is_hashed: bool,
+}
+
+/// What became of one step of the writer.
+#[derive(Debug)]
+pub enum WriterStep {
+    /// A group is stored.
+    Stored {
+        /// How long the database took.
+        took: Duration,
+    },
+    /// The group could not be stored; it is tried again with the next step.
+    Failed {
+        /// Last flush id of the group.
+        flush_id: u64,
+        /// Why.
+        error: StoreError,
+    },
+    /// The queue is closed and empty.
+    Closed,
+}
+
+impl StateStore {
+    /// Creates a store that keeps everything in this process.
+    pub fn in_memory(limits: MemoryLimits) -> Self {
+        Self {
+            memory: MemoryStore::with_limits(limits),
+            lasting: None,
+            queue: FlushQueue::new(QueueLimits::default()),
+            latest_root: Mutex::default(),
+            latest_group: Mutex::default(),
+            read_only: false,
+        }
+    }
+
+    /// Creates a store over a database. Somebody must call [`Self::write_next`] in a loop.
+    pub fn over(database: Arc<dyn Database>, options: LastingOptions) -> Result<Self, StoreError> {
+        // Now rather than with the first request: a database that cannot be read refuses the start.
+        database.latest_root()?;
+        let limits = MemoryLimits { volatile_bytes_max: options.volatile_bytes_max, permanent_bytes_max: 0 };
+        Ok(Self {
+            memory: MemoryStore::with_limits(limits),
+            queue: FlushQueue::new(options.queue),
+            latest_root: Mutex::default(),
+            latest_group: Mutex::default(),
+            read_only: false,
+            lasting: Some(Lasting { database, cache: ReadCache::new(options.cache_bytes_max) }),
+        })
+    }
+
+    /// Keeps nothing for good from now on: everything is volatile and flush ids are zero (hashdb-service §9).
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Keeps a set and takes `flushes` new flush ids, all zero in read-only mode.
+    ///
+    /// What is for good is readable when this returns, and stored once the stored id reaches the one returned. Nodes that
+    /// it refers to and that so far are volatile become lasting with it.
+    ///
+    /// Fails without keeping anything if memory or the queue have no room.
+    pub fn keep(&self, mut set: WriteSet, durability: Durability, flushes: u64) -> Result<FlushIds, StoreError> {
+        if self.read_only || durability == Durability::Volatile {
+            self.keep_volatile(&set)?;
+            set = WriteSet::default();
+        } else {
+            self.complete(&mut set);
+        }
+        if self.read_only {
+            return Ok(FlushIds::default());
+        }
+        let ids = match &self.lasting {
+            None => {
+                self.memory.write(&set.nodes, &set.programs, Durability::Permanent)?;
+                if let Some(root) = set.latest_root {
+                    *self.latest_root.lock() = root;
+                }
+                self.queue.submit(Arc::default(), flushes)?.0
+            }
+            Some(lasting) => {
+                lasting.leave_out_known(&mut set);
+                // What waits is counted by what is in it.
+                set.nodes.shrink_to_fit();
+                set.programs.shrink_to_fit();
+                let set = Arc::new(set);
+                let (ids, number) = self.queue.submit(Arc::clone(&set), flushes)?;
+                // Only now: whoever finds an entry in the cache may rely on its being queued already.
+                lasting.cache.put_queued(&set, number);
+                ids
+            }
+        };
+        Ok(ids)
+    }
+
+    fn keep_volatile(&self, set: &WriteSet) -> Result<(), StoreError> {
+        let lasting = |hash: &Digest| self.lasting.as_ref().is_some_and(|lasting| lasting.cache.has_node(hash));
+        let nodes: Vec<_> = set.nodes.iter().filter(|(hash, _)| !lasting(hash)).copied().collect();
+        self.memory.write(&nodes, &set.programs, Durability::Volatile)
+    }
+
+    /// Adds what the set's nodes refer to and only volatile memory holds: a batch for good may start from the root of one
+    /// that was not.
+    fn complete(&self, set: &mut WriteSet) {
+        if !self.memory.has_volatile() {
+            return;
+        }
+        let mut present: HashSet<Digest> = set.nodes.iter().map(|(hash, _)| *hash).collect();
+        present.extend(set.programs.iter().map(|(hash, _)| *hash));
+        let mut next = 0;
+        while let Some((_, node)) = set.nodes.get(next) {
+            next += 1;
+            let (children, program) = references(node);
+            for child in children {
+                if let Some(data) = self.memory.volatile_node(&child)
+                    && present.insert(child)
+                {
+                    set.nodes.push((child, data));
+                }
+            }
+            if let Some(hash) = program
+                && let Some(code) = self.memory.volatile_program(&hash)
+                && present.insert(hash)
+            {
+                set.programs.push((hash, code));
+            }
+        }
+    }
+
+    /// Returns what a client brought along that has the hash it claims and is not kept yet (executor-service §5.8).
+    ///
+    /// Entries kept already had their hash when they came and are not hashed again.
+    pub fn unknown_claims(&self, claims: Claims<'_>, durability: Durability) -> Result<WriteSet, StoreError> {
+        let mut set = WriteSet::default();
+        let mut claimed_nodes = Vec::new();
+        for claim in claims.nodes {
+            if !self.keep_known_node(claim.0, durability, &mut set)? {
+                claimed_nodes.push(claim);
+            }
+        }
+        let mut claimed_programs = Vec::new();
+        for claim in claims.programs {
+            if !self.keep_known_program(claim.0, durability, &mut set)? {
+                claimed_programs.push(claim);
+            }
+        }
+        if claims.is_hashed {
+            set.nodes.extend(canonical_nodes(claimed_nodes));
+            set.programs.extend(claimed_programs.into_iter().map(|(hash, code)| (*hash, code.clone())));
+        } else {
+            set.nodes.extend(verified_nodes(claimed_nodes));
+            set.programs.extend(verified_programs(claimed_programs));
+        }
+        Ok(set)
+    }
+
+    fn keep_known_node(&self, hash: &Digest, durability: Durability, set: &mut WriteSet) -> Result<bool, StoreError> {
+        let Some(lasting) = &self.lasting else { return self.memory.keep_known_node(hash, durability) };
+        if lasting.cache.has_node(hash) {
+            return Ok(true);
+        }
+        if durability == Durability::Volatile {
+            return self.memory.keep_known_node(hash, durability);
+        }
+        let known = self.memory.volatile_node(hash);
+        set.nodes.extend(known.map(|data| (*hash, data)));
+        Ok(known.is_some())
+    }
+
+    fn keep_known_program(
+        &self,
+        hash: &Digest,
+        durability: Durability,
+        set: &mut WriteSet,
+    ) -> Result<bool, StoreError> {
+        let Some(lasting) = &self.lasting else { return self.memory.keep_known_program(hash, durability) };
+        if lasting.cache.has_program(hash) {
+            return Ok(true);
+        }
+        if durability == Durability::Volatile {
+            return self.memory.keep_known_program(hash, durability);
+        }
+        let known = self.memory.volatile_program(hash);
+        let is_known = known.is_some();
+        set.programs.extend(known.map(|code| (*hash, code)));
+        Ok(is_known)
+    }
+
+    /// Writes the next group of the queue to the database, waiting until there is one. For the writer only.
+    pub fn write_next(&self) -> WriterStep {
+        let (Some(group), Some(lasting)) = (self.queue.take(), &self.lasting) else { return WriterStep::Closed };
+        let sets: Vec<&WriteSet> = group.sets.iter().map(|set| &**set).collect();
+        let start = Instant::now();
+        if let Err(error) = lasting.database.commit(&sets) {
+            return WriterStep::Failed { flush_id: group.flush_id, error };
+        }
+        let took = start.elapsed();
+        self.queue.confirm(&group);
+        lasting.cache.set_stored(group.number);
+        *self.latest_group.lock() = Some(group);
+        WriterStep::Stored { took }
+    }
+
+    /// Returns a node that is not in the database only, or known to the cache.
+    fn node_in_memory(&self, lasting: &Lasting, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        // Cache before database: what is queued leaves the cache only once the database has it.
+        match lasting.cache.node(hash) {
+            None => self.memory.node(hash),
+            found => Ok(found),
+        }
+    }
+
+    /// True if there is a database, and so a writer is needed.
+    pub fn needs_writer(&self) -> bool {
+        self.lasting.is_some()
+    }
+
+    /// Accepts nothing for good any more and waits until everything accepted is stored, however long that takes; false if
+    /// nothing gets stored for `limit`.
+    pub fn close(&self, limit: Duration) -> bool {
+        self.queue.close();
+        loop {
+            let before = self.queue.status().stored_flush_id;
+            if self.queue.wait_stored(limit) {
+                return true;
+            }
+            if self.queue.status().stored_flush_id == before {
+                return false;
+            }
+        }
+    }
+
+    /// Returns flush ids and queue counts. Never waits: clients poll this in a loop without pause.
+    pub fn flush_status(&self) -> FlushStatus {
+        if self.read_only { FlushStatus::default() } else { self.queue.status() }
+    }
+
+    /// Returns the group stored last, for processes that follow along.
+    pub fn latest_group(&self) -> Option<Arc<Group>> {
+        self.latest_group.lock().clone()
+    }
+
+    /// Returns the latest root accepted for good, zero if there is none: of what is queued, else the database's, which
+    /// other processes may have moved.
+    pub fn latest_root(&self) -> Result<Digest, StoreError> {
+        let Some(lasting) = &self.lasting else { return Ok(*self.latest_root.lock()) };
+        // Queued before database: a root leaves the queue only once the database has it.
+        self.queue.latest_root().map_or_else(|| lasting.database.latest_root(), Ok)
+    }
+
+    /// Deletes everything. Batches that run meanwhile may fail or leave a part of their state.
+    ///
+    /// Fails if the queue does not empty within `limit`, or the database fails.
+    pub fn clear(&self, limit: Duration) -> Result<(), StoreError> {
+        if !self.queue.wait_stored(limit) {
+            return Err(StoreError::Unavailable("writes are still waiting".to_owned()));
+        }
+        if let Some(lasting) = &self.lasting {
+            lasting.database.clear()?;
+            lasting.cache.clear();
+        }
+        self.memory.clear();
+        *self.latest_root.lock() = Digest::ZERO;
+        *self.latest_group.lock() = None;
+        Ok(())
+    }
+
+    /// Returns what is held and what was done.
+    pub fn stats(&self) -> StateStats {
+        StateStats {
+            memory: self.memory.stats(),
+            cache: self.lasting.as_ref().map(|lasting| lasting.cache.stats()).unwrap_or_default(),
+            flush: self.flush_status(),
+        }
+    }
+}
+
+impl Lasting {
+    /// Takes out what is queued or stored already if the set is that of a batch executed before: a sequencer's batch comes
+    /// back to be verified and to be synchronised.
+    fn leave_out_known(&self, set: &mut WriteSet) {
+        if set.latest_root.is_some_and(|root| self.cache.has_node(&root)) {
+            set.nodes.retain(|(hash, _)| !self.cache.has_node(hash));
+            set.programs.retain(|(hash, _)| !self.cache.has_program(hash));
+        }
+    }
+}
+
+impl StateReader for StateStore {
+    fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        let Some(lasting) = &self.lasting else { return self.memory.node(hash) };
+        if let Some(node) = self.node_in_memory(lasting, hash)? {
+            return Ok(Some(node));
+        }
+        let stored = lasting.database.node(hash)?;
+        stored.iter().for_each(|node| lasting.cache.put_node(*hash, *node));
+        Ok(stored)
+    }
+
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        let Some(lasting) = &self.lasting else { return self.memory.nodes(hashes) };
+        let mut found = Vec::with_capacity(hashes.len());
+        let (mut unknown, mut places) = (Vec::new(), Vec::new());
+        for (place, hash) in hashes.iter().enumerate() {
+            found.push(self.node_in_memory(lasting, hash)?);
+            if found[place].is_none() {
+                unknown.push(*hash);
+                places.push(place);
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        let stored = lasting.database.nodes(&unknown)?;
+        for ((place, hash), node) in places.into_iter().zip(unknown).zip(stored) {
+            node.iter().for_each(|node| lasting.cache.put_node(hash, *node));
+            found[place] = node;
+        }
+        Ok(found)
+    }
+
+    fn prefers_many(&self) -> bool {
+        self.lasting.as_ref().is_some_and(|lasting| lasting.database.prefers_many())
+    }
+
+    fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
+        let Some(lasting) = &self.lasting else { return self.memory.program(hash) };
+        if let Some(code) = lasting.cache.program(hash) {
+            return Ok(Some(code));
+        }
+        if let Some(code) = self.memory.program(hash)? {
+            return Ok(Some(code));
+        }
+        let stored = lasting.database.program(hash)?;
+        stored.iter().for_each(|code| lasting.cache.put_program(*hash, code.clone()));
+        Ok(stored)
+    }
+}
+
+/// Returns the nodes a node may refer to, and the program its value may name (state-tree §7).
+///
+/// A value node looks like a branch: what it seems to refer to is never the hash of anything.
+fn references(node: &NodeData) -> ([Digest; 2], Option<Digest>) {
+    let [content @ .., a, b, c, d] = node;
+    let half = |from: usize| Digest([content[from], content[from + 1], content[from + 2], content[from + 3]]);
+    match [a, b, c, d] {
+        [1, 0, 0, 0] => ([half(4), Digest::ZERO], None),
+        _ => ([half(0), half(4)], value_from_limbs(content).map(Digest::from_u256)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! What tests, benches, the demo and the load generator run on: generated workloads, and public vectors from disk.
+//!
+//! Decides: what a generated chain of batches looks like, how vectors and recordings are read. Must not know: the wire, servers.
+
+pub mod sample;
+pub mod vectors;

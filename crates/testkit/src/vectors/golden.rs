@@ -1,0 +1,175 @@
+//! Recorded request/answer pairs: an index of JSON lines and two gzipped protobuf messages per case.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{VectorError, read};
+use zkevm_types::RomError;
+
+/// Largest message a recording may unpack to, in bytes.
+const MESSAGE_BYTES_MAX: u64 = 256 << 20;
+/// Folders below the one named in which an index is looked for.
+const DEPTH_MAX: usize = 3;
+
+/// Which call a recording belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub enum Rpc {
+    /// Forks up to 6.
+    ProcessBatch,
+    /// Forks from 7.
+    ProcessBatchV2,
+}
+
+/// One line of an index, as far as replaying needs it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GoldenCase {
+    /// Name of the case and, with its endings, of its files.
+    pub name: String,
+    /// The call.
+    pub rpc: Rpc,
+    /// Fork id of the request; an invalid request may carry any number.
+    #[serde(rename = "forkID")]
+    pub fork_id: u64,
+    /// Path of the vector the request was made from.
+    #[serde(default)]
+    pub vector: Option<String>,
+    /// Family of cases.
+    #[serde(default)]
+    pub variant: String,
+    /// What was changed within the family.
+    #[serde(default)]
+    pub case: Option<String>,
+    /// Requests of one chain run in order of `step` over one state.
+    #[serde(default)]
+    pub chain: Option<String>,
+    /// Position in the chain.
+    #[serde(default)]
+    pub step: u32,
+    /// What happened to the recorded server when there is no answer.
+    #[serde(default)]
+    pub effect: Option<String>,
+    /// `error` of the answer.
+    #[serde(default)]
+    pub error: Option<i32>,
+    /// `error_rom` of the answer (V2).
+    #[serde(default)]
+    pub error_rom: Option<i32>,
+    /// Distinct errors of the answer's transactions, `NO_ERROR` left out.
+    #[serde(default)]
+    pub tx_errors: Option<Vec<i32>>,
+    /// Folder of the index.
+    #[serde(skip)]
+    pub folder: PathBuf,
+}
+
+/// Errors with which the recorded program gives up for reasons of its own (its overrides, its balance and status
+/// checks, large chain ids): no rule of the batch asks for them.
+const OWN_ABORTS: [(i32, &str); 5] = [
+    (11, "its balance check"),
+    (12, "its field-element check of a large chain id"),
+    (36, "its storage check of an overridden account"),
+    (110, "its state manager on an overridden account"),
+    (117, "its check of status against error"),
+];
+
+impl GoldenCase {
+    /// Returns why the recorded program's answer is not what the rules say, if it is not.
+    pub fn own_abort(&self) -> Option<String> {
+        match self.error {
+            None => Some(self.effect.clone().unwrap_or_else(|| "no answer was recorded".to_owned())),
+            Some(error) => OWN_ABORTS
+                .iter()
+                .find(|(number, _)| *number == error)
+                .map(|(number, why)| format!("the original aborts with error {number}: {why}")),
+        }
+    }
+
+    /// True if the recorded answer is an out-of-counters one.
+    pub fn out_of_counters(&self) -> bool {
+        let tx_errors = self.tx_errors.iter().flatten().copied();
+        tx_errors.chain(self.error_rom).filter_map(RomError::from_number).any(RomError::is_out_of_counters)
+    }
+
+    /// Reads the serialised request.
+    pub fn request(&self) -> Result<Vec<u8>, VectorError> {
+        unpack(&self.file("req"))
+    }
+
+    /// Reads the serialised answer, `None` if the recorded server gave none.
+    pub fn answer(&self) -> Result<Option<Vec<u8>>, VectorError> {
+        let path = self.file("rsp");
+        if path.is_file() { unpack(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Returns the path of the request (`req`) or answer (`rsp`).
+    pub fn file(&self, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}.pb.gz", self.name))
+    }
+}
+
+/// Reads every index in `folders` or up to three levels below, in the order of the files.
+pub fn read_indexes(folders: &[PathBuf]) -> Result<Vec<GoldenCase>, VectorError> {
+    let mut cases = Vec::new();
+    for folder in folders {
+        read_below(folder, DEPTH_MAX, &mut cases)?;
+    }
+    Ok(cases)
+}
+
+/// Recorded answers by the vector they were made from, plain requests only.
+pub fn by_vector(folder: &Path) -> Result<HashMap<String, GoldenCase>, VectorError> {
+    let mut cases = HashMap::new();
+    for case in read_index(&folder.join("INDEX.jsonl"))? {
+        if let (Some(vector), "vector") = (&case.vector, case.variant.as_str()) {
+            cases.insert(vector.clone(), case);
+        }
+    }
+    Ok(cases)
+}
+
+fn read_below(folder: &Path, depth: usize, cases: &mut Vec<GoldenCase>) -> Result<(), VectorError> {
+    let index = folder.join("INDEX.jsonl");
+    if index.is_file() {
+        cases.extend(read_index(&index)?);
+        return Ok(());
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    let unreadable = |source| VectorError::Read { path: folder.to_path_buf(), source };
+    let mut below = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            below.push(entry.path());
+        }
+    }
+    below.sort();
+    below.iter().try_for_each(|path| read_below(path, depth - 1, cases))
+}
+
+fn read_index(path: &Path) -> Result<Vec<GoldenCase>, VectorError> {
+    let text = read(path)?;
+    let folder = path.parent().unwrap_or(Path::new(".")).to_path_buf();
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let case: GoldenCase = serde_json::from_slice(line)
+                .map_err(|source| VectorError::Json { path: path.to_path_buf(), source })?;
+            Ok(GoldenCase { folder: folder.clone(), ..case })
+        })
+        .collect()
+}
+
+fn unpack(path: &Path) -> Result<Vec<u8>, VectorError> {
+    let packed = read(path)?;
+    let mut message = Vec::new();
+    flate2::read::GzDecoder::new(packed.as_slice())
+        .take(MESSAGE_BYTES_MAX)
+        .read_to_end(&mut message)
+        .map_err(|source| VectorError::Read { path: path.to_path_buf(), source })?;
+    Ok(message)
+}

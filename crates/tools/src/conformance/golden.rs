@@ -1,0 +1,157 @@
+//! `conformance --golden`: recorded requests replayed, whole answers compared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::compare::{Difference, FieldResult, compare};
+use super::fields::{Flat, Schema};
+use super::tally::{Outcome, Tally, Verdict};
+use super::{ConformanceArgs, ConformanceError, answer, parallel, write_report};
+use zkevm_store::MemoryStore;
+use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
+use zkevm_wire::proto::FILE_DESCRIPTOR_SET;
+
+const OUT_OF_COUNTERS: &str = "the recorded batch ran out of zk counters";
+
+/// Cases that run one after the other over one state; most groups have one case.
+type Group = Vec<GoldenCase>;
+
+/// Replays, prints, writes the report; returns whether nothing differs.
+pub fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
+    let schema = Schema::new(FILE_DESCRIPTOR_SET).map_err(|error| ConformanceError::Descriptors(error.to_string()))?;
+    let groups = args.sample(select(read_indexes(&args.paths)?, args));
+    if groups.is_empty() {
+        return Err(ConformanceError::Nothing);
+    }
+    let outcomes = match &args.server {
+        Some(address) => replay_on_server(address, &groups, args.in_flight.into(), &schema)?,
+        None => replay_in_process(&groups, args, &schema),
+    };
+    let tally = Tally::new(outcomes);
+    tally.print(args);
+    write_report(args, &tally.to_json())?;
+    Ok(tally.passed())
+}
+
+/// Filters and groups; a chain stays whole if any of its steps is wanted.
+fn select(cases: Vec<GoldenCase>, args: &ConformanceArgs) -> Vec<Group> {
+    let wanted = |case: &GoldenCase| {
+        args.selects_fork(case.fork_id)
+            && args.selects_name(&case.name)
+            && args.variant.as_ref().is_none_or(|variant| *variant == case.variant)
+    };
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    for case in cases {
+        let key = case.chain.as_ref().unwrap_or(&case.name);
+        groups.entry(format!("{}/{key}", case.folder.display())).or_default().push(case);
+    }
+    let mut groups: Vec<Group> = groups.into_values().filter(|group| group.iter().any(wanted)).collect();
+    groups.iter_mut().for_each(|group| group.sort_by_key(|case| case.step));
+    groups
+}
+
+fn name(group: &Group) -> &str {
+    group.first().map_or("", |case| case.name.as_str())
+}
+
+fn replay_in_process(groups: &[Group], args: &ConformanceArgs, schema: &Schema) -> Vec<Outcome> {
+    let policy = args.counters.policy();
+    let replay_group = |group: &Group| {
+        let kept = MemoryStore::new(0);
+        let replay = |case: &GoldenCase| {
+            let ours = case.request().map_err(|error| error.to_string()).and_then(|request| {
+                parallel::catch(|| answer::from_engine(case.rpc, &request, &kept, policy)).and_then(|answer| answer)
+            });
+            judge(case, ours, schema)
+        };
+        group.iter().map(replay).collect::<Vec<_>>()
+    };
+    let results = parallel::run_all(groups, args.thread_count(), name, replay_group);
+    let failed =
+        |group: &Group, why: String| group.iter().map(|case| judge(case, Err(why.clone()), schema)).collect::<Vec<_>>();
+    results
+        .into_iter()
+        .zip(groups)
+        .flat_map(|(result, group)| result.unwrap_or_else(|why| failed(group, why)))
+        .collect()
+}
+
+fn replay_on_server(
+    address: &str,
+    groups: &[Group],
+    in_flight: usize,
+    schema: &Schema,
+) -> Result<Vec<Outcome>, ConformanceError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ConformanceError::Runtime)?;
+    runtime.block_on(async {
+        let client = answer::connect(address)
+            .await
+            .map_err(|source| ConformanceError::Connect { address: address.to_owned(), source })?;
+        let bar = parallel::progress_bar(groups.len());
+        let replay_group = |group: Arc<Group>| {
+            let (mut client, bar) = (client.clone(), bar.clone());
+            async move {
+                let mut answers = Vec::with_capacity(group.len());
+                for case in group.iter() {
+                    let ours = match case.request() {
+                        Ok(request) => answer::from_server(&mut client, case.rpc, &request).await,
+                        Err(error) => Err(error.to_string()),
+                    };
+                    answers.push((case.clone(), ours));
+                }
+                bar.inc(1);
+                answers
+            }
+        };
+        let shared: Vec<Arc<Group>> = groups.iter().cloned().map(Arc::new).collect();
+        let answers: Vec<_> =
+            futures_util::stream::iter(shared).map(replay_group).buffer_unordered(in_flight).collect().await;
+        bar.finish_and_clear();
+        let mut outcomes: Vec<Outcome> =
+            answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours, schema)).collect();
+        outcomes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(outcomes)
+    })
+}
+
+/// Compares our answer with the recorded one.
+fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>, schema: &Schema) -> Outcome {
+    let apart = case.own_abort().or_else(|| case.out_of_counters().then(|| OUT_OF_COUNTERS.to_owned()));
+    let outcome = |ours, verdict| Outcome { name: case.name.clone(), fork_id: case.fork_id, apart, ours, verdict };
+    let message = match case.rpc {
+        Rpc::ProcessBatch => "executor.v1.ProcessBatchResponse",
+        Rpc::ProcessBatchV2 => "executor.v1.ProcessBatchResponseV2",
+    };
+    let flat = ours.and_then(|bytes| schema.flatten(message, &bytes).map_err(|error| error.to_string()));
+    let ours = match flat {
+        Ok(ours) => ours,
+        // A failure of ours is never excused by what the recorded program did.
+        Err(why) => return Outcome { apart: None, ..outcome(why.clone(), Verdict::Failed(why)) },
+    };
+    let short = short_answer(&ours);
+    let recorded = match case.answer() {
+        Ok(Some(bytes)) => schema.flatten(message, &bytes).map_err(|error| error.to_string()),
+        Ok(None) => return outcome(short, Verdict::Compared(no_answer(case))),
+        Err(error) => Err(error.to_string()),
+    };
+    match recorded {
+        Ok(recorded) => outcome(short, Verdict::Compared(compare(&ours, &recorded))),
+        Err(why) => outcome(short, Verdict::Failed(format!("recorded answer: {why}"))),
+    }
+}
+
+/// The comparison with a server that gave no answer: one difference, so that the case is listed.
+fn no_answer(case: &GoldenCase) -> super::compare::Comparison {
+    let recorded = case.effect.clone().unwrap_or_else(|| "none".to_owned());
+    let difference = Difference { place: "answer".to_owned(), ours: "an answer".to_owned(), recorded };
+    BTreeMap::from([("answer".to_owned(), FieldResult { equal: 0, different: vec![difference] })])
+}
+
+fn short_answer(ours: &Flat) -> String {
+    let value = |place: &str| ours.get(place).map_or("-", String::as_str);
+    let rom = ours.get("error_rom").map(|error| format!(", error_rom {error}")).unwrap_or_default();
+    format!("error {}{rom}, new_state_root {}", value("error"), value("new_state_root"))
+}

@@ -1,0 +1,7 @@
+//! Programs that test an executor from outside: conformance with vectors and recordings, and load.
+//!
+//! Decides: what is compared and what is counted. Must not know: how a server is made.
+
+pub mod conformance;
+pub mod load;
+pub mod table;

@@ -1,0 +1,80 @@
+//! Executes the chains again, with the engine in this process, and compares the roots with those that were answered.
+
+use std::sync::Arc;
+
+use revm::primitives::B256;
+use serde::Serialize;
+
+use super::LoadError;
+use super::mix::Mix;
+use zkevm_pool::Interrupt;
+use zkevm_store::{Durability, MemoryStore, StateWriter};
+use zkevm_testkit::sample::Workload;
+use zkevm_testkit::sample::genesis::GenesisState;
+
+/// What the check found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verified {
+    /// Batches whose root was compared.
+    pub batches: u64,
+    /// The first difference of every chain that has one; a few of them.
+    pub differences: Vec<String>,
+}
+
+const DIFFERENCES_KEPT: usize = 5;
+
+/// Compares the answered roots of every client's chain, from its first batch on. Stops a chain at its first difference.
+pub fn chains<'a>(
+    workload: &Arc<Workload>,
+    genesis: &GenesisState,
+    mix: &Mix,
+    batch_txs: usize,
+    roots: impl Iterator<Item = &'a [B256]>,
+) -> Result<Verified, LoadError> {
+    let store = MemoryStore::new(0);
+    genesis.write_to(&store)?;
+    let mut verified = Verified::default();
+    for (client, roots) in (0..).zip(roots) {
+        let mut chain = workload.chain(client, genesis.root.to_b256());
+        for (number, answered) in (0..).zip(roots) {
+            let input = chain.next_batch(mix.kind(client, number), batch_txs);
+            let output = zkevm_processor::process(&input, &store, &Interrupt::default())?;
+            store.write(&output.new_nodes, &output.new_programs, Durability::Permanent)?;
+            let roots = output.roots.ok_or("a batch was aborted here")?;
+            verified.batches += 1;
+            if roots.new_state_root != *answered {
+                if verified.differences.len() < DIFFERENCES_KEPT {
+                    let own = roots.new_state_root;
+                    verified.differences.push(format!(
+                        "client {client}, batch {number}: root {answered} answered, {own} executed here"
+                    ));
+                }
+                break;
+            }
+            chain.state_root = roots.new_state_root;
+            chain.acc_input_hash = roots.new_acc_input_hash;
+        }
+    }
+    Ok(verified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zkevm_types::ForkId;
+
+    #[test]
+    fn a_wrong_root_is_found() {
+        let workload = Arc::new(Workload::new(ForkId::new(9).unwrap(), 1).unwrap());
+        let genesis = workload.genesis().build().unwrap();
+        let mix: Mix = "transfers".parse().unwrap();
+        let wrong = [B256::with_last_byte(1), B256::with_last_byte(2)];
+        let found = chains(&workload, &genesis, &mix, 2, std::iter::once(&wrong[..])).unwrap();
+        assert_eq!((found.batches, found.differences.len()), (1, 1), "{found:?}");
+
+        let own = found.differences[0].split("answered, ").nth(1).unwrap();
+        let right: B256 = own.split(' ').next().unwrap().parse().unwrap();
+        let found = chains(&workload, &genesis, &mix, 2, std::iter::once(&[right][..])).unwrap();
+        assert_eq!((found.batches, found.differences.len()), (1, 0), "{found:?}");
+    }
+}

@@ -1,0 +1,46 @@
+//! What the tree needs of a store.
+
+use alloy_primitives::Bytes;
+
+use super::{Digest, NodeData};
+
+/// Reads state by content address. Nodes never change, so an answer never goes stale.
+pub trait StateReader: Send + Sync {
+    /// Returns the node with this hash, `None` if it is not known. Its elements are canonical.
+    fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError>;
+
+    /// Returns the nodes with these hashes, in the order asked for.
+    fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
+        hashes.iter().map(|hash| self.node(hash)).collect()
+    }
+
+    /// True if many nodes in one call cost far less than one by one: worth reading ahead.
+    fn prefers_many(&self) -> bool {
+        false
+    }
+
+    /// Returns the program with this Poseidon code hash, `None` if it is not known.
+    fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError>;
+}
+
+/// Why a store could not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The node is there but does not have 12 elements.
+    #[error("node {hash:?} has {elements} elements instead of 12")]
+    InvalidNodeSize {
+        /// Hash of the node.
+        hash: Digest,
+        /// Elements found.
+        elements: usize,
+    },
+    /// The bound of what may be kept for good is reached; reads and volatile writes still work.
+    #[error("the state store is full: nothing more can be kept for good within its {} MiB", bytes_max >> 20)]
+    Full {
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// The store itself failed.
+    #[error("store unavailable: {0}")]
+    Unavailable(String),
+}

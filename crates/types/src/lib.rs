@@ -1,0 +1,21 @@
+//! What all rooms of the engine share: the fork table, a batch before and after it ran, error numbers, counter values.
+//!
+//! Decides: what differs between forks, in one table. Must not know: how anything of it is computed or sent.
+
+mod counters;
+mod errors;
+mod fork;
+mod input;
+mod output;
+
+pub use counters::Counters;
+pub use errors::{ExecutorError, RomError};
+pub use fork::{ApiVersion, CounterRevision, ForkId, ForkRules, LogShape, RecoveryRules, RomVersion, TX_GAS_LIMIT_MAX};
+pub use input::{
+    AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig,
+    V2Context,
+};
+pub use output::{
+    BatchOutput, BatchRoots, BlockOutput, FlushIds, FrameKind, FullTrace, LogOutput, PhaseTimes, TouchedAccount,
+    TraceContext, TraceStep, TxOutput,
+};

@@ -126,7 +126,7 @@ fn fill(folder: &Path, accounts: u64) -> B256 {
     root.to_b256()
 }
 
-/// The first 64 levels of the way to a leaf, the first as the most significant bit (state-tree §4).
+/// The first 64 levels of the way to a leaf, the first as the most significant bit (state-tree §7).
 fn path_prefix(key: &Digest) -> u64 {
     (0..64).fold(0, |prefix, level| prefix << 1 | (key.0[level % 4] >> (level / 4)) & 1)
 }

@@ -149,7 +149,7 @@ fn expect(result: Option<wire::ResultCode>, allowed: &[wire::result_code::Code])
 /// Reads a node and what is below it. A node that is no root makes the service stumble somewhere below it, but the
 /// answer has what was read until then; only an answer without the node is judged by its code.
 async fn read(mut client: Client, hash: Digest) -> Result<wire::ReadTreeResponse, Status> {
-    // Level n takes bit n / 4 of limb n % 4 (state-tree §3).
+    // Level n takes bit n / 4 of limb n % 4 (state-tree §7).
     let key = |way: usize| {
         let mut limbs = [0; 4];
         (0..LEVELS).for_each(|level| limbs[level % 4] |= ((way >> level & 1) as u64) << (level / 4));

@@ -155,7 +155,7 @@ impl<'a> BatchRun<'a> {
 
     /// Writes the root of a version into the system contract. Nothing is hashed before somebody reads it.
     ///
-    /// As a touched slot it has no value: forks that report values write no roots this way (executor-service §6.1).
+    /// As a touched slot it has no value: forks that report values write no roots this way (executor-service §6.3).
     pub fn set_system_root(&mut self, slot: U256, of: TreeRef) -> Result<(), Abort> {
         self.evm.context().chain.touched.slot(SYSTEM_ADDRESS, slot, U256::ZERO);
         self.count_slot_write(SYSTEM_ADDRESS, slot, true);

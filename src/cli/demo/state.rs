@@ -13,7 +13,7 @@ use zkevm_wire::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 const DATABASE: i32 = wire::Persistence::Database as i32;
 const SUCCESS: i32 = wire::result_code::Code::Success as i32;
 
-/// Sets the genesis leaf by leaf in a session and flushes it (hashdb-service §11); returns its root.
+/// Sets the genesis leaf by leaf in a session and flushes it (hashdb-service §10); returns its root.
 pub async fn create_genesis(channel: Channel, genesis: &Genesis) -> Result<Digest, DemoError> {
     let mut client = HashDbServiceClient::new(channel);
     let batch_uuid = uuid::Uuid::new_v4().to_string();

@@ -1,11 +1,11 @@
-# Image of zkevm-executor: built with Rust alone, run without root, health asked by the binary itself.
-# No RUN of this file was tried where it was written (no docker daemon there); the commands in it were.
+# Image of zkevm-executor: built with Rust alone, run without root; the binary itself asks for its health.
 FROM rust:1.91-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock ./
 COPY proto proto
 COPY config config
+COPY crates crates
 COPY src src
 COPY benches benches
 RUN cargo build --release --locked --bin zkevm-executor
@@ -15,7 +15,7 @@ RUN useradd --system --uid 10001 --home-dir /usr/src/app executor \
     && mkdir -p /usr/src/app/data /usr/src/app/output \
     && chown -R executor /usr/src/app
 COPY --from=build /src/target/release/zkevm-executor /usr/local/bin/zkevm-executor
-# Executors behind the threads that answer. A container has a share of the cores of its own, so other programs are not before them.
+# Executors yield to the threads that answer calls. A container has its own share of the cores, so only its own threads count.
 ENV ZKEVM_EXECUTOR_NICENESS=20
 USER executor
 # Where zkevm-prover's image has its configuration.

@@ -20,15 +20,16 @@ use revm::state::{AccountInfo, Bytecode};
 use revm::{Context, ExecuteCommitEvm, MainBuilder, MainContext};
 use rustix::time::{ClockId, clock_gettime};
 
-use zkevm_batch::{BatchItem, Transaction, decode, forget_signers, recover_signer};
+use zkevm_batch::{BatchItem, SenderCache, Transaction, decode, recover_signer};
 use zkevm_executor::pages;
-use zkevm_pool::Interrupt;
+use zkevm_pool::{Interrupt, WorkerPool};
+use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::workload::{MINTS_PER_BATCH, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_testkit::sample::{Kind, Workload};
 use zkevm_tools::table::Table;
 use zkevm_tree::Digest;
-use zkevm_tree::poseidon::{hash_many, permutations};
+use zkevm_tree::poseidon::hash_many;
 use zkevm_types::BatchInput;
 use zkevm_types::BatchOutput;
 use zkevm_types::PhaseTimes;
@@ -104,20 +105,18 @@ fn main() {
 
 /// Measures the batch and its floor, taking turns.
 fn measure(name: &str, case: &Case) -> Vec<String> {
-    let output = execute(&case.input, &case.state);
+    let mut engine = Engine::default();
+    let output = execute(&engine, &case.input, &case.state);
     assert!(output.roots.is_some(), "{name}: {}", output.error_log);
-    execute(&case.silent, &case.state);
-    let before = permutations();
-    execute(&case.silent, &case.state);
-    let hashes = permutations() - before;
+    let hashes = execute(&engine, &case.silent, &case.state).phases.permutations;
     let states = vec![[7; 12]; STATES];
     let mut digests = vec![Digest::ZERO; STATES];
     let [mut total, mut known, mut uncounted, mut recover, mut plain, mut kernel] = [Duration::MAX; 6];
     for _ in 0..ROUNDS {
-        forget_signers();
-        least(&mut total, || execute(&case.input, &case.state));
-        least(&mut known, || execute(&case.input, &case.state));
-        least(&mut uncounted, || execute(&case.silent, &case.state));
+        engine = engine.with_senders(SenderCache::new());
+        least(&mut total, || execute(&engine, &case.input, &case.state));
+        least(&mut known, || execute(&engine, &case.input, &case.state));
+        least(&mut uncounted, || execute(&engine, &case.silent, &case.state));
         least(&mut recover, || recover_all(case));
         let accounts = case.accounts.clone();
         least(&mut plain, || run_plain(case, accounts));
@@ -136,26 +135,28 @@ fn measure(name: &str, case: &Case) -> Vec<String> {
 
 /// Splits the fastest run with known senders, and times new and known senders by the clock with one helper.
 fn measure_split(name: String, case: &Case) -> Vec<String> {
-    let runs = (0..ROUNDS).map(|_| timed(case));
+    let engine = Engine::default();
+    timed(&engine, case);
+    let runs = (0..ROUNDS).map(|_| timed(&engine, case));
     let (total, phases) = runs.min_by_key(|(total, _)| *total).unwrap_or_default();
     let rest = total.saturating_sub(phases.decode + phases.recover + phases.evm + phases.tree);
-    zkevm_pool::allow(1);
+    let mut engine = Engine::new(WorkerPool::new(1));
+    timed(&engine, case);
     let [mut new, mut known] = [Duration::MAX; 2];
     for _ in 0..ROUNDS {
-        forget_signers();
-        new = new.min(timed(case).0);
-        known = known.min(timed(case).0);
+        engine = engine.with_senders(SenderCache::new());
+        new = new.min(timed(&engine, case).0);
+        known = known.min(timed(&engine, case).0);
     }
-    zkevm_pool::allow(0);
     let mut row = vec![name];
     row.extend([phases.decode, phases.evm, phases.tree, rest, total, new, known].map(in_ms));
     row
 }
 
 /// Runs the batch and returns its time by the clock, and where that went.
-fn timed(case: &Case) -> (Duration, PhaseTimes) {
+fn timed(engine: &Engine, case: &Case) -> (Duration, PhaseTimes) {
     let start = Instant::now();
-    let output = execute(&case.input, &case.state);
+    let output = execute(engine, &case.input, &case.state);
     (start.elapsed(), output.phases)
 }
 
@@ -187,8 +188,8 @@ fn prepare(fork: u64, clients: u64, kind: Kind, count: usize) -> Case {
     Case { input, silent, state, transactions, accounts }
 }
 
-fn execute(input: &BatchInput, state: &MemoryStore) -> BatchOutput {
-    zkevm_processor::process(input, state, &Interrupt::default()).expect("nobody interrupts")
+fn execute(engine: &Engine, input: &BatchInput, state: &MemoryStore) -> BatchOutput {
+    engine.process(input, state, &Interrupt::default()).expect("nobody interrupts")
 }
 
 fn signer(tx: &Transaction) -> Option<Address> {

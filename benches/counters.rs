@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use zkevm_pool::Interrupt;
+use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_testkit::sample::{Kind, Workload};
@@ -19,6 +20,7 @@ const FORK: u64 = 9;
 const ROUNDS: usize = 40;
 
 fn main() {
+    let engine = Engine::default();
     let mut table = Table::new(&["batch", "counters off", "counters on", "per batch", "share"]);
     for (what, kind, count) in [
         ("transfers", Kind::Transfers, TRANSFERS_PER_BATCH),
@@ -28,8 +30,8 @@ fn main() {
         let silent = BatchInput { no_counters: true, ..counting.clone() };
         let (mut off, mut on) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            off.push(execute(&silent, &state));
-            on.push(execute(&counting, &state));
+            off.push(execute(&engine, &silent, &state));
+            on.push(execute(&engine, &counting, &state));
         }
         let [off, on] = [off, on].map(median);
         let more = on.as_secs_f64() - off.as_secs_f64();
@@ -60,9 +62,9 @@ fn prepare(kind: Kind, count: usize) -> (BatchInput, MemoryStore) {
     (BatchInput { no_counters: false, ..input }, state)
 }
 
-fn execute(input: &BatchInput, state: &MemoryStore) -> Duration {
+fn execute(engine: &Engine, input: &BatchInput, state: &MemoryStore) -> Duration {
     let start = Instant::now();
-    let output = zkevm_processor::process(input, state, &Interrupt::default()).expect("nobody interrupts");
+    let output = engine.process(input, state, &Interrupt::default()).expect("nobody interrupts");
     assert!(output.roots.is_some(), "{}", output.error_log);
     start.elapsed()
 }

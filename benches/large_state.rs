@@ -18,6 +18,7 @@ use zkevm_executor::actors::BatchState;
 use zkevm_executor::config::ConfigBuilder;
 use zkevm_executor::pages;
 use zkevm_pool::Interrupt;
+use zkevm_processor::Engine;
 use zkevm_store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, WriteSet};
 use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
 use zkevm_tools::table::Table;
@@ -155,8 +156,9 @@ fn measure(folder: &Path, root: &str, accounts: u64) {
     let store = StateStore::over(Arc::new(database), options).expect("the database is filled");
     let root = root.parse().expect("a hash");
     let batches: Vec<BatchInput> = (0..BATCHES).map(|number| batch(number as u64, root, accounts)).collect();
-    let mut first: Vec<_> = batches.iter().map(|batch| execute(&store, batch)).collect();
-    let mut again: Vec<_> = batches.iter().map(|batch| execute(&store, batch)).collect();
+    let engine = Engine::default();
+    let mut first: Vec<_> = batches.iter().map(|batch| execute(&engine, &store, batch)).collect();
+    let mut again: Vec<_> = batches.iter().map(|batch| execute(&engine, &store, batch)).collect();
     let median = |runs: &mut Vec<(Duration, _)>| {
         runs.sort_by_key(|(total, _)| *total);
         runs.swap_remove(runs.len() / 2)
@@ -168,10 +170,9 @@ fn measure(folder: &Path, root: &str, accounts: u64) {
     println!("{}\t{}\t{}", times.join("\t"), memory("VmRSS"), memory("VmHWM"));
 }
 
-fn execute(store: &StateStore, input: &BatchInput) -> (Duration, zkevm_types::PhaseTimes) {
+fn execute(engine: &Engine, store: &StateStore, input: &BatchInput) -> (Duration, zkevm_types::PhaseTimes) {
     let start = Instant::now();
-    let output =
-        zkevm_processor::process(input, &*store.reader(input), &Interrupt::default()).expect("nobody interrupts");
+    let output = engine.process(input, &*store.reader(input), &Interrupt::default()).expect("nobody interrupts");
     let elapsed = start.elapsed();
     assert!(output.roots.is_some(), "{}", output.error_log);
     assert_eq!(output.gas_used, 21_000 * TRANSFERS as u64, "every transfer goes through");

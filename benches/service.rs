@@ -25,6 +25,7 @@ use zkevm_executor::pages;
 use zkevm_executor::scheduling::wake_soon;
 use zkevm_executor::server::{RunningServer, Server};
 use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::genesis::GenesisState;
 use zkevm_testkit::sample::workload::TRANSFERS_PER_BATCH;
@@ -77,6 +78,7 @@ struct Bench {
     genesis: GenesisState,
     workload: Arc<Workload>,
     state: MemoryStore,
+    engine: Engine,
     server_threads: Runtime,
     caller_threads: Runtime,
     /// Of one who makes small calls, a node of its own: in the threads of others it would wait for their answers.
@@ -106,7 +108,8 @@ impl Bench {
             use_cores(0..count);
         }
         let server_threads = start("server", rpc_threads(cores()));
-        Self { cores: cores(), genesis, workload, state, server_threads, caller_threads, small_caller_thread }
+        let engine = Engine::default();
+        Self { cores: cores(), genesis, workload, state, engine, server_threads, caller_threads, small_caller_thread }
     }
 
     fn batch(&self, transfers: usize) -> BatchInput {
@@ -115,14 +118,21 @@ impl Bench {
 
     /// Starts a server with this many executors that knows the genesis.
     fn serve(&self, executors: usize) -> Running<'_> {
-        self.serve_with(config(executors), zkevm_processor::process)
+        self.serve_native(config(executors))
+    }
+
+    fn serve_native(&self, config: Config) -> Running<'_> {
+        self.start(Server::new(config))
     }
 
     fn serve_with<E>(&self, config: Config, engine: E) -> Running<'_>
     where
         E: Fn(&BatchInput, &dyn StateReader, &Interrupt) -> Result<BatchOutput, Interrupted> + Send + Sync + 'static,
     {
-        let server = Server::new(config).with_engine(engine);
+        self.start(Server::new(config).with_engine(engine))
+    }
+
+    fn start(&self, server: Server) -> Running<'_> {
         let server = self.server_threads.block_on(server.start()).expect("the server starts");
         let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc_addr())).expect("an address");
         let endpoint = endpoint.initial_stream_window_size(2 << 20).initial_connection_window_size(16 << 20);
@@ -144,10 +154,10 @@ impl Bench {
         let mut table = Table::new(&["", "p50", "p90", "p99"]);
         let input = self.batch(1);
         let alone = repeat(|| {
-            zkevm_processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+            self.engine.process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
         });
         table.row(row("engine alone", &alone));
-        let answer = zkevm_processor::process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+        let answer = self.engine.process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
         let median = Duration::from_nanos(alone.value_at_quantile(0.5));
         for (name, time) in [("that does nothing", Duration::ZERO), ("that waits busily as long as it takes", median)] {
             let answer = answer.clone();
@@ -226,7 +236,7 @@ impl Bench {
         for (name, way) in ways {
             let mut config = config(self.cores);
             way(&mut config);
-            let running = self.serve_with(config, zkevm_processor::process);
+            let running = self.serve_native(config);
             let outcome = running.beside_full_batches(&small, &full);
             let mut cells = row(name, &outcome.0);
             cells.push(in_ms(outcome.0.max()));
@@ -255,7 +265,7 @@ impl Bench {
         for executors in [1, 2, 4, 8, 16] {
             let mut config = config(executors);
             config.helpers = 0;
-            let running = self.serve_with(config, zkevm_processor::process);
+            let running = self.serve_native(config);
             let rate = running.closed_loop(4 * executors, &message, MEASURE).per_second();
             let engines = self.engines_rate(&input, executors);
             let (one_rate, one_engine) = *one.get_or_insert((rate, engines));
@@ -285,7 +295,7 @@ impl Bench {
     /// Batches per second of one core that does nothing but execute.
     fn engine_rate(&self, input: &BatchInput) -> f64 {
         let times = repeat(|| {
-            zkevm_processor::process(input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+            self.engine.process(input, &self.state, &Interrupt::default()).expect("nobody interrupts");
         });
         1e9 / times.mean()
     }

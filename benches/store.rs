@@ -18,6 +18,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zkevm_executor::actors::BatchState;
 use zkevm_pool::Interrupt;
+use zkevm_processor::Engine;
 use zkevm_store::{
     Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
     QueueLimits, StateStore, WriteSet, WriterStep,
@@ -211,11 +212,12 @@ fn keep_genesis(store: &StateStore, genesis: &GenesisState) {
 }
 
 fn run_chain(store: &StateStore, mut chain: Chain, kind: Kind, count: usize, stop: &AtomicBool, batches: &AtomicU64) {
+    let engine = Engine::default();
     while !stop.load(Ordering::Relaxed) {
         let mut input = chain.next_batch(kind, count);
         input.update_merkle_tree = true;
         let reader = store.reader(&input);
-        let mut output = zkevm_processor::process(&input, &*reader, &Interrupt::default()).expect("nobody interrupts");
+        let mut output = engine.process(&input, &*reader, &Interrupt::default()).expect("nobody interrupts");
         let roots = output.roots.unwrap_or_else(|| panic!("{}", output.error_log));
         BatchState::keep(store, &input, &mut output).expect("there is room");
         chain.state_root = roots.new_state_root;

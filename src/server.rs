@@ -86,7 +86,8 @@ impl Server {
     pub fn new(config: Config) -> Self {
         // Clients take a new id for a restart (executor-service §6.1).
         let prover_id = uuid::Uuid::new_v4().to_string().into();
-        Self { config, engine: Arc::new(NativeEngine), prover_id }
+        let engine = Arc::new(NativeEngine::with_workers(config.helpers));
+        Self { config, engine, prover_id }
     }
 
     /// Returns the id that names this process in answers and log lines.
@@ -108,7 +109,6 @@ impl Server {
         let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
         let store = tokio::task::spawn_blocking(move || open_store(&opening)).await.map_err(ended)??;
         let lifecycle = Lifecycle::default();
-        zkevm_pool::allow(config.helpers);
         let options = ActorOptions {
             executors: config.executors,
             queue: QueueBounds {

@@ -54,7 +54,8 @@ fn model(vector: &Vector, prices: Prices) -> [u64; 8] {
     let nothing = MemoryStore::new(0);
     let input = &vector.input;
     let state = RequestOverlay { base: &nothing, nodes: &input.db, programs: &input.contracts_bytecode };
-    let output = zkevm_processor::process_priced(input, &state, &Interrupt::default(), prices).unwrap();
+    let output =
+        zkevm_processor::Engine::default().process_priced(input, &state, &Interrupt::default(), prices).unwrap();
     output.model_counters.to_array()
 }
 
@@ -160,7 +161,7 @@ fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<Recorded> {
 /// What was used, and what was reserved.
 fn run(input: &BatchInput, kept: &MemoryStore) -> [Counters; 2] {
     let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
-    let output = zkevm_processor::process(input, &state, &Interrupt::default()).unwrap();
+    let output = zkevm_processor::Engine::default().process(input, &state, &Interrupt::default()).unwrap();
     kept.write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent).unwrap();
     kept.write(&output.new_nodes, &output.new_programs, Durability::Permanent).unwrap();
     [output.counters, output.reserved]

@@ -195,7 +195,7 @@ fn run(base: &Base, number: usize) -> Result<(), String> {
         )
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        zkevm_processor::process(&input, &base.state, &Interrupt::default())
+        zkevm_processor::Engine::default().process(&input, &base.state, &Interrupt::default())
     }));
     match outcome {
         Ok(Ok(output)) => check(&input, &output).map_err(failed),
@@ -231,7 +231,8 @@ fn damaged_batches_get_the_answer_of_the_specification() {
 fn the_undamaged_batches_are_valid() {
     for fork in FORKS {
         let base = Base::new(fork);
-        let output = zkevm_processor::process(&base.input, &base.state, &Interrupt::default()).unwrap();
+        let output =
+            zkevm_processor::Engine::default().process(&base.input, &base.state, &Interrupt::default()).unwrap();
         assert_eq!(output.error, ExecutorError::NoError, "fork {fork}: {}", output.error_log);
         let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
         let transactions: Vec<_> = output.transactions.iter().chain(in_blocks).collect();
@@ -247,7 +248,8 @@ fn an_empty_batch_is_valid() {
     for fork in FORKS {
         let mut base = Base::new(fork);
         base.input.batch_l2_data = BatchBuilder::new(base.input.fork_id, base.input.chain_id).finish();
-        let output = zkevm_processor::process(&base.input, &base.state, &Interrupt::default()).unwrap();
+        let output =
+            zkevm_processor::Engine::default().process(&base.input, &base.state, &Interrupt::default()).unwrap();
         let root = output.roots.expect("an empty batch has roots").new_state_root;
         assert_eq!(root, base.input.old_state_root, "fork {fork}");
     }

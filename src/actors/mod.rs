@@ -8,7 +8,8 @@
 //! - a job is answered exactly once, straight to the waiting handler, never through the front;
 //! - a batch runs on an executor's thread and on no other.
 
-use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_pool::{Interrupt, Interrupted, WorkerPool};
+use zkevm_processor::Engine;
 use zkevm_tree::StateReader;
 pub use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput};
@@ -31,7 +32,7 @@ pub use pool::{ActorOptions, ActorSystem};
 pub use queue::QueueBounds;
 pub use state::BatchState;
 
-/// Runs one batch. The service uses [`zkevm_processor::process`]; tests put something slow or broken in its place.
+/// Runs one batch. The service uses [`NativeEngine`]; tests put something slow or broken in its place.
 pub trait BatchEngine: Send + Sync + 'static {
     /// Executes `input` over `state`, stopping early when `interrupt` says so.
     ///
@@ -44,9 +45,16 @@ pub trait BatchEngine: Send + Sync + 'static {
     ) -> Result<BatchOutput, Interrupted>;
 }
 
-/// The engine of the service.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NativeEngine;
+/// The engine of the service. The default has no worker threads.
+#[derive(Clone, Debug, Default)]
+pub struct NativeEngine(Engine);
+
+impl NativeEngine {
+    /// Creates an engine whose batches are helped by at most `workers` threads of its own.
+    pub fn with_workers(workers: usize) -> Self {
+        Self(Engine::new(WorkerPool::new(workers)))
+    }
+}
 
 impl BatchEngine for NativeEngine {
     fn process(
@@ -55,7 +63,7 @@ impl BatchEngine for NativeEngine {
         state: &dyn StateReader,
         interrupt: &Interrupt,
     ) -> Result<BatchOutput, Interrupted> {
-        zkevm_processor::process(input, state, interrupt)
+        self.0.process(input, state, interrupt)
     }
 }
 

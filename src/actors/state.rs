@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn execute(state: &StateStore, input: &BatchInput) -> BatchOutput {
-        zkevm_processor::process(input, &*state.reader(input), &Interrupt::default()).unwrap()
+        zkevm_processor::Engine::default().process(input, &*state.reader(input), &Interrupt::default()).unwrap()
     }
 
     fn run(state: &StateStore, input: &BatchInput) -> Result<(BatchOutput, FlushIds), StoreError> {

@@ -2,7 +2,8 @@
 //! runs, as they are under policy `enforce`.
 
 use revm::primitives::{Bytes, U256};
-use zkevm_batch::forget_signers;
+use zkevm_pool::WorkerPool;
+use zkevm_processor::Engine;
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
 use zkevm_types::PhaseTimes;
@@ -58,10 +59,8 @@ fn batch_data(fork_id: u64, second_block: (u32, u32)) -> Bytes {
 fn run(input: impl Fn(&State) -> BatchInput, counters_policy: CountersPolicy) -> (BatchOutput, String) {
     let state = state();
     let input = BatchInput { counters_policy, ..input(&state) };
-    zkevm_pool::assume_cores(1_000);
-    zkevm_pool::allow(2);
-    forget_signers();
-    let output = BatchOutput { phases: PhaseTimes::default(), ..state.run(&input) };
+    let engine = Engine::new(WorkerPool::with_cores(2, 8));
+    let output = BatchOutput { phases: PhaseTimes::default(), ..state.run_on(&engine, &input) };
     let said = format!("{output:#?}");
     (output, said)
 }

@@ -5,6 +5,7 @@ use std::fmt::{Debug, Display};
 
 use revm::primitives::{Address, B256, Bytes, U256, address, keccak256};
 use zkevm_pool::Interrupt;
+use zkevm_processor::Engine;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{Account, BatchBuilder, Genesis, Transfer};
@@ -143,7 +144,12 @@ impl State {
 
     /// Runs a batch and keeps what it wrote.
     pub fn run(&self, input: &BatchInput) -> BatchOutput {
-        let output = zkevm_processor::process(input, &self.store, &Interrupt::default()).expect("nothing interrupts");
+        self.run_on(&Engine::default(), input)
+    }
+
+    /// Runs a batch on an engine and keeps what it wrote.
+    pub fn run_on(&self, engine: &Engine, input: &BatchInput) -> BatchOutput {
+        let output = engine.process(input, &self.store, &Interrupt::default()).expect("nothing interrupts");
         self.store
             .write(&output.new_nodes, &output.new_programs, Durability::Permanent)
             .expect("memory takes the new nodes");

@@ -62,7 +62,7 @@ async fn sent(seed: &str) -> BTreeMap<u64, BTreeSet<Bytes>> {
         if !input.batch_l2_data.is_empty() {
             noted.lock().entry(input.old_batch_num).or_default().insert(input.batch_l2_data.clone());
         }
-        zkevm_processor::process(input, reader, interrupt)
+        zkevm_processor::Engine::default().process(input, reader, interrupt)
     };
     let running = Server::new(config()).with_engine(engine).start().await.unwrap();
     let line = format!("--target {} --clients 3 --batch-txs 2 --duration 2s {seed}", running.grpc_addr());

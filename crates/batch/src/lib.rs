@@ -11,7 +11,5 @@ pub use decode::{BatchItem, decode, decode_into};
 pub use hashes::{acc_input_hash_v1, acc_input_hash_v2, keccak_slot, log_hash, log_preimage};
 pub use l1_info::{L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, l1_info_leaf_hash, l1_info_root};
 pub use ladder::Ladder;
-pub use signer::{
-    INFINITY_ADDRESS, Recovered, Signature, Signers, forget_signers, known_signers, recover_infinity, recover_signer,
-};
+pub use signer::{INFINITY_ADDRESS, Recovered, SenderCache, Signature, Signers, recover_infinity, recover_signer};
 pub use transaction::Transaction;

@@ -1,6 +1,6 @@
 //! Recovering the sender of a signature (batch §8.1, evm §6.4).
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256, address, keccak256, uint};
@@ -9,7 +9,7 @@ use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
 
 use super::ladder::Ladder;
-use zkevm_pool::{self, Ongoing, Pieces};
+use zkevm_pool::{ChunkOptions, PendingResults, WorkerPool};
 use zkevm_types::RecoveryRules;
 
 /// n/2, the largest legal s.
@@ -23,14 +23,10 @@ const ROOT_EXPONENT: U256 = uint!(0x3fffffffffffffffffffffffffffffffffffffffffff
 pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e597ba5fb5");
 
 /// Signatures remembered: the same transaction comes back when it is pooled, sequenced, replayed and synchronised.
-/// About 20 MiB when full.
 const REMEMBERED_SIGNATURES: usize = 1 << 17;
 
-/// A piece takes about half a millisecond.
-const PIECES: Pieces = Pieces { items: 16, patience: Duration::from_millis(5) };
-
-/// Senders by signature, shared by all batches of the process. What a signature recovers to never changes.
-static SENDERS: LazyLock<Cache<SignatureKey, Recovered>> = LazyLock::new(|| Cache::new(REMEMBERED_SIGNATURES));
+/// A chunk takes about half a millisecond.
+const CHUNKS: ChunkOptions = ChunkOptions { items: 16, steal_timeout: Duration::from_millis(5) };
 
 /// A signature and what it signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,25 +58,76 @@ struct SignatureKey {
     rules: RecoveryRules,
 }
 
-/// The signers of a batch, in the order of its signatures, recovered as [`recover_signer`] does and remembered for the next
-/// time. What is not known is shared with the threads of [`crate::pool`] that are idle, which go on while the batch runs
-/// with the first.
+/// Remembers what signatures recovered to, up to 131 072 of them: about 20 MiB when full. Clones share the memory.
+///
+/// What a signature recovers to never changes, so nothing is ever forgotten but for room.
+#[derive(Clone)]
+pub struct SenderCache {
+    known: Arc<Cache<SignatureKey, Recovered>>,
+}
+
+impl SenderCache {
+    /// Creates a cache that knows no signature.
+    pub fn new() -> Self {
+        Self { known: Arc::new(Cache::new(REMEMBERED_SIGNATURES)) }
+    }
+
+    /// Begins to recover the signers of a batch, as [`recover_signer`] does. What is not known is shared with the threads of
+    /// `pool` that are idle, which go on while the batch runs with the first.
+    pub fn recover(&self, signatures: &[Signature], rules: RecoveryRules, pool: &WorkerPool) -> Signers {
+        let keys = signatures.iter().map(|signature| SignatureKey { signature: *signature, rules });
+        let known: Vec<_> = keys.clone().map(|key| self.known.get(&key)).collect();
+        let missing = keys.zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key).collect();
+        let cache = self.clone();
+        let missing = pool.spawn_chunks(missing, CHUNKS, move |keys| cache.recover_unknown(keys));
+        Signers { known: known.into_iter(), missing }
+    }
+
+    /// Recovers a single signer.
+    pub fn recover_one(&self, signature: Signature, rules: RecoveryRules) -> Recovered {
+        self.recover(&[signature], rules, &WorkerPool::none()).take(1).pop().unwrap_or_default()
+    }
+
+    /// True if the signature was recovered before.
+    pub fn knows(&self, signature: Signature, rules: RecoveryRules) -> bool {
+        self.known.get(&SignatureKey { signature, rules }).is_some()
+    }
+
+    fn recover_unknown(&self, keys: &[SignatureKey]) -> Vec<Recovered> {
+        let signatures: Vec<Signature> = keys.iter().map(|key| key.signature).collect();
+        let recover = |(key, ladder): (&SignatureKey, Option<Ladder>)| {
+            let (Signature { hash, r, s, v }, rules) = (key.signature, key.rules);
+            let signer = recover_signer(hash, r, s, v, rules.infinity_bug);
+            let root_is_negated = rules.roots_count && signer.is_some() && root_is_negated(r, v);
+            let recovered = Recovered { signer, ladder: ladder.filter(|_| signer.is_some()), root_is_negated };
+            self.known.insert(*key, recovered);
+            recovered
+        };
+        keys.iter().zip(Ladder::of_many(&signatures)).map(recover).collect()
+    }
+}
+
+impl Default for SenderCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for SenderCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SenderCache").field("signatures", &self.known.len()).finish()
+    }
+}
+
+/// The signers of a batch, in the order of its signatures.
 pub struct Signers {
     /// What is remembered; `None` is the next of `missing`.
     known: std::vec::IntoIter<Option<Recovered>>,
-    missing: Ongoing<SignatureKey, Recovered>,
+    missing: PendingResults<SignatureKey, Recovered>,
 }
 
 impl Signers {
-    /// Begins to recover.
-    pub fn new(signatures: &[Signature], rules: RecoveryRules) -> Self {
-        let keys = signatures.iter().map(|signature| SignatureKey { signature: *signature, rules });
-        let known: Vec<_> = keys.clone().map(|key| SENDERS.get(&key)).collect();
-        let missing = keys.zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key).collect();
-        Self { known: known.into_iter(), missing: zkevm_pool::begin(missing, PIECES, recover_all) }
-    }
-
-    /// Whether idle threads recover, so that it pays to go on with the first.
+    /// True if idle threads recover, so that it pays to go on with the first.
     pub fn are_shared(&self) -> bool {
         self.missing.is_shared()
     }
@@ -91,29 +138,6 @@ impl Signers {
         let mut missing = self.missing.take(known.iter().filter(|known| known.is_none()).count()).into_iter();
         known.into_iter().map(|known| known.or_else(|| missing.next()).unwrap_or_default()).collect()
     }
-}
-
-/// Recovers the signers, all of one batch.
-pub fn known_signers(signatures: &[Signature], rules: RecoveryRules) -> Vec<Recovered> {
-    Signers::new(signatures, rules).take(signatures.len())
-}
-
-fn recover_all(keys: &[SignatureKey]) -> Vec<Recovered> {
-    let signatures: Vec<Signature> = keys.iter().map(|key| key.signature).collect();
-    let recover = |(key, ladder): (&SignatureKey, Option<Ladder>)| {
-        let (Signature { hash, r, s, v }, rules) = (key.signature, key.rules);
-        let signer = recover_signer(hash, r, s, v, rules.infinity_bug);
-        let root_is_negated = rules.roots_count && signer.is_some() && root_is_negated(r, v);
-        let recovered = Recovered { signer, ladder: ladder.filter(|_| signer.is_some()), root_is_negated };
-        SENDERS.insert(*key, recovered);
-        recovered
-    };
-    keys.iter().zip(Ladder::of_many(&signatures)).map(recover).collect()
-}
-
-/// Forgets all senders, so that a bench can measure recovery.
-pub fn forget_signers() {
-    SENDERS.clear();
 }
 
 /// Recovers the signer of `hash`, `None` if the signature is invalid.
@@ -182,8 +206,9 @@ mod tests {
     fn a_remembered_signer_is_the_recovered_one() {
         let signatures = [27, 28, 29, 27].map(|v| Signature { hash: HASH, r: R, s: S, v });
         let expected = signatures.map(|Signature { hash, r, s, v }| recover_signer(hash, r, s, v, false));
+        let senders = SenderCache::new();
         for _ in 0..2 {
-            let recovered = known_signers(&signatures, RecoveryRules::default());
+            let recovered = senders.recover(&signatures, RecoveryRules::default(), &WorkerPool::none()).take(4);
             assert_eq!(recovered.iter().map(|recovered| recovered.signer).collect::<Vec<_>>(), expected);
             assert!(recovered.iter().all(|recovered| recovered.signer.is_some() == recovered.ladder.is_some()));
         }
@@ -193,7 +218,7 @@ mod tests {
     fn one_of_both_parities_is_the_roots_own() {
         let rules = RecoveryRules { roots_count: true, ..RecoveryRules::default() };
         let signatures = [27, 28].map(|v| Signature { hash: HASH, r: R, s: S, v });
-        let negated: Vec<_> = known_signers(&signatures, rules).iter().map(|signer| signer.root_is_negated).collect();
+        let negated = signatures.map(|signature| SenderCache::new().recover_one(signature, rules).root_is_negated);
         assert_ne!(negated[0], negated[1]);
         let root = U256::from(45 * 45).pow_mod(ROOT_EXPONENT, FIELD);
         assert!(root == U256::from(45) || root == FIELD - U256::from(45));

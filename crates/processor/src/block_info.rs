@@ -3,8 +3,8 @@
 use revm::primitives::{Address, B256, U256};
 
 use zkevm_batch::log_preimage;
-use zkevm_tree::poseidon::linear_hash_many;
-use zkevm_tree::{BlockInfoKind, Digest, KeyCache, TreeError, root_of_entries};
+use zkevm_tree::poseidon::{linear_hash_many, linear_permutations};
+use zkevm_tree::{BlockInfoKind, Digest, KeyCache, StateTree, TreeError, TreeMemory, TreeRef};
 
 /// Header fields, indices of kind `Header` (batch §9).
 mod header {
@@ -46,6 +46,17 @@ pub struct BlockHeader {
     pub block_hash_l1: B256,
 }
 
+/// A block info tree that is complete.
+#[derive(Clone, Debug)]
+pub struct FinishedBlockInfo {
+    /// Its root.
+    pub root: B256,
+    /// Keys of all leaves, those without value included.
+    pub keys: Vec<Digest>,
+    /// Poseidon permutations that leaves and root took.
+    pub permutations: u64,
+}
+
 impl BlockInfo {
     /// Inserts the header leaves (batch §9.1).
     pub fn insert_header(&mut self, block: &BlockHeader) {
@@ -84,15 +95,21 @@ impl BlockInfo {
         self.insert_header_field(header::GAS_USED, U256::from(gas_used));
     }
 
-    /// Returns the root of all leaves and their keys. A zero value leaves no leaf.
-    pub fn finish(mut self, known: &mut KeyCache) -> Result<(B256, Vec<Digest>), TreeError> {
+    /// Computes the root of all leaves. A zero value leaves no leaf. `memory` is used and left for the next tree.
+    pub fn finish(mut self, known: &mut KeyCache, memory: &mut TreeMemory) -> Result<FinishedBlockInfo, TreeError> {
         let preimages: Vec<&[u8]> = self.logs.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+        let log_permutations: u64 = preimages.iter().map(|bytes| linear_permutations(bytes)).sum();
         for ((index, _), hash) in self.logs.iter().zip(linear_hash_many(&preimages)) {
             self.values[*index] = hash.to_u256();
         }
         let keys = known.block_info_keys(&self.keys);
         let mut entries: Vec<_> = keys.iter().copied().zip(self.values).filter(|(_, value)| !value.is_zero()).collect();
-        Ok((root_of_entries(&mut entries)?.to_b256(), keys))
+        let mut tree = StateTree::in_memory_with(std::mem::take(memory));
+        let version = tree.update(TreeRef::EMPTY, &mut entries)?;
+        let root = tree.root(version).to_b256();
+        let permutations = log_permutations + tree.permutations();
+        *memory = tree.into_memory();
+        Ok(FinishedBlockInfo { root, keys, permutations })
     }
 
     fn insert_header_field(&mut self, field: u64, value: U256) {
@@ -126,8 +143,8 @@ mod tests {
         let tx_hash_l2 = b256!("f3931966832714d2ff842e3ec070a96b03dafb8d501e6e26244d988b66b42033");
         info.insert_transaction(0, tx_hash_l2.into(), true, 21_000, 255);
         info.insert_gas_used(21_000);
-        let (root, keys) = info.finish(&mut KeyCache::new(16)).unwrap();
-        assert_eq!(root, b256!("ffef17188127722ba0bdc7861a3d586a888e0a29bb0eec9039a55255ad0866cb"));
-        assert_eq!(keys.len(), 12);
+        let info = info.finish(&mut KeyCache::new(16), &mut TreeMemory::default()).unwrap();
+        assert_eq!(info.root, b256!("ffef17188127722ba0bdc7861a3d586a888e0a29bb0eec9039a55255ad0866cb"));
+        assert_eq!(info.keys.len(), 12);
     }
 }

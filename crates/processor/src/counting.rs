@@ -6,7 +6,7 @@ use revm::primitives::{Address, U256};
 
 use super::block_info::BlockHeader;
 use super::run::{BatchRun, TxEnd};
-use zkevm_batch::{BatchItem, Recovered, Transaction, known_signers};
+use zkevm_batch::{BatchItem, Recovered, Transaction};
 use zkevm_counters::lengths::KECCAK_RATE_BYTES;
 use zkevm_counters::limits::{self, Counter};
 use zkevm_counters::model::{DecodedTx, Prices, SECP256K1_ORDER, SignatureClass};
@@ -219,7 +219,7 @@ impl BatchRun<'_> {
                     // Before blocks, keys are recovered when a transaction runs.
                     let recovers = self.rules.api == ApiVersion::V2;
                     let recovered =
-                        recovers.then(|| known_signers(&[tx.signature()], self.rules.recovery()).pop()).flatten();
+                        recovers.then(|| self.engine.senders.recover_one(tx.signature(), self.rules.recovery()));
                     self.count_decoded(&tx, recovered.unwrap_or_default());
                 }
             }

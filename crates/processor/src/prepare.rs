@@ -11,7 +11,7 @@ use super::run::{Abort, BatchRun};
 use zkevm_batch::{BatchItem, Recovered, Signers, Transaction};
 use zkevm_counters::Tally;
 use zkevm_tree::Digest;
-use zkevm_tree::poseidon::linear_hash_many;
+use zkevm_tree::poseidon::{linear_hash_many, linear_permutations};
 use zkevm_types::ApiVersion;
 use zkevm_types::RomError;
 
@@ -73,7 +73,7 @@ impl BatchRun<'_> {
         }
         let start = Instant::now();
         let signatures: Vec<_> = items.iter().filter_map(BatchItem::transaction).map(Transaction::signature).collect();
-        let signers = Signers::new(&signatures, self.rules.recovery());
+        let signers = self.engine.senders.recover(&signatures, self.rules.recovery(), &self.engine.pool);
         self.phases.recover += start.elapsed();
         let all_first = !signers.are_shared() || self.needs_all_first();
         let decoding = (!all_first).then(|| Box::new(self.count_anew()));
@@ -155,6 +155,7 @@ impl BatchRun<'_> {
                 let preimages: Vec<Vec<u8>> =
                     transactions().zip(senders).map(|(tx, from)| tx.l2_preimage(from.unwrap_or_default())).collect();
                 let preimages: Vec<&[u8]> = preimages.iter().map(Vec::as_slice).collect();
+                self.phases.permutations += preimages.iter().map(|bytes| linear_permutations(bytes)).sum::<u64>();
                 preimages.chunks(ITEMS_TOGETHER).flat_map(linear_hash_many).collect()
             }
         };

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use revm::primitives::{Address, B256, TxKind, U256, address};
 
+use super::engine::Engine;
 use super::prepare::{Items, PreparedTx};
 use super::world::{World, WorldError};
 use zkevm_counters::model::Prices;
@@ -75,6 +76,8 @@ pub enum TxEnd {
 
 /// A running batch.
 pub struct BatchRun<'a> {
+    /// What batches share.
+    pub(super) engine: &'a Engine,
     /// The request.
     pub input: &'a BatchInput,
     /// Rules of its fork.
@@ -101,14 +104,15 @@ pub struct BatchRun<'a> {
 
 impl<'a> BatchRun<'a> {
     /// Opens the state of a batch.
-    pub fn new(input: &'a BatchInput, state: &'a dyn StateReader, prices: Prices) -> Self {
+    pub fn new(engine: &'a Engine, input: &'a BatchInput, state: &'a dyn StateReader, prices: Prices) -> Self {
         let rules = input.fork_id.rules();
-        let world = World::new(state, input.old_state_root, &input.state_override, input.get_keys);
+        let world = World::new(engine, state, input.old_state_root, &input.state_override, input.get_keys);
         let mut evm = ZkEvm::new(world, rules, input.chain_id);
         evm.context().chain.counters = Tally::new(prices, rules.rom.map(Rom::of), !input.no_counters);
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
+            engine,
             input,
             rules,
             evm,
@@ -411,6 +415,7 @@ impl<'a> BatchRun<'a> {
     fn output(&mut self, error: ExecutorError) -> BatchOutput {
         self.finish_decoding();
         self.phases.tree = self.world().tree_time() + self.phases.info_tree;
+        self.phases.permutations += self.world().permutations();
         let counters = if error == ExecutorError::NoError { self.counters() } else { Counters::default() };
         let reserved = self.reservations(counters);
         BatchOutput {

@@ -2,6 +2,7 @@
 
 use revm::primitives::{B256, U256};
 
+use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
 use zkevm_batch::{acc_input_hash_v1, keccak_slot};
@@ -20,6 +21,7 @@ const TX_COUNT_SLOT: U256 = U256::ZERO;
 
 /// Executes a V1 batch.
 pub fn process(
+    engine: &Engine,
     input: &BatchInput,
     global_exit_root: B256,
     eth_timestamp: u64,
@@ -30,7 +32,7 @@ pub fn process(
     // The original keeps the timestamp in one field element.
     let eth_timestamp =
         if eth_timestamp >= GOLDILOCKS_PRIME { eth_timestamp - GOLDILOCKS_PRIME } else { eth_timestamp };
-    let mut run = BatchRun::new(input, state, prices);
+    let mut run = BatchRun::new(engine, input, state, prices);
     run.evm.context().block.timestamp = U256::from(eth_timestamp);
     let mut transactions = Vec::new();
     let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, interrupt)?;

@@ -3,6 +3,7 @@
 use revm::primitives::{B256, Log, U256};
 
 use super::block_info::{BlockHeader, BlockInfo};
+use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
 use super::world::WorldError;
@@ -29,6 +30,7 @@ const STATE_ROOT_MAPPING: u64 = 1;
 
 /// Executes a V2 batch.
 pub fn process(
+    engine: &Engine,
     input: &BatchInput,
     context: &V2Context,
     state: &dyn StateReader,
@@ -36,7 +38,7 @@ pub fn process(
     prices: Prices,
 ) -> Result<BatchOutput, Interrupted> {
     let mut batch = V2Batch {
-        run: BatchRun::new(input, state, prices),
+        run: BatchRun::new(engine, input, state, prices),
         context,
         block_number: U256::ZERO,
         timestamp: U256::ZERO,
@@ -369,11 +371,12 @@ impl V2Batch<'_> {
         block.info.insert_gas_used(block.cumulative_gas_used);
         self.run.count_block_closed(block.cumulative_gas_used);
         let start = std::time::Instant::now();
-        let known = self.run.world().state_access().keys;
-        let (info_root, keys) = std::mem::take(&mut block.info).finish(known).map_err(WorldError::from)?;
+        let info = self.run.world().finish_block_info(std::mem::take(&mut block.info))?;
+        let info_root = info.root;
         self.run.phases.info_tree += start.elapsed();
+        self.run.phases.permutations += info.permutations;
         if self.run.input.get_keys {
-            keys.into_iter().for_each(|key| self.run.world().note_key(key));
+            info.keys.into_iter().for_each(|key| self.run.world().note_key(key));
         }
         let written = if self.context.skip_write_block_info_root { B256::ZERO } else { info_root };
         self.run.set_system(BLOCK_INFO_ROOT_SLOT, written.into())?;

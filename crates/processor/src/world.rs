@@ -1,6 +1,5 @@
 //! The state a batch runs on: one version of the tree, with what was read or written of it in memory.
 
-use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
@@ -10,25 +9,19 @@ use revm::database_interface::{DBErrorMarker, Database};
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, U256};
 use revm::state::{Account, AccountInfo, EvmState};
 
+use super::block_info::{BlockInfo, FinishedBlockInfo};
+use super::engine::{Engine, Scratch};
 use zkevm_counters::replay::StateAccess;
 use zkevm_evm::context::StateDatabase;
 use zkevm_evm::touch::{AccountLeaves, TouchLog};
 use zkevm_evm::unchecked::permissive;
-use zkevm_tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeRef, linear_hash};
+use zkevm_tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeMemory, TreeRef, linear_hash};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::AccountOverride;
 use zkevm_types::ExecutorError;
 
-/// Keys of each kind that a thread remembers from batch to batch; at most about 7 MiB. A full batch touches fewer.
-const KEY_CACHE_CAPACITY: usize = 14_000;
-
 /// Leaves read of every account.
 const ACCOUNT_LEAVES: [LeafKind; 3] = [LeafKind::Balance, LeafKind::Nonce, LeafKind::CodeHash];
-
-thread_local! {
-    /// Keys known to this thread while no batch runs on it. What a key is never changes.
-    static KEYS: Cell<Option<KeyCache>> = const { Cell::new(None) };
-}
 
 /// Why the state could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,10 +69,14 @@ struct ChangedAccount {
 
 /// The state of a running batch.
 pub struct World<'a> {
+    /// Where the keys and the memory of the trees come from and go back to.
+    engine: &'a Engine,
     reader: &'a dyn StateReader,
     tree: StateTree<'a>,
     version: TreeRef,
     keys: KeyCache,
+    /// For the block info trees.
+    spare: TreeMemory,
     accounts: HashMap<Address, CachedAccount, RandomState>,
     code_lengths: HashMap<Address, U256, RandomState>,
     storage: HashMap<(Address, U256), U256, RandomState>,
@@ -96,18 +93,22 @@ impl<'a> World<'a> {
     /// Opens the state at `root` with `overrides` in front. Reads nothing yet. `collect_keys` keeps the set of tree keys and
     /// code hashes.
     pub fn new(
+        engine: &'a Engine,
         reader: &'a dyn StateReader,
         root: B256,
         overrides: &'a HashMap<Address, AccountOverride>,
         collect_keys: bool,
     ) -> Self {
-        let mut tree = StateTree::new(reader);
+        let Scratch { keys, state_tree, block_tree } = engine.lend_scratch();
+        let mut tree = StateTree::with_memory(reader, engine.pool.clone(), state_tree);
         let version = tree.open(Digest::from(root));
         Self {
+            engine,
             reader,
             tree,
             version,
-            keys: KEYS.take().unwrap_or_else(|| KeyCache::new(KEY_CACHE_CAPACITY)),
+            keys,
+            spare: block_tree,
             accounts: HashMap::default(),
             code_lengths: HashMap::default(),
             storage: HashMap::default(),
@@ -192,6 +193,16 @@ impl<'a> World<'a> {
     /// Takes the programs deployed in this batch.
     pub fn take_new_programs(&mut self) -> Vec<(Digest, Bytes)> {
         self.new_programs.drain().map(|(hash, code)| (Digest::from(hash), code)).collect()
+    }
+
+    /// Completes a block info tree.
+    pub fn finish_block_info(&mut self, info: BlockInfo) -> Result<FinishedBlockInfo, WorldError> {
+        Ok(info.finish(&mut self.keys, &mut self.spare)?)
+    }
+
+    /// Number of Poseidon permutations that hashing the state tree has taken.
+    pub fn permutations(&self) -> u64 {
+        self.tree.permutations()
     }
 
     /// Time spent updating and hashing the tree.
@@ -415,9 +426,10 @@ impl<'a> World<'a> {
 
 impl Drop for World<'_> {
     fn drop(&mut self) {
-        // A thread that ends has nothing to remember.
         let keys = std::mem::replace(&mut self.keys, KeyCache::new(0));
-        let _ = KEYS.try_with(|known| known.set(Some(keys)));
+        let state_tree = std::mem::replace(&mut self.tree, StateTree::new(self.reader)).into_memory();
+        let block_tree = std::mem::take(&mut self.spare);
+        self.engine.keep_scratch(Scratch { keys, state_tree, block_tree });
     }
 }
 

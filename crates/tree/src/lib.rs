@@ -21,7 +21,9 @@ pub use path::{bit, first_difference, key_of_turns, remaining};
 pub use poseidon::linear_hash;
 pub use proof::ProofError;
 pub use reader::{StateReader, StoreError};
-pub use smt::{Corruption, GetDetails, SetDetails, SetMode, StateTree, TreeError, TreeRef, root_of_entries};
+pub use smt::{
+    Corruption, GetDetails, SetDetails, SetMode, StateTree, TreeError, TreeMemory, TreeRef, root_of_entries,
+};
 
 /// A stored node: 8 content elements and 4 capacity elements, all canonical (state-tree §7).
 pub type NodeData = [u64; 12];

@@ -9,26 +9,11 @@ mod simd;
 #[cfg(test)]
 mod textbook;
 
-use std::cell::Cell;
-
 use super::NodeData;
 use super::digest::Digest;
 
 /// Bytes hashed per permutation by [`linear_hash`]: 8 elements of 7 bytes.
 const CHUNK_BYTES: usize = 56;
-
-thread_local! {
-    static PERMUTATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Returns how many permutations this thread has computed so far: what a bench compares with the time they took.
-pub fn permutations() -> u64 {
-    PERMUTATIONS.get()
-}
-
-fn count_permutations(count: usize) {
-    PERMUTATIONS.set(PERMUTATIONS.get().wrapping_add(count as u64));
-}
 
 /// Returns H(input, capacity): the first four elements after one permutation. Elements ≥ p count modulo p.
 pub fn hash(input: &[u64; 8], capacity: &[u64; 4]) -> Digest {
@@ -40,7 +25,6 @@ pub fn hash(input: &[u64; 8], capacity: &[u64; 4]) -> Digest {
 
 /// Returns the identity of a stored node: H of its content and capacity (state-tree §7).
 pub fn hash_node(node: &NodeData) -> Digest {
-    count_permutations(1);
     scalar::hash(node)
 }
 
@@ -93,7 +77,6 @@ impl Kernel {
 ///
 /// If the lengths differ.
 pub fn hash_many(states: &[[u64; 12]], out: &mut [Digest]) {
-    count_permutations(states.len());
     for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
         if kernel.hash_many(states, out) {
             return;
@@ -143,6 +126,11 @@ pub fn linear_hash_many(messages: &[&[u8]]) -> Vec<Digest> {
         hash_many(&states[..running], &mut outputs[..running]);
     }
     digests
+}
+
+/// Returns the number of permutations that [`linear_hash`] takes.
+pub fn linear_permutations(bytes: &[u8]) -> u64 {
+    chunk_count(bytes) as u64
 }
 
 /// Number of chunks after padding, which always adds at least one byte.

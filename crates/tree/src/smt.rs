@@ -18,10 +18,10 @@ mod tests;
 
 pub use details::{GetDetails, SetDetails, SetMode};
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 
 use alloy_primitives::{Bytes, U256};
+use zkevm_pool::WorkerPool;
 
 use super::NodeData;
 use super::digest::Digest;
@@ -95,6 +95,8 @@ pub enum Corruption {
 /// A tree over a store, with all the versions made from it.
 pub struct StateTree<'a> {
     reader: &'a dyn StateReader,
+    /// Helps to hash.
+    pool: WorkerPool,
     nodes: Vec<Node>,
     /// Of each node, meaningful when it is `hashed`. Apart, since most passes need one or the other.
     hashes: Vec<Digest>,
@@ -103,6 +105,7 @@ pub struct StateTree<'a> {
     opened: HashMap<Digest, TreeRef>,
     /// Values that are roots of versions without hash.
     open_roots: usize,
+    permutations: u64,
 }
 
 /// One node at one place.
@@ -150,13 +153,24 @@ struct Value {
 }
 
 impl<'a> StateTree<'a> {
-    /// Creates a tree over a store. Reads nothing.
+    /// Creates a tree over a store that no other thread helps to hash. Reads nothing.
     pub fn new(reader: &'a dyn StateReader) -> Self {
-        let Arenas { nodes, hashes, leaves, values } =
-            SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default();
-        let mut tree = Self { reader, nodes, hashes, leaves, values, opened: HashMap::new(), open_roots: 0 };
+        Self::with_memory(reader, WorkerPool::none(), TreeMemory::default())
+    }
+
+    /// Creates a tree over a store in the memory of one that is gone; `pool` helps to hash. Reads nothing.
+    pub fn with_memory(reader: &'a dyn StateReader, pool: WorkerPool, memory: TreeMemory) -> Self {
+        let TreeMemory { nodes, hashes, leaves, values } = memory;
+        let opened = HashMap::new();
+        let mut tree = Self { reader, pool, nodes, hashes, leaves, values, opened, open_roots: 0, permutations: 0 };
         tree.push_node(Digest::ZERO, Node { kind: NodeKind::Empty, hashed: true, created: false, visited: false });
         tree
+    }
+
+    /// Ends the tree and returns its memory for the next one.
+    pub fn into_memory(self) -> TreeMemory {
+        let Self { nodes, hashes, leaves, values, .. } = self;
+        TreeMemory { nodes, hashes, leaves, values }.cleared()
     }
 
     /// Returns the version with this root. Reads nothing: a wrong root shows on first use.
@@ -184,6 +198,11 @@ impl<'a> StateTree<'a> {
     /// Number of nodes in memory, loaded and made.
     pub fn node_count(&self) -> usize {
         self.nodes.len() - 1
+    }
+
+    /// Number of Poseidon permutations that hashing the nodes has taken so far.
+    pub fn permutations(&self) -> u64 {
+        self.permutations
     }
 
     /// Follows a key down to a leaf or an empty place; returns it and its depth. Shows every branch on the way.
@@ -311,50 +330,20 @@ impl<'a> StateTree<'a> {
     }
 }
 
-impl Drop for StateTree<'_> {
-    fn drop(&mut self) {
-        let mut arenas = Arenas {
-            nodes: std::mem::take(&mut self.nodes),
-            hashes: std::mem::take(&mut self.hashes),
-            leaves: std::mem::take(&mut self.leaves),
-            values: std::mem::take(&mut self.values),
-        };
-        if arenas.bytes() > SPARE_BYTES_MAX {
-            return;
-        }
-        arenas.clear();
-        // Fails only while the thread ends.
-        let _ = SPARE.try_with(|spare| {
-            let mut spare = spare.borrow_mut();
-            if spare.len() < SPARE_ARENAS {
-                spare.push(arenas);
-            }
-        });
-    }
-}
-
-thread_local! {
-    /// Memory of trees that are gone, for the next ones of the thread: growing it afresh for every batch would have the
-    /// operating system clear and map it again each time.
-    static SPARE: RefCell<Vec<Arenas>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Trees of a thread that exist at a time: that of the state, and that of a block.
-const SPARE_ARENAS: usize = 2;
-
 /// Memory kept of one tree, at most: a full batch needs about half of it.
-const SPARE_BYTES_MAX: usize = 16 << 20;
+const KEPT_BYTES_MAX: usize = 16 << 20;
 
-/// The memory of a tree.
+/// The memory of a tree that is gone, for the next one: growing it afresh for every batch would have the operating system
+/// clear and map it again each time. At most 16 MiB.
 #[derive(Default)]
-struct Arenas {
+pub struct TreeMemory {
     nodes: Vec<Node>,
     hashes: Vec<Digest>,
     leaves: Vec<Leaf>,
     values: Vec<Value>,
 }
 
-impl Arenas {
+impl TreeMemory {
     fn bytes(&self) -> usize {
         fn of<T>(arena: &Vec<T>) -> usize {
             arena.capacity() * size_of::<T>()
@@ -362,17 +351,28 @@ impl Arenas {
         of(&self.nodes) + of(&self.hashes) + of(&self.leaves) + of(&self.values)
     }
 
-    fn clear(&mut self) {
+    /// Empties the memory, and gives it back to the allocator if it is too much to keep.
+    fn cleared(mut self) -> Self {
+        if self.bytes() > KEPT_BYTES_MAX {
+            return Self::default();
+        }
         self.nodes.clear();
         self.hashes.clear();
         self.leaves.clear();
         self.values.clear();
+        self
     }
 }
 
-/// Returns the root of a tree that holds just these entries: the block info tree of one block (state-tree §5).
+impl std::fmt::Debug for TreeMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TreeMemory").field("bytes", &self.bytes()).finish()
+    }
+}
+
+/// Computes the root of a tree that holds just these entries.
 pub fn root_of_entries(entries: &mut [(Digest, U256)]) -> Result<Digest, TreeError> {
-    let mut tree = StateTree::new(&NoStore);
+    let mut tree = StateTree::in_memory();
     let version = tree.update(TreeRef::EMPTY, entries)?;
     Ok(tree.root(version))
 }

@@ -59,7 +59,7 @@ pub struct BatchRoots {
     pub new_local_exit_root: B256,
 }
 
-/// Wall time of the parts of one batch.
+/// Wall time of the parts of one batch, and how much it hashed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PhaseTimes {
     /// Parsing `batch_l2_data` and hashing transactions.
@@ -72,6 +72,8 @@ pub struct PhaseTimes {
     pub tree: Duration,
     /// The share of the block info trees in `tree`.
     pub info_tree: Duration,
+    /// Poseidon permutations computed for roots, block info trees and L2 hashes; those of tree keys are not counted.
+    pub permutations: u64,
 }
 
 /// An account that was read or written, at the final state root. `None` = that item was never touched.

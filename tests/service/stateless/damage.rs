@@ -53,7 +53,7 @@ fn answer(request: wire::ProcessStatelessBatchRequestV2) -> ExecutorError {
     let state = MemoryStore::new(0);
     let reader = zkevm_store::RequestOverlay { base: &state, nodes: &input.db, programs: &input.contracts_bytecode };
     let interrupt = Interrupt::new(Some(Instant::now() + LIMIT));
-    zkevm_processor::process(&input, &reader, &interrupt).expect("ends in time").error
+    zkevm_processor::Engine::default().process(&input, &reader, &interrupt).expect("ends in time").error
 }
 
 #[test]

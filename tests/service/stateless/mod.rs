@@ -115,7 +115,7 @@ impl StateReader for Recorder {
 fn reads(source: &Source, input: &BatchInput) -> HashSet<Digest> {
     let recorder = Recorder { state: MemoryStore::new(0), read: Mutex::default() };
     source.state.write_to(&recorder.state).unwrap();
-    zkevm_processor::process(input, &recorder, &Interrupt::default()).unwrap();
+    zkevm_processor::Engine::default().process(input, &recorder, &Interrupt::default()).unwrap();
     recorder.read.into_inner().unwrap()
 }
 

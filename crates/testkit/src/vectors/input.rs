@@ -148,7 +148,7 @@ impl Vector {
     pub fn execute(&self) -> Result<BatchOutput, Interrupted> {
         let nothing = MemoryStore::new(0);
         let state = RequestOverlay { base: &nothing, nodes: &self.input.db, programs: &self.input.contracts_bytecode };
-        zkevm_processor::process(&self.input, &state, &Interrupt::default())
+        zkevm_processor::Engine::default().process(&self.input, &state, &Interrupt::default())
     }
 
     /// Reads the file at `path`.

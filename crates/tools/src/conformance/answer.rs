@@ -56,7 +56,8 @@ pub fn from_engine(
 
 fn execute(input: &BatchInput, kept: &MemoryStore) -> Result<(BatchOutput, ResponseContext, FlushIds), String> {
     let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
-    let output = zkevm_processor::process(input, &state, &Interrupt::default())
+    let output = zkevm_processor::Engine::default()
+        .process(input, &state, &Interrupt::default())
         .map_err(|interrupted| interrupted.to_string())?;
     // The next step of a chain starts from what this one brought along and left behind.
     let written = kept

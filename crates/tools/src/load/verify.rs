@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::LoadError;
 use super::mix::Mix;
 use zkevm_pool::Interrupt;
+use zkevm_processor::Engine;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::Workload;
 use zkevm_testkit::sample::genesis::GenesisState;
@@ -33,12 +34,12 @@ pub fn chains<'a>(
 ) -> Result<Verified, LoadError> {
     let store = MemoryStore::new(0);
     genesis.write_to(&store)?;
-    let mut verified = Verified::default();
+    let (engine, mut verified) = (Engine::default(), Verified::default());
     for (client, roots) in (0..).zip(roots) {
         let mut chain = workload.chain(client, genesis.root.to_b256());
         for (number, answered) in (0..).zip(roots) {
             let input = chain.next_batch(mix.kind(client, number), batch_txs);
-            let output = zkevm_processor::process(&input, &store, &Interrupt::default())?;
+            let output = engine.process(&input, &store, &Interrupt::default())?;
             store.write(&output.new_nodes, &output.new_programs, Durability::Permanent)?;
             let roots = output.roots.ok_or("a batch was aborted here")?;
             verified.batches += 1;

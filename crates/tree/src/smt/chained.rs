@@ -210,7 +210,10 @@ impl Chain {
     /// Keeps a hash, and readies what waited for nothing else.
     fn done(&mut self, tree: &mut StateTree<'_>, id: u32, hash: Digest) {
         match self.root(id) {
-            Some(root) => tree.values[root.value as usize].hash = Some(hash),
+            Some(root) => {
+                tree.permutations += 1;
+                tree.values[root.value as usize].hash = Some(hash);
+            }
             None => tree.set_hashes(&[TreeRef(self.base + id)], &[hash]),
         }
         let mut next = self.jobs[id as usize].first_waiting;

@@ -13,17 +13,17 @@ use crate::digest::Digest;
 use crate::node::{branch_node, leaf_node, value_node};
 use crate::path::remaining;
 use crate::poseidon::{hash_many, hashes_of};
-use zkevm_pool::{self, Pieces};
+use zkevm_pool::ChunkOptions;
 
 /// Nodes hashed at a time: full packs of every kernel, and a buffer that stays in the cache.
 const NODES_TOGETHER: usize = 32;
 /// Versions hashed at a time where no other thread helps, as a rule: full packs on every level, and nodes that stay in the cache
 /// from one level to the next.
 const VERSIONS_TOGETHER: usize = 64;
-/// A piece of a level takes some 50 microseconds.
-const PIECES: Pieces = Pieces { items: 96, patience: Duration::from_micros(300) };
-/// From this many nodes on a level is worth the hand-over to helpers.
-const SHARED_NODES_MIN: usize = 3 * PIECES.items;
+/// A chunk of a level takes some 50 microseconds.
+const CHUNKS: ChunkOptions = ChunkOptions { items: 96, steal_timeout: Duration::from_micros(300) };
+/// From this many nodes on a level is worth the hand-over to workers.
+const SHARED_NODES_MIN: usize = 3 * CHUNKS.items;
 
 impl StateTree<'_> {
     /// Computes the hash of every node of these versions, oldest first, that has none yet: first all values, then all
@@ -38,7 +38,7 @@ impl StateTree<'_> {
         if self.open_roots > 0 {
             return versions.chunks(together).for_each(|versions| self.hash_chained(versions));
         }
-        let together = if zkevm_pool::idle() > 0 { versions.len() } else { together };
+        let together = if self.pool.idle() > 0 { versions.len() } else { together };
         versions.chunks(together).for_each(|versions| self.hash_group(versions));
     }
 
@@ -130,15 +130,16 @@ impl StateTree<'_> {
             .map(|index| self.values[*index as usize].value.unwrap_or_default())
             .map(value_node)
             .collect();
-        for (index, hash) in pending.iter().zip(hash_all(states)) {
+        self.permutations += pending.len() as u64;
+        for (index, hash) in pending.iter().zip(self.hash_all(states)) {
             self.values[*index as usize].hash = Some(hash);
         }
     }
 
     /// Hashes branches or leaves whose children are hashed.
     fn hash_nodes(&mut self, nodes: &[TreeRef]) {
-        if nodes.len() >= SHARED_NODES_MIN && zkevm_pool::idle() > 0 {
-            let hashes = hash_all(nodes.iter().map(|at| self.node_data(*at)).collect());
+        if nodes.len() >= SHARED_NODES_MIN && self.pool.idle() > 0 {
+            let hashes = self.hash_all(nodes.iter().map(|at| self.node_data(*at)).collect());
             return self.set_hashes(nodes, &hashes);
         }
         let mut states = [[0; 12]; NODES_TOGETHER];
@@ -153,7 +154,13 @@ impl StateTree<'_> {
         }
     }
 
+    /// Hashes all states, with the help of idle threads.
+    fn hash_all(&self, states: Vec<NodeData>) -> Vec<Digest> {
+        self.pool.map(states, CHUNKS, hashes_of)
+    }
+
     pub(super) fn set_hashes(&mut self, nodes: &[TreeRef], hashes: &[Digest]) {
+        self.permutations += nodes.len() as u64;
         for (at, hash) in nodes.iter().zip(hashes) {
             let node = &mut self.nodes[at.index()];
             node.hashed = true;
@@ -202,9 +209,4 @@ impl Listed {
             nodes.push((hash, data()));
         }
     }
-}
-
-/// Hashes all states, with the help of idle threads.
-fn hash_all(states: Vec<NodeData>) -> Vec<Digest> {
-    zkevm_pool::map(states, PIECES, hashes_of)
 }

@@ -3,9 +3,10 @@
 //! Only the place a key ends at matters, so nothing is hashed and no value is read.
 
 use alloy_primitives::U256;
+use zkevm_pool::WorkerPool;
 
 use super::update::with_bit;
-use super::{NoStore, NodeKind, StateTree, TreeError, TreeRef};
+use super::{NoStore, NodeKind, StateTree, TreeError, TreeMemory, TreeRef};
 use crate::digest::Digest;
 use crate::path::first_difference;
 
@@ -21,7 +22,12 @@ enum End {
 impl StateTree<'static> {
     /// Creates a tree that is backed by nothing and starts empty.
     pub fn in_memory() -> Self {
-        Self::new(&NoStore)
+        Self::in_memory_with(TreeMemory::default())
+    }
+
+    /// Creates a tree as [`Self::in_memory`] does, in the memory of one that is gone.
+    pub fn in_memory_with(memory: TreeMemory) -> Self {
+        Self::with_memory(&NoStore, WorkerPool::none(), memory)
     }
 }
 

@@ -1,0 +1,107 @@
+//! What batches share: worker threads, senders, memory.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use zkevm_batch::SenderCache;
+use zkevm_counters::model::{Prices, Revision};
+use zkevm_pool::{Interrupt, Interrupted, WorkerPool};
+use zkevm_tree::{KeyCache, StateReader, TreeMemory};
+use zkevm_types::{BatchContext, BatchInput, BatchOutput};
+
+use super::{v1, v2};
+
+/// Level of the state tree that the virtual model prices accesses by; up to 32 they are all priced alike (counters §4).
+/// It only matters where Poseidon hashes are the model's.
+const STATE_TREE_LEVEL: u32 = 32;
+
+/// Keys of each kind that are remembered from batch to batch; at most about 7 MiB. A full batch touches fewer.
+const KEY_CACHE_CAPACITY: usize = 14_000;
+
+/// Executes batches, on the threads of its callers.
+///
+/// Holds what batches share: a pool of worker threads that help while cores are idle, the senders recovered so far, and the
+/// memory of batches that ended. Clones share it; two engines share nothing. The default has no worker threads.
+#[derive(Clone, Debug, Default)]
+pub struct Engine {
+    pub(crate) pool: WorkerPool,
+    pub(crate) senders: SenderCache,
+    /// One for each batch that ran at a time, the last used last.
+    scratch: Arc<Mutex<Vec<Scratch>>>,
+}
+
+/// Memory that a batch leaves to the next one.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// Keys of the trees. What a key is never changes.
+    pub(crate) keys: KeyCache,
+    /// Memory of the state tree.
+    pub(crate) state_tree: TreeMemory,
+    /// Memory of the block info trees.
+    pub(crate) block_tree: TreeMemory,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        let (state_tree, block_tree) = Default::default();
+        Self { keys: KeyCache::new(KEY_CACHE_CAPACITY), state_tree, block_tree }
+    }
+}
+
+impl Engine {
+    /// Creates an engine whose batches are helped by the threads of `pool`.
+    pub fn new(pool: WorkerPool) -> Self {
+        Self { pool, ..Self::default() }
+    }
+
+    /// Puts another memory of senders in place.
+    #[must_use]
+    pub fn with_senders(self, senders: SenderCache) -> Self {
+        Self { senders, ..self }
+    }
+
+    /// Returns the senders recovered so far.
+    pub fn senders(&self) -> &SenderCache {
+        &self.senders
+    }
+
+    /// Executes one batch over the state that `state` reads.
+    ///
+    /// Domain failures are part of the output; the only error is an interrupt.
+    pub fn process(
+        &self,
+        input: &BatchInput,
+        state: &dyn StateReader,
+        interrupt: &Interrupt,
+    ) -> Result<BatchOutput, Interrupted> {
+        let prices = Prices::new(Revision::of(input.fork_id.rules().counter_prices), STATE_TREE_LEVEL);
+        self.process_priced(input, state, interrupt, prices)
+    }
+
+    /// Executes one batch as [`Self::process`] does, with other prices for the virtual counters.
+    pub fn process_priced(
+        &self,
+        input: &BatchInput,
+        state: &dyn StateReader,
+        interrupt: &Interrupt,
+        prices: Prices,
+    ) -> Result<BatchOutput, Interrupted> {
+        interrupt.check()?;
+        let _running = self.pool.batch_guard();
+        match &input.context {
+            BatchContext::V1 { global_exit_root, eth_timestamp } => {
+                v1::process(self, input, *global_exit_root, *eth_timestamp, state, interrupt, prices)
+            }
+            BatchContext::V2(context) => v2::process(self, input, context, state, interrupt, prices),
+        }
+    }
+
+    /// Returns the memory of the batch that ended last, or new memory.
+    pub(crate) fn lend_scratch(&self) -> Scratch {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a batch that ended.
+    pub(crate) fn keep_scratch(&self, scratch: Scratch) {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+    }
+}

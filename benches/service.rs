@@ -230,8 +230,8 @@ impl Bench {
         let ways: [(&str, Change); 3] = [
             ("two lanes", |_| ()),
             // As the image and the systemd unit have it.
-            ("two lanes, executors idle class", |config| config.executor_niceness = 20),
-            ("one lane", |config| config.small_batch_bytes_max = 0),
+            ("two lanes, executors idle class", |config| config.executor.niceness = 20),
+            ("one lane", |config| config.executor.small_batch_bytes_max = 0),
         ];
         for (name, way) in ways {
             let mut config = config(self.cores);
@@ -264,7 +264,7 @@ impl Bench {
         let mut one = None;
         for executors in [1, 2, 4, 8, 16] {
             let mut config = config(executors);
-            config.helpers = 0;
+            config.executor.helpers = 0;
             let running = self.serve_native(config);
             let rate = running.closed_loop(4 * executors, &message, MEASURE).per_second();
             let engines = self.engines_rate(&input, executors);
@@ -488,12 +488,10 @@ impl Decoder for AsIs {
 }
 
 fn config(executors: usize) -> Config {
-    let mut config = ConfigBuilder::new().and_then(ConfigBuilder::build).expect("the defaults are valid");
-    for address in [&mut config.grpc, &mut config.http, &mut config.hashdb] {
-        *address = ([127, 0, 0, 1], 0).into();
-    }
+    let config = ConfigBuilder::new().and_then(ConfigBuilder::build).expect("the defaults are valid");
+    let mut config = config.on_free_local_ports();
     config.store.kind = StoreKind::Memory;
-    config.executors = executors;
+    config.executor.threads = executors;
     config
 }
 

@@ -5,9 +5,7 @@
 //! use zkevm_executor::config::ConfigBuilder;
 //! use zkevm_executor::server::Server;
 //!
-//! let mut config = ConfigBuilder::new()?.build()?;
-//! config.grpc.set_port(0); // any free port
-//! config.http.set_port(0);
+//! let config = ConfigBuilder::new()?.build()?.on_free_local_ports();
 //! let running = Server::new(config).start().await?;
 //! println!("listening on {}", running.grpc_addr());
 //! running.shutdown().await;
@@ -26,7 +24,7 @@ use crate::actors::front::FrontHandle;
 use crate::actors::running::Running;
 use crate::actors::stats::StatsHandle;
 use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase, QueueBounds};
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, StoreKind, StoreOptions};
 use crate::dump::{Saver, StreamFiles};
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
@@ -35,13 +33,12 @@ use crate::grpc::record::Records;
 use crate::grpc::remote::{RemoteDatabase, RemoteOptions};
 use crate::grpc::server::Door;
 use crate::grpc::stats::StatsApi;
+use crate::grpc::tls::TlsFiles;
 use crate::http::Diagnosis;
 use crate::spans::Spans;
 use crate::{aggregator, grpc, http};
 use zkevm_store::hashdb::{HashDb, SessionLimits};
-use zkevm_store::{
-    Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, PostgresOptions, QueueLimits, StateStore,
-};
+use zkevm_store::{Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, QueueLimits, StateStore};
 use zkevm_tree::StoreError;
 use zkevm_wire::validate::{ValidationRules, WitnessLimits};
 
@@ -86,7 +83,7 @@ impl Server {
     pub fn new(config: Config) -> Self {
         // Clients take a new id for a restart (executor-service §6.1).
         let prover_id = uuid::Uuid::new_v4().to_string().into();
-        let engine = Arc::new(NativeEngine::with_workers(config.helpers));
+        let engine = Arc::new(NativeEngine::with_workers(config.executor.helpers));
         Self { config, engine, prover_id }
     }
 
@@ -110,24 +107,26 @@ impl Server {
         let store = tokio::task::spawn_blocking(move || open_store(&opening)).await.map_err(ended)??;
         let lifecycle = Lifecycle::default();
         let options = ActorOptions {
-            executors: config.executors,
+            executors: config.executor.threads,
             queue: QueueBounds {
-                jobs_max: config.queue_capacity,
-                bytes_max: config.queue_bytes_max,
-                small_bytes_max: config.small_batch_bytes_max,
+                jobs_max: config.executor.queue_capacity,
+                bytes_max: config.executor.queue_bytes_max,
+                small_bytes_max: config.executor.small_batch_bytes_max,
             },
-            stats_window: config.stats_window,
-            slow_after: config.slow_batch_limit,
-            executor_niceness: config.executor_niceness,
-            slowest_input_bytes_max: config.slowest_input_bytes_max,
+            stats_window: config.stats.window,
+            slow_after: config.executor.slow_after,
+            executor_niceness: config.executor.niceness,
+            slowest_input_bytes_max: config.stats.slowest_input_bytes_max,
             // With every input in the log the slow ones need no line of their own.
-            input_gas_threshold: if config.request_log.input { 0.0 } else { config.request_log.input_gas_threshold },
+            input_gas_threshold: if config.log.input { 0.0 } else { config.log.input_gas_threshold },
         };
         let saver = Saver::start(config.files.clone())?;
         let spans = Spans::start(&config.trace, &prover_id)?;
         let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
         match open_doors(&config, prover_id, &actors, &store, &lifecycle, &saver, &spans).await {
-            Ok(doors) => Ok(RunningServer { doors, actors, lifecycle, saver, spans, drain_limit: config.drain_limit }),
+            Ok(doors) => {
+                Ok(RunningServer { doors, actors, lifecycle, saver, spans, drain_limit: config.executor.drain_limit })
+            }
             Err(error) => {
                 actors.stop(Duration::ZERO);
                 Err(error)
@@ -139,14 +138,14 @@ impl Server {
 /// Opens the store the configuration asks for. If another process has the database open, waits a little for it.
 pub fn open_store(config: &Config) -> Result<Arc<StateStore>, StoreError> {
     let store = match open_database(config, OPEN_LIMIT)? {
-        None => StateStore::in_memory(config.state),
+        None => StateStore::in_memory(config.state.limits()),
         Some(database) => {
             let queue = QueueLimits { backlog_bytes_max: config.store.backlog_bytes_max, ..QueueLimits::default() };
             let (volatile_bytes_max, cache_bytes_max) = (config.state.volatile_bytes_max, cache_share(config));
             StateStore::over(database, LastingOptions { volatile_bytes_max, cache_bytes_max, queue })?
         }
     };
-    Ok(Arc::new(store.read_only(config.db_read_only)))
+    Ok(Arc::new(store.read_only(config.database.read_only)))
 }
 
 /// Opens the database the configuration asks for, `None` if state is to stay in memory.
@@ -158,13 +157,13 @@ pub fn open_database(config: &Config, patience: Duration) -> Result<Option<Arc<d
             Ok(Some(Arc::new(database)))
         }
         StoreKind::Postgres => {
-            let options = config.store.postgres.clone();
-            let database = PostgresDatabase::open(options, config.store.init, config.db_read_only)?;
+            let options = config.store.postgres();
+            let database = PostgresDatabase::open(options, config.store.init, config.database.read_only)?;
             Ok(Some(Arc::new(database)))
         }
         StoreKind::Remote => {
-            let PostgresOptions { retries, retry_after, timeout, .. } = config.store.postgres;
-            let (url, cache_bytes_max) = (config.store.hashdb_url.clone(), cache_share(config));
+            let StoreOptions { retries, retry_after, timeout, .. } = config.store;
+            let (url, cache_bytes_max) = (config.hashdb.url.clone(), cache_share(config));
             let message_bytes = config.limits.message_bytes;
             let options = RemoteOptions { url, retries, retry_after, timeout, message_bytes, cache_bytes_max };
             Ok(Some(Arc::new(RemoteDatabase::open(options)?)))
@@ -204,9 +203,12 @@ async fn open_doors(
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
     let rules = ValidationRules {
-        db_read_only: config.db_read_only,
-        counters_policy: config.counters_policy,
-        witness: WitnessLimits { nodes_max: config.witness_nodes_max, waiting_bytes_max: config.queue_bytes_max },
+        db_read_only: config.database.read_only,
+        counters_policy: config.counters.policy,
+        witness: WitnessLimits {
+            nodes_max: config.limits.witness_nodes,
+            waiting_bytes_max: config.executor.queue_bytes_max,
+        },
     };
     let running = Arc::clone(actors.running());
     let diagnosis = Diagnosis {
@@ -216,7 +218,7 @@ async fn open_doors(
         saver: saver.clone(),
         slowest: Arc::clone(actors.slowest()),
     };
-    let records = Records::new(saver.clone(), config.request_log, spans.clone());
+    let records = Records::new(saver.clone(), config.log, spans.clone());
     let executor_api = ExecutorApi::new(
         front.clone(),
         reporter.clone(),
@@ -227,14 +229,16 @@ async fn open_doors(
         records,
     );
     let receiving = ReceiveBudget::new(config.limits.receive_bytes, config.limits.receive, reporter);
-    let door = |address| Door { address, tls: config.tls.clone(), limits: config.limits, receiving: receiving.clone() };
+    let door =
+        |address| Door { address, tls: TlsFiles::of(&config.tls), limits: config.limits, receiving: receiving.clone() };
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
     let (grpc_addr, grpc) =
-        grpc::server::open(door(config.grpc), executor_api, front, stats_api, lifecycle.clone()).await?;
-    let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb_allow_reset));
-    let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb_threads);
-    let (hashdb_addr, hashdb) = grpc::server::open_hashdb(door(config.hashdb), hashdb_api, lifecycle.clone()).await?;
-    let (http_addr, http) = http::open(config.http, stats, lifecycle.clone(), diagnosis).await?;
+        grpc::server::open(door(config.grpc_addr()), executor_api, front, stats_api, lifecycle.clone()).await?;
+    let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb.allow_reset));
+    let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb.threads);
+    let (hashdb_addr, hashdb) =
+        grpc::server::open_hashdb(door(config.hashdb_addr()), hashdb_api, lifecycle.clone()).await?;
+    let (http_addr, http) = http::open(config.http_addr(), stats, lifecycle.clone(), diagnosis).await?;
     tokio::spawn(watch_slow_batches(running, lifecycle.clone()));
     let grpc = tokio::spawn(logged("gRPC", grpc));
     let hashdb = tokio::spawn(logged("HashDB", hashdb));
@@ -243,7 +247,7 @@ async fn open_doors(
     tracing::info!("HashDB server listening on {hashdb_addr}");
     tracing::info!("statistics server listening on {http_addr}");
     let aggregator = config.aggregator.enabled.then(|| {
-        let options = config.aggregator.options.clone();
+        let options = config.aggregator.clone();
         let files = StreamFiles::new(saver.clone());
         tokio::spawn(aggregator::run(options, prover_id.to_string(), aggregator::Backoff::default(), files))
     });

@@ -17,21 +17,12 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 
+use crate::config::SpanOptions;
+
 /// Time one export may take, tries after failures included.
 const EXPORT_LIMIT: Duration = Duration::from_secs(5);
 /// Characters of a client's free text that a span repeats.
 const TEXT_CHARACTERS_MAX: usize = 256;
-
-/// Where spans go, and how many.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SpanOptions {
-    /// The collector, `http://host:port`; empty for no spans.
-    pub otlp_url: String,
-    /// Name of this service in the spans.
-    pub service_name: String,
-    /// Share of the calls that are traced, 0 to 1. A caller that says whether it traces decides for its calls.
-    pub sample_ratio: f64,
-}
 
 /// Makes spans and sends them.
 #[derive(Clone, Debug)]

@@ -58,12 +58,9 @@ fn right_answer() -> ProcessBatchResponseV2 {
 
 /// Answers of a server with one executor to batches of several forks, as recordings.
 async fn record_batches(folder: &Path) -> usize {
-    let mut config = ConfigBuilder::new().unwrap().build().unwrap();
-    for address in [&mut config.grpc, &mut config.http, &mut config.hashdb] {
-        *address = ([127, 0, 0, 1], 0).into();
-    }
+    let mut config = ConfigBuilder::new().unwrap().build().unwrap().on_free_local_ports();
     config.store.kind = StoreKind::Memory;
-    (config.executors, config.small_batch_bytes_max) = (1, 0);
+    (config.executor.threads, config.executor.small_batch_bytes_max) = (1, 0);
     let server = Server::new(config).start().await.unwrap();
     let channel = Endpoint::from_shared(format!("http://{}", server.grpc_addr())).unwrap().connect().await.unwrap();
     let mut client = ExecutorServiceClient::new(channel).max_decoding_message_size(256 << 20);

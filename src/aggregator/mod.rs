@@ -14,6 +14,7 @@ mod mock;
 
 pub use mock::{MockProver, ProverIdentity};
 
+use crate::config::AggregatorOptions;
 use crate::dump::StreamFiles;
 use proto::v1::aggregator_service_client::AggregatorServiceClient;
 use zkevm_wire::error_chain;
@@ -28,21 +29,6 @@ const ANSWERS_MAX: usize = 8;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The system notices a peer that vanished. Not HTTP/2 pings: gRPC servers of Go forbid frequent ones.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// How the mock client behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AggregatorOptions {
-    /// Name or address of the aggregator.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// Time a proof takes.
-    pub proof_time: Duration,
-    /// The fork the prover claims to be made for; the aggregator closes the stream if it is not the chain's.
-    pub fork_id: u64,
-    /// The name the prover tells.
-    pub prover_name: String,
-}
 
 /// Waits between attempts to open the stream: doubling, until something worked.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,9 @@
-//! `zkevm-executor config`: what the configuration comes to.
+//! `zkevm-executor config`: the defaults, and what the configuration comes to.
 
 use clap::{Args, Subcommand};
 
-use super::serve::ServeArgs;
-use crate::config::Effective;
+use super::layers::{self, Layers};
+use crate::config::{Effective, default_document};
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
@@ -15,12 +15,24 @@ pub struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Prints every setting in effect, as TOML, with the layer it came from; passwords are masked.
-    Check(Box<ServeArgs>),
+    Check(Layers<layers::Serve>),
+    /// Prints every setting with its default and what it means, as TOML: the text of config/default.toml.
+    Default,
+}
+
+/// Prints what is asked for.
+pub fn run(args: &ConfigArgs) -> Result<(), Box<dyn std::error::Error>> {
+    match &args.command {
+        ConfigCommand::Check(serve) => check(serve),
+        ConfigCommand::Default => {
+            print!("{}", default_document());
+            Ok(())
+        }
+    }
 }
 
 /// Prints the configuration that `serve` with the same flags would use; fails where `serve` would.
-pub fn run(args: &ConfigArgs) -> Result<(), Box<dyn std::error::Error>> {
-    let ConfigCommand::Check(serve) = &args.command;
+fn check(serve: &Layers<layers::Serve>) -> Result<(), Box<dyn std::error::Error>> {
     let builder = serve.builder(|name| std::env::var(name).ok())?;
     print!("{}", document(&builder.effective()?));
     for ignored in builder.ignored() {
@@ -32,24 +44,15 @@ pub fn run(args: &ConfigArgs) -> Result<(), Box<dyn std::error::Error>> {
 
 /// Renders the settings by section, origins in a column of their own.
 fn document(settings: &[Effective]) -> String {
-    let mut sections: Vec<&str> = Vec::new();
     let mut lines = Vec::new();
-    // Sections in the order of their first setting: settings of one section need not be neighbours.
-    for setting in settings {
-        let section = setting.key.split_once('.').map_or("", |(section, _)| section);
-        if !sections.contains(&section) {
-            sections.push(section);
+    let mut last = "";
+    for Effective { key, value, origin } in settings {
+        let Some((section, name)) = key.split_once('.') else { continue };
+        if section != last {
+            lines.push((format!("[{section}]"), None));
+            last = section;
         }
-    }
-    for section in sections {
-        lines.push((format!("[{section}]"), None));
-        for setting in settings {
-            if let Some((of, name)) = setting.key.split_once('.')
-                && of == section
-            {
-                lines.push((format!("{name} = {}", setting.value), Some(setting.origin.as_str())));
-            }
-        }
+        lines.push((format!("{name} = {value}"), Some(origin.as_str())));
     }
     let width = lines.iter().filter(|(_, origin)| origin.is_some()).map(|(text, _)| text.len()).max().unwrap_or(0);
     let render = |(text, origin): (String, Option<&str>)| match origin {
@@ -64,12 +67,12 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::config::ConfigBuilder;
+    use crate::config::{ConfigBuilder, DatabaseUrl};
 
     #[derive(Parser)]
     struct Cli {
         #[command(flatten)]
-        serve: ServeArgs,
+        serve: Layers<layers::Serve>,
     }
 
     #[test]
@@ -93,7 +96,7 @@ mod tests {
         let mut again = ConfigBuilder::new().unwrap();
         again.toml(&text, "printed").unwrap();
         let mut expected = builder.build().unwrap();
-        expected.store.postgres.url = "postgresql://me:***@db/x".to_owned();
+        expected.store.url = DatabaseUrl("postgresql://me:***@db/x".to_owned());
         assert_eq!(again.build().unwrap(), expected);
     }
 }

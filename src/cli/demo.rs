@@ -4,7 +4,7 @@
 mod report;
 mod state;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -152,16 +152,13 @@ fn endpoint(address: SocketAddr) -> Result<Endpoint, DemoError> {
 }
 
 async fn start_server(args: &DemoArgs, data: &Path) -> Result<RunningServer, DemoError> {
-    let mut config = ConfigBuilder::new()?.build()?;
-    config.grpc = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    config.http = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    config.hashdb = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut config = ConfigBuilder::new()?.build()?.on_free_local_ports();
     config.store.path = data.to_owned();
     if let Some(executors) = args.executors {
-        config.executors = executors.into();
+        config.executor.threads = executors.into();
     }
     // Every client has one batch under way, so none is ever refused.
-    config.queue_capacity = config.queue_capacity.max(usize::try_from(args.clients)?);
+    config.executor.queue_capacity = config.executor.queue_capacity.max(usize::try_from(args.clients)?);
     Ok(Server::new(config).start().await?)
 }
 

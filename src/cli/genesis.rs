@@ -7,7 +7,7 @@ use clap::Args;
 use revm::primitives::{Address, B256, Bytes, U256};
 use serde::Deserialize;
 
-use super::state::StoreArgs;
+use super::state::{self, StoreArgs};
 use zkevm_store::WriteSet;
 use zkevm_testkit::sample::genesis::{Genesis, GenesisAccount, GenesisState};
 use zkevm_tree::{Digest, TreeError};
@@ -126,7 +126,7 @@ pub(super) fn parse_number(text: &str) -> Option<U256> {
 pub fn run(args: &GenesisArgs) -> Result<(), Box<dyn std::error::Error>> {
     let state = load(&args.file)?;
     if !args.dry_run {
-        let database = args.store.open()?;
+        let database = state::open(&args.store)?;
         let set = WriteSet {
             nodes: state.nodes.iter().map(|(hash, node)| (*hash, *node)).collect(),
             programs: state.programs.iter().map(|(hash, code)| (*hash, code.clone())).collect(),

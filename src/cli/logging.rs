@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tracing_subscriber::fmt::MakeWriter;
 
 use self::prover::ProverFormat;
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogFormat, LogOptions};
 
 mod prover;
 
@@ -36,8 +36,8 @@ enum Message {
 type DropNotice = Box<dyn Fn(u64) -> String + Send>;
 
 /// Sends every log line of the program to stdout; with the original's format errors to stderr, as it does.
-pub fn start(config: LogConfig, prover_id: &str) -> Result<LogGuard, Box<dyn std::error::Error>> {
-    let LogConfig { format, json, level } = config;
+pub fn start(options: LogOptions, prover_id: &str) -> Result<LogGuard, Box<dyn std::error::Error>> {
+    let LogOptions { format, json, level, .. } = options;
     let (sender, receiver) = bounded(LINES_MAX);
     let dropped = Arc::new(AtomicU64::new(0));
     let errors_apart = format == LogFormat::Prover;

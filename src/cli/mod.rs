@@ -3,11 +3,14 @@
 use clap::{Parser, Subcommand};
 use zkevm_tools::{conformance, load};
 
+use self::layers::Layers;
+
 pub mod aggregator;
 pub mod config;
 pub mod demo;
 pub mod genesis;
 pub mod health;
+pub mod layers;
 pub mod logging;
 pub mod process;
 pub mod serve;
@@ -21,14 +24,14 @@ pub struct Cli {
     command: Option<Command>,
     /// Without a subcommand the server starts.
     #[command(flatten)]
-    serve: serve::ServeArgs,
+    serve: Layers<layers::Serve>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves the executor protocol over gRPC (the default).
-    Serve(serve::ServeArgs),
-    /// Shows what the configuration comes to.
+    Serve(Layers<layers::Serve>),
+    /// Shows the defaults, or what the configuration comes to.
     Config(config::ConfigArgs),
     /// Executes executor-input files and prints what came out.
     Process(process::ProcessArgs),
@@ -41,7 +44,7 @@ enum Command {
     /// Asks a running server for its health; fails unless it serves.
     Health(health::HealthArgs),
     /// Runs the mock aggregator client: a prover whose proofs only a test verifier accepts.
-    Aggregator(aggregator::AggregatorArgs),
+    Aggregator(Layers<layers::Aggregator>),
     /// Starts a server, sends it generated batches from many clients, and prints the statistics.
     Demo(demo::DemoArgs),
     /// Puts load on a running server: chains of signed batches, checked, with latency from the intended time of sending.
@@ -51,7 +54,7 @@ enum Command {
 /// Runs what the command line asks for; the error goes to the user as is.
 pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
     match cli.command {
-        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Config(args)) => config::run(&args),
         Some(Command::Process(args)) => process::run(&args),
         Some(Command::Conformance(args)) => conformance::run(&args),
@@ -61,6 +64,6 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
         Some(Command::Aggregator(args)) => aggregator::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Load(args)) => load::run(&args),
-        None => serve::run(cli.serve),
+        None => serve::run(&cli.serve),
     }
 }

@@ -1,6 +1,5 @@
 //! `zkevm-executor state`: reads the store without a server.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use clap::{Args, Subcommand};
 use revm::primitives::{Address, B256, U256};
 
 use super::genesis::parse_number;
-use super::serve::{ServeArgs, key_value};
+use super::layers::{self, Layers};
 use crate::server::open_database;
 use zkevm_store::Database;
 use zkevm_tree::{Digest, LeafKind, StateTree, TreeCheck, account_key, storage_key};
@@ -31,21 +30,7 @@ enum StateCommand {
 }
 
 /// Which store.
-#[derive(Clone, Debug, Args)]
-pub struct StoreArgs {
-    /// TOML file with settings that differ from the defaults.
-    #[arg(short, long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
-    /// Folder of the embedded database.
-    #[arg(long, value_name = "FOLDER")]
-    pub(super) data: Option<String>,
-    /// Make schema and tables in PostgreSQL if they are missing.
-    #[arg(long)]
-    pub(super) init_db: bool,
-    /// Any setting of config/default.toml; repeatable.
-    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
-    pub(super) set: Vec<(String, String)>,
-}
+pub type StoreArgs = Layers<layers::Store>;
 
 #[derive(Debug, Args)]
 struct GetArgs {
@@ -75,15 +60,12 @@ fn slot(text: &str) -> Result<U256, String> {
     parse_number(text).ok_or_else(|| "expected a number".to_owned())
 }
 
-impl StoreArgs {
-    /// Opens the database that the server would use.
-    ///
-    /// Fails if there is none, or the server has it open.
-    pub fn open(&self) -> Result<Arc<dyn Database>, Box<dyn std::error::Error>> {
-        let config = ServeArgs::of_store(self).config(|name| std::env::var(name).ok())?;
-        let database = open_database(&config, Duration::ZERO)?;
-        database.ok_or_else(|| "the store is in memory (store.kind), there is nothing to open".into())
-    }
+/// Opens the database that the server would use.
+///
+/// Fails if there is none, or the server has it open.
+pub fn open(store: &StoreArgs) -> Result<Arc<dyn Database>, Box<dyn std::error::Error>> {
+    let database = open_database(&store.config()?, Duration::ZERO)?;
+    database.ok_or_else(|| "the store is in memory (store.kind), there is nothing to open".into())
 }
 
 /// Runs one of the subcommands.
@@ -103,13 +85,13 @@ fn root_or_latest(database: &dyn Database, root: Option<B256>) -> Result<Digest,
 }
 
 fn init(store: &StoreArgs) -> Result<(), Box<dyn std::error::Error>> {
-    let database = StoreArgs { init_db: true, ..store.clone() }.open()?;
+    let database = open(&store.clone().with("store.init", "true", "state init"))?;
     println!("latest root  {}", database.latest_root()?.to_b256());
     Ok(())
 }
 
 fn get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {
-    let database = args.store.open()?;
+    let database = open(&args.store)?;
     let root = root_or_latest(&*database, args.root)?;
     let mut tree = StateTree::new(&*database);
     let at = tree.open(root);
@@ -130,7 +112,7 @@ fn get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn check(args: &CheckArgs) -> Result<(), Box<dyn std::error::Error>> {
-    let database = args.store.open()?;
+    let database = open(&args.store)?;
     let root = root_or_latest(&*database, args.root)?;
     let started = Instant::now();
     let count = TreeCheck::new(&*database).check(root)?;

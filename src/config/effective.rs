@@ -24,8 +24,8 @@ impl ConfigBuilder {
     pub fn effective(&self) -> Result<Vec<Effective>, ConfigError> {
         let mut all = Vec::with_capacity(SETTINGS.len());
         for setting in SETTINGS {
-            let Some((value, origin)) = self.values.get(setting.key) else { continue };
-            let (mut value, mut origin) = (masked(value).to_string(), origin.clone());
+            let (value, origin) = self.value(setting)?;
+            let (mut value, mut origin) = (masked(value).to_string(), origin.to_owned());
             // A database that is named decides about the kind, unless that is named too.
             if setting.key == "store.kind" {
                 match self.store_kind()? {

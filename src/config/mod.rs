@@ -1,107 +1,101 @@
 //! The configuration: one typed [`Config`] out of four layers, each setting checked by name.
 //!
-//! Layers, later ones win: the embedded `config/default.toml`, a file (TOML, or zkevm-prover's JSON), the environment (zkevm-prover's names where it
+//! Layers, later ones win: the defaults, a file (TOML, or zkevm-prover's JSON), the environment (zkevm-prover's names where it
 //! has one, executor-service §11.3), the command line. A wrong value is refused with its name, its origin and what is allowed.
+//!
+//! To add a setting:
+//! 1. write its row in `settings.rs`: the comment is its documentation, the row its type, default, bounds and other names;
+//! 2. use the field where it is needed (`config.section.field`);
+//! 3. run `cargo run -- config default > config/default.toml`; a test fails while that file differs from the rows.
+//!
+//! A new type of field needs a row in `kind.rs`. This module knows nothing of those that use it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::aggregator::AggregatorOptions;
-use crate::dump::FileOptions;
-use crate::grpc::record::RequestLog;
-use crate::grpc::server::DoorLimits;
-use crate::grpc::tls::TlsFiles;
-use crate::spans::SpanOptions;
 use zkevm_store::{MemoryLimits, PostgresOptions};
-use zkevm_types::CountersPolicy;
 
 mod builder;
 mod effective;
+mod kind;
 mod prover;
 mod settings;
+mod table;
 
 #[cfg(test)]
 mod tests;
 
 pub use builder::ConfigBuilder;
 pub use effective::Effective;
+pub(crate) use kind::Kind;
 pub use prover::IgnoredKeys;
+pub(crate) use settings::SETTINGS;
+pub use settings::{
+    AggregatorOptions, Config, CountersOptions, DatabaseOptions, ExecutorOptions, FileOptions, GrpcOptions,
+    HashDbOptions, HttpOptions, LimitOptions, LogOptions, SpanOptions, StateOptions, StatsOptions, StoreOptions,
+    TlsOptions,
+};
+pub use table::FlagOf;
+pub(crate) use table::Setting;
+pub use table::default_document;
 
-/// The defaults as they are documented.
-pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
+impl Config {
+    /// Returns the address of the gRPC services.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.grpc.host, self.grpc.port)
+    }
 
-/// Names the lowest layer.
-const DEFAULT_ORIGIN: &str = "the embedded defaults";
+    /// Returns the address of the HashDB service.
+    pub fn hashdb_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.grpc.host, self.hashdb.port)
+    }
 
-/// Everything the service can be told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Address of the gRPC services.
-    pub grpc: SocketAddr,
-    /// Address of the HTTP pages.
-    pub http: SocketAddr,
-    /// Address of the HashDB service.
-    pub hashdb: SocketAddr,
-    /// Calls of the HashDB service that run at the same time, at least 1.
-    pub hashdb_threads: usize,
-    /// `ResetDB` deletes everything; else it is refused.
-    pub hashdb_allow_reset: bool,
-    /// TLS of both gRPC ports, `None` for plaintext.
-    pub tls: Option<TlsFiles>,
-    /// Limits of each gRPC port.
-    pub limits: DoorLimits,
-    /// The mock aggregator client.
-    pub aggregator: AggregatorConfig,
-    /// Executor actors, at least 1.
-    pub executors: usize,
-    /// Batches that may wait.
-    pub queue_capacity: usize,
-    /// Bytes of requests that may wait for an executor.
-    pub queue_bytes_max: usize,
-    /// Nodes of one witness.
-    pub witness_nodes_max: usize,
-    /// Requests of at most this many bytes have a lane and an executor of their own; 0 for neither.
-    pub small_batch_bytes_max: usize,
-    /// Most threads that help running batches while cores are idle.
-    pub helpers: usize,
-    /// Niceness of the executors' threads (Linux): how far they stand back behind those that answer calls.
-    pub executor_niceness: i32,
-    /// Time admitted batches have to finish when the server goes down.
-    pub drain_limit: Duration,
-    /// Requests with update_merkle_tree are refused.
-    pub db_read_only: bool,
-    /// What happens when the zk counters of a batch pass the limits.
-    pub counters_policy: CountersPolicy,
-    /// How much state is kept in memory.
-    pub state: MemoryLimits,
-    /// Where state lasts.
-    pub store: StoreConfig,
-    /// Length of a statistics window.
-    pub stats_window: Duration,
-    /// A batch that runs longer is reported; `None` for never.
-    pub slow_batch_limit: Option<Duration>,
-    /// Bytes of inputs that are kept of the slowest batches, for download.
-    pub slowest_input_bytes_max: usize,
-    /// Files of requests.
-    pub files: FileOptions,
-    /// Log lines of requests.
-    pub request_log: RequestLog,
-    /// Spans of calls.
-    pub trace: SpanOptions,
-    /// The log.
-    pub log: LogConfig,
+    /// Returns the address of the HTTP pages.
+    pub fn http_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.http.host, self.http.port)
+    }
+
+    /// Moves all services to free ports of this machine's own address, for a server that only this process calls.
+    pub fn on_free_local_ports(mut self) -> Self {
+        let localhost = std::net::Ipv4Addr::LOCALHOST.into();
+        (self.grpc.host, self.http.host) = (localhost, localhost);
+        (self.grpc.port, self.hashdb.port, self.http.port) = (0, 0, 0);
+        self
+    }
 }
 
-/// What log lines look like, and which there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// Their outer form.
-    pub format: LogFormat,
-    /// They are JSON objects.
-    pub json: bool,
-    /// Least severe level that is logged.
-    pub level: tracing::Level,
+impl StoreOptions {
+    /// Returns where PostgreSQL is and how to deal with it.
+    pub fn postgres(&self) -> PostgresOptions {
+        PostgresOptions {
+            url: self.url.0.clone(),
+            connections: self.connections,
+            retries: self.retries,
+            retry_after: self.retry_after,
+            timeout: self.timeout,
+            nodes_table: self.nodes_table.clone(),
+            program_table: self.program_table.clone(),
+        }
+    }
+}
+
+impl StateOptions {
+    /// Returns how much state is kept in memory.
+    pub fn limits(&self) -> MemoryLimits {
+        let Self { permanent_bytes_max, volatile_bytes_max } = *self;
+        MemoryLimits { permanent_bytes_max, volatile_bytes_max }
+    }
+}
+
+/// The URL of a database. Never shown: it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(pub String);
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(***)")
+    }
 }
 
 /// The outer forms of log lines.
@@ -114,41 +108,15 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    const NAMES: &[&str] = &["native", "prover"];
+
+    fn parse(name: &str) -> Option<Self> {
         match name {
             "native" => Some(Self::Native),
             "prover" => Some(Self::Prover),
             _ => None,
         }
     }
-}
-
-/// The mock aggregator client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AggregatorConfig {
-    /// Run it beside the server.
-    pub enabled: bool,
-    /// Where it dials and what it says.
-    pub options: AggregatorOptions,
-}
-
-/// Where state lasts, and what there is in front of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreConfig {
-    /// The kind of store.
-    pub kind: StoreKind,
-    /// Folder of the embedded database.
-    pub path: PathBuf,
-    /// Budget of the read cache.
-    pub cache_bytes_max: usize,
-    /// Bound of what is accepted and not yet stored.
-    pub backlog_bytes_max: usize,
-    /// Make schema and tables in PostgreSQL if they are missing.
-    pub init: bool,
-    /// Where PostgreSQL is and how to deal with it.
-    pub postgres: PostgresOptions,
-    /// Address of the HashDB service for [`StoreKind::Remote`], else `local`.
-    pub hashdb_url: String,
 }
 
 /// The kinds of store.
@@ -165,7 +133,9 @@ pub enum StoreKind {
 }
 
 impl StoreKind {
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    const NAMES: &[&str] = &["embedded", "memory", "postgres"];
+
+    fn parse(name: &str) -> Option<Self> {
         match name {
             "memory" => Some(Self::Memory),
             "embedded" => Some(Self::Embedded),
@@ -203,7 +173,7 @@ pub enum ConfigError {
         message: String,
     },
     /// No such setting.
-    #[error("unknown setting {key} in {origin}; known are {}", settings::known_keys())]
+    #[error("unknown setting {key} in {origin}; known are {}", known_keys())]
     UnknownKey {
         /// The name as given.
         key: String,
@@ -222,4 +192,18 @@ pub enum ConfigError {
         /// What would be right.
         allowed: String,
     },
+}
+
+fn known_keys() -> String {
+    let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    keys.join(", ")
+}
+
+fn unknown(key: String, origin: &str) -> ConfigError {
+    ConfigError::UnknownKey { key, origin: origin.to_owned() }
+}
+
+fn refused(setting: &Setting, value: &str, origin: &str) -> ConfigError {
+    let (key, allowed) = (setting.key, setting.kind.to_string());
+    ConfigError::Refused { key, value: value.to_owned(), origin: origin.to_owned(), allowed }
 }

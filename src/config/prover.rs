@@ -1,4 +1,4 @@
-//! zkevm-prover's own configuration file: flat JSON, its keys (executor-service §11.3) put into our settings.
+//! zkevm-prover's own configuration file: flat JSON, its keys (executor-service §11.3) put into the settings.
 //!
 //! Its files carry many keys that mean nothing here (the prover's circuits, its generated code) and some that no version
 //! knows. None of them stops the start, as with the original; each is named once, so that nobody believes it took effect.
@@ -7,43 +7,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::settings::find;
+use super::settings::SETTINGS;
+use super::table::Setting;
 use super::{ConfigBuilder, ConfigError};
-
-/// Keys with a meaning here, and the setting that has it.
-const MAPPED: &[(&str, &str)] = &[
-    ("executorServerPort", "grpc.port"),
-    ("hashDBServerPort", "hashdb.port"),
-    ("maxExecutorThreads", "executor.threads"),
-    ("maxHashDBThreads", "hashdb.threads"),
-    ("databaseURL", "store.url"),
-    ("hashDBURL", "hashdb.url"),
-    ("dbNodesTableName", "store.nodes_table"),
-    ("dbProgramTableName", "store.program_table"),
-    ("dbNumberOfPoolConnections", "store.connections"),
-    ("dbReadRetryCounter", "store.retries"),
-    ("dbReadRetryDelay", "store.retry_delay_us"),
-    ("dbMTCacheSize", "store.cache_mib"),
-    ("dbReadOnly", "database.read_only"),
-    ("runAggregatorClientMock", "aggregator.enabled"),
-    ("aggregatorClientHost", "aggregator.host"),
-    ("aggregatorClientPort", "aggregator.port"),
-    ("aggregatorClientMockTimeout", "aggregator.proof_time_us"),
-    ("proverName", "aggregator.prover_name"),
-    ("jsonLogs", "log.json"),
-    ("logExecutorServerTxs", "log.server_txs"),
-    ("logExecutorServerInput", "log.server_input"),
-    ("logExecutorServerInputJson", "log.server_input_json"),
-    ("logExecutorServerInputGasThreshold", "log.server_input_gas_threshold"),
-    ("logExecutorServerResponses", "log.server_responses"),
-    ("outputPath", "files.output_path"),
-    ("saveRequestToFile", "files.save_request"),
-    ("saveInputToFile", "files.save_input"),
-    ("saveDbReadsToFile", "files.save_db_reads"),
-    ("saveDbReadsToFileOnChange", "files.save_db_reads_on_change"),
-    ("saveResponseToFile", "files.save_response"),
-    ("saveFilesInSubfolders", "files.subfolders"),
-];
 
 /// Keys of the original that change nothing here.
 const WITHOUT_EFFECT: &[&str] = &[
@@ -132,11 +98,11 @@ pub(super) fn put(builder: &mut ConfigBuilder, text: &str, origin: &str) -> Resu
     let text = text.trim_start_matches('\u{feff}');
     let keys: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(syntax_error)?;
     // Whoever comes with the original's file has tools that read the original's log.
-    builder.put_text(find("log.format", origin)?, "prover", &format!("{origin}, a file of zkevm-prover"))?;
+    builder.put_text(Setting::find("log.format", origin)?, "prover", &format!("{origin}, a file of zkevm-prover"))?;
     let mut ignored = IgnoredKeys { origin: origin.to_owned(), ..IgnoredKeys::default() };
     for (key, value) in keys {
-        if let Some((_, setting)) = MAPPED.iter().find(|(name, _)| *name == key) {
-            builder.put_text(find(setting, origin)?, &scalar(&value), &format!("{origin}, {key}"))?;
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.prover == Some(key.as_str())) {
+            builder.put_text(setting, &scalar(&value), &format!("{origin}, {key}"))?;
             continue;
         }
         if ALWAYS_RUNNING.contains(&key.as_str()) && value == false {

@@ -1,259 +1,262 @@
-//! The table of settings: name, environment variable, and what each accepts.
+//! Every setting, written once: name, type, default, what is allowed, names in other layers, documentation.
+//!
+//! A row is `field("name in the file"): Type = default, kind, env "…", prover "…", flag Command "--…";`. The name in the
+//! file is the field's unless it is given; `prover` is the key in zkevm-prover's file. The comments are the documentation
+//! of `config/default.toml` and of the fields.
 
-use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use toml::Value;
-
-use super::ConfigError;
 use zkevm_types::CountersPolicy;
 
-/// What a setting accepts.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Integer {
-        min: i64,
-        max: i64,
-    },
-    Float {
-        min: f64,
-        max: f64,
-    },
-    Bool,
-    Ip,
-    /// Not empty.
-    Text,
-    /// Empty for none.
-    File,
-    /// Empty for none.
-    HttpUrl,
-    OneOf(&'static [&'static str]),
-}
+use super::kind::{Kind, integer, kib, mib, micros, one_of, seconds, whole_seconds};
+use super::table::settings;
+use super::{DatabaseUrl, LogFormat, StoreKind};
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
-            Self::Float { min, max } => write!(f, "a number from {min} to {max}"),
-            Self::Bool => f.write_str("true or false"),
-            Self::Ip => f.write_str("an IP address"),
-            Self::Text => f.write_str("a text that is not empty"),
-            Self::File => f.write_str("the name of a file, or empty"),
-            Self::HttpUrl => f.write_str("a URL like http://host:port, or empty"),
-            Self::OneOf(values) => write!(f, "one of {}", values.join(", ")),
-        }
+const PORT: Kind = integer(0, u16::MAX as i64);
+/// 16 TiB.
+const MIB_MAX: i64 = 1 << 24;
+const DAY: f64 = 86_400.0;
+
+settings! {
+    /// The gRPC services of the executor and of statistics.
+    [grpc] GrpcOptions {
+        /// Address the gRPC services listen on, those of HashDB included.
+        host: IpAddr = "0.0.0.0", Kind::Ip, env "ZKEVM_GRPC_HOST";
+        /// Port, 0 for any free one.
+        port: u16 = 50071, PORT, env "EXECUTOR_SERVER_PORT", prover "executorServerPort", flag Serve "--port";
     }
-}
 
-pub(super) struct Setting {
-    pub(super) key: &'static str,
-    pub(super) environment: &'static str,
-    pub(super) kind: Kind,
-}
+    /// Live page, /stats, /metrics, /healthz, /readyz, /debug/actors and /debug/batches.
+    [http] HttpOptions {
+        /// Address the HTTP pages listen on.
+        host: IpAddr = "0.0.0.0", Kind::Ip, env "ZKEVM_HTTP_HOST";
+        /// Port of the HTTP pages, 0 for any free one.
+        port: u16 = 9091, PORT, env "ZKEVM_HTTP_PORT", flag Serve "--http-port";
+    }
 
-const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as i64 };
-const SECONDS: Kind = Kind::Float { min: 0.01, max: 86_400.0 };
-const MEBIBYTES: Kind = Kind::Integer { min: 1, max: 1 << 24 };
+    /// The HashDB service, and the one of another process in place of a store.
+    [hashdb] HashDbOptions {
+        /// Port of the HashDB service, on grpc.host; 0 for any free one.
+        port: u16 = 50061, PORT, env "HASHDB_SERVER_PORT", prover "hashDBServerPort", flag Serve "--hashdb-port";
+        /// Calls that run at the same time; others wait.
+        threads: usize = 8, integer(1, 256), env "MAX_HASHDB_THREADS", prover "maxHashDBThreads";
+        /// host:port of the HashDB service of another process of this kind, used in place of a store of its own; "local" is
+        /// none. Of the section `store` these still count: cache_mib, backlog_mib, retries, retry_delay_us (doubled with each
+        /// try) and timeout_seconds. While the service is away, writes wait and requests that need it get a database error.
+        url: String = "local", Kind::Text, env "HASHDB_URL", prover "hashDBURL";
+        /// ResetDB deletes all state; otherwise it is refused. For tests.
+        allow_reset: bool = false, Kind::Bool, env "ZKEVM_HASHDB_ALLOW_RESET";
+    }
 
-/// Every setting, in the order of `config/default.toml`.
-pub(super) const SETTINGS: &[Setting] = &[
-    Setting { key: "grpc.host", environment: "ZKEVM_GRPC_HOST", kind: Kind::Ip },
-    Setting { key: "grpc.port", environment: "EXECUTOR_SERVER_PORT", kind: PORT },
-    Setting { key: "http.host", environment: "ZKEVM_HTTP_HOST", kind: Kind::Ip },
-    Setting { key: "http.port", environment: "ZKEVM_HTTP_PORT", kind: PORT },
-    Setting { key: "hashdb.port", environment: "HASHDB_SERVER_PORT", kind: PORT },
-    Setting { key: "hashdb.threads", environment: "MAX_HASHDB_THREADS", kind: Kind::Integer { min: 1, max: 256 } },
-    Setting { key: "hashdb.url", environment: "HASHDB_URL", kind: Kind::Text },
-    Setting { key: "hashdb.allow_reset", environment: "ZKEVM_HASHDB_ALLOW_RESET", kind: Kind::Bool },
-    Setting { key: "tls.cert", environment: "ZKEVM_TLS_CERT", kind: Kind::File },
-    Setting { key: "tls.key", environment: "ZKEVM_TLS_KEY", kind: Kind::File },
-    Setting { key: "tls.client_ca", environment: "ZKEVM_TLS_CLIENT_CA", kind: Kind::File },
-    Setting {
-        key: "limits.connections",
-        environment: "ZKEVM_LIMITS_CONNECTIONS",
-        kind: Kind::Integer { min: 1, max: 1 << 20 },
-    },
-    Setting {
-        key: "limits.streams_per_connection",
-        environment: "ZKEVM_LIMITS_STREAMS",
-        kind: Kind::Integer { min: 1, max: 65_536 },
-    },
-    Setting {
-        key: "limits.header_kib",
-        environment: "ZKEVM_LIMITS_HEADER_KIB",
-        kind: Kind::Integer { min: 1, max: 1024 },
-    },
-    Setting {
-        key: "limits.message_mib",
-        environment: "ZKEVM_LIMITS_MESSAGE_MIB",
-        kind: Kind::Integer { min: 1, max: 2047 },
-    },
-    Setting { key: "limits.receive_mib", environment: "ZKEVM_LIMITS_RECEIVE_MIB", kind: MEBIBYTES },
-    Setting { key: "limits.receive_seconds", environment: "ZKEVM_LIMITS_RECEIVE_SECONDS", kind: SECONDS },
-    Setting {
-        key: "limits.witness_nodes",
-        environment: "ZKEVM_LIMITS_WITNESS_NODES",
-        kind: Kind::Integer { min: 1, max: 1 << 30 },
-    },
-    Setting { key: "limits.handshake_seconds", environment: "ZKEVM_LIMITS_HANDSHAKE_SECONDS", kind: SECONDS },
-    Setting { key: "limits.keepalive_seconds", environment: "ZKEVM_LIMITS_KEEPALIVE_SECONDS", kind: SECONDS },
-    Setting {
-        key: "limits.keepalive_timeout_seconds",
-        environment: "ZKEVM_LIMITS_KEEPALIVE_TIMEOUT_SECONDS",
-        kind: SECONDS,
-    },
-    Setting { key: "aggregator.enabled", environment: "RUN_AGGREGATOR_CLIENT_MOCK", kind: Kind::Bool },
-    Setting { key: "aggregator.host", environment: "AGGREGATOR_CLIENT_HOST", kind: Kind::Text },
-    Setting { key: "aggregator.port", environment: "AGGREGATOR_CLIENT_PORT", kind: PORT },
-    Setting {
-        key: "aggregator.proof_time_us",
-        environment: "AGGREGATOR_CLIENT_MOCK_TIMEOUT",
-        kind: Kind::Integer { min: 0, max: i64::MAX },
-    },
-    Setting {
-        key: "aggregator.fork_id",
-        environment: "ZKEVM_AGGREGATOR_FORK_ID",
-        kind: Kind::Integer { min: 1, max: u32::MAX as i64 },
-    },
-    Setting { key: "aggregator.prover_name", environment: "PROVER_NAME", kind: Kind::Text },
-    Setting {
-        key: "store.kind",
-        environment: "ZKEVM_STORE_KIND",
-        kind: Kind::OneOf(&["embedded", "memory", "postgres"]),
-    },
-    Setting { key: "store.path", environment: "ZKEVM_STORE_PATH", kind: Kind::Text },
-    Setting { key: "store.cache_mib", environment: "DB_MT_CACHE_SIZE", kind: MEBIBYTES },
-    Setting { key: "store.backlog_mib", environment: "ZKEVM_STORE_BACKLOG_MIB", kind: MEBIBYTES },
-    Setting { key: "store.url", environment: "DATABASE_URL", kind: Kind::Text },
-    Setting { key: "store.init", environment: "ZKEVM_STORE_INIT", kind: Kind::Bool },
-    Setting {
-        key: "store.connections",
-        environment: "DB_NUMBER_OF_POOL_CONNECTIONS",
-        kind: Kind::Integer { min: 1, max: 1000 },
-    },
-    Setting { key: "store.retries", environment: "DB_READ_RETRY_COUNTER", kind: Kind::Integer { min: 0, max: 1000 } },
-    Setting {
-        key: "store.retry_delay_us",
-        environment: "DB_READ_RETRY_DELAY",
-        kind: Kind::Integer { min: 0, max: 60_000_000 },
-    },
-    Setting {
-        key: "store.timeout_seconds",
-        environment: "ZKEVM_STORE_TIMEOUT_SECONDS",
-        kind: Kind::Integer { min: 1, max: 3600 },
-    },
-    Setting { key: "store.nodes_table", environment: "DB_NODES_TABLE_NAME", kind: Kind::Text },
-    Setting { key: "store.program_table", environment: "DB_PROGRAM_TABLE_NAME", kind: Kind::Text },
-    Setting { key: "executor.threads", environment: "MAX_EXECUTOR_THREADS", kind: Kind::Integer { min: 0, max: 1024 } },
-    Setting {
-        key: "executor.queue_capacity",
-        environment: "ZKEVM_QUEUE_CAPACITY",
-        kind: Kind::Integer { min: 1, max: 65_536 },
-    },
-    Setting { key: "executor.queue_mib", environment: "ZKEVM_QUEUE_MIB", kind: MEBIBYTES },
-    Setting {
-        key: "executor.small_batch_bytes",
-        environment: "ZKEVM_SMALL_BATCH_BYTES",
-        kind: Kind::Integer { min: 0, max: 1 << 20 },
-    },
-    Setting { key: "executor.helpers", environment: "ZKEVM_HELPERS", kind: Kind::Integer { min: 0, max: 16 } },
-    Setting {
-        key: "executor.niceness",
-        environment: "ZKEVM_EXECUTOR_NICENESS",
-        kind: Kind::Integer { min: 0, max: 20 },
-    },
-    Setting {
-        key: "executor.drain_seconds",
-        environment: "ZKEVM_DRAIN_SECONDS",
-        kind: Kind::Integer { min: 0, max: 3600 },
-    },
-    Setting {
-        key: "executor.slow_batch_seconds",
-        environment: "ZKEVM_SLOW_BATCH_SECONDS",
-        kind: Kind::Float { min: 0.0, max: 86_400.0 },
-    },
-    Setting { key: "database.read_only", environment: "DB_READ_ONLY", kind: Kind::Bool },
-    Setting { key: "state.permanent_mib", environment: "ZKEVM_STATE_PERMANENT_MIB", kind: MEBIBYTES },
-    Setting { key: "state.volatile_mib", environment: "ZKEVM_STATE_VOLATILE_MIB", kind: MEBIBYTES },
-    Setting { key: "counters.policy", environment: "ZKEVM_COUNTERS_POLICY", kind: Kind::OneOf(CountersPolicy::NAMES) },
-    Setting {
-        key: "stats.window_seconds",
-        environment: "ZKEVM_STATS_WINDOW_SECONDS",
-        kind: Kind::Float { min: 0.05, max: 3600.0 },
-    },
-    Setting {
-        key: "stats.slowest_inputs_mib",
-        environment: "ZKEVM_STATS_SLOWEST_INPUTS_MIB",
-        kind: Kind::Integer { min: 0, max: 1 << 24 },
-    },
-    Setting { key: "files.output_path", environment: "OUTPUT_PATH", kind: Kind::Text },
-    Setting { key: "files.subfolders", environment: "SAVE_FILES_IN_SUBFOLDERS", kind: Kind::Bool },
-    Setting { key: "files.save_request", environment: "SAVE_REQUESTS_TO_FILE", kind: Kind::Bool },
-    Setting { key: "files.save_input", environment: "SAVE_INPUT_TO_FILE", kind: Kind::Bool },
-    Setting { key: "files.save_db_reads", environment: "SAVE_DB_READS_TO_FILE", kind: Kind::Bool },
-    Setting { key: "files.save_db_reads_on_change", environment: "SAVE_DB_READS_TO_FILE_ON_CHANGE", kind: Kind::Bool },
-    Setting { key: "files.save_response", environment: "SAVE_RESPONSE_TO_FILE", kind: Kind::Bool },
-    Setting { key: "trace.otlp_url", environment: "ZKEVM_TRACE_OTLP_URL", kind: Kind::HttpUrl },
-    Setting { key: "trace.service_name", environment: "ZKEVM_TRACE_SERVICE_NAME", kind: Kind::Text },
-    Setting {
-        key: "trace.sample_ratio",
-        environment: "ZKEVM_TRACE_SAMPLE_RATIO",
-        kind: Kind::Float { min: 0.0, max: 1.0 },
-    },
-    Setting { key: "log.server_calls", environment: "ZKEVM_LOG_SERVER_CALLS", kind: Kind::Bool },
-    Setting { key: "log.server_txs", environment: "LOG_EXECUTOR_SERVER_TXS", kind: Kind::Bool },
-    Setting { key: "log.server_input", environment: "LOG_EXECUTOR_SERVER_INPUT", kind: Kind::Bool },
-    Setting { key: "log.server_input_json", environment: "LOG_EXECUTOR_SERVER_INPUT_JSON", kind: Kind::Bool },
-    Setting {
-        key: "log.server_input_gas_threshold",
-        environment: "LOG_EXECUTOR_SERVER_INPUT_GAS_THRESHOLD",
-        kind: Kind::Float { min: 0.0, max: 1e18 },
-    },
-    Setting { key: "log.server_responses", environment: "LOG_EXECUTOR_SERVER_RESPONSES", kind: Kind::Bool },
-    Setting { key: "log.format", environment: "ZKEVM_LOG_FORMAT", kind: Kind::OneOf(&["native", "prover"]) },
-    Setting { key: "log.json", environment: "JSON_LOGS", kind: Kind::Bool },
-    Setting {
-        key: "log.level",
-        environment: "ZKEVM_LOG_LEVEL",
-        kind: Kind::OneOf(&["error", "warn", "info", "debug", "trace"]),
-    },
-];
+    /// TLS of both gRPC ports, with PEM files; plaintext if the names are empty.
+    [tls] TlsOptions {
+        /// The server's certificate, then those up to its authority. Needs the key.
+        cert: Option<PathBuf> = "", Kind::File, env "ZKEVM_TLS_CERT";
+        /// Private key of the certificate.
+        key: Option<PathBuf> = "", Kind::File, env "ZKEVM_TLS_KEY";
+        /// Authorities of client certificates: clients without a certificate of theirs are refused (mutual TLS).
+        client_ca: Option<PathBuf> = "", Kind::File, env "ZKEVM_TLS_CLIENT_CA";
+    }
 
-pub(super) fn known_keys() -> String {
-    let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
-    keys.join(", ")
-}
+    /// What each gRPC port admits.
+    #[derive(Copy)]
+    [limits] LimitOptions {
+        /// Connections open at the same time; more are closed at once.
+        connections: usize = 4096, integer(1, 1 << 20), env "ZKEVM_LIMITS_CONNECTIONS";
+        /// Calls one connection may have open; clients hold back more. Go clients multiplex all their calls over one.
+        streams_per_connection: u32 = 1024, integer(1, 65_536), env "ZKEVM_LIMITS_STREAMS";
+        /// KiB of headers of one call.
+        header_bytes("header_kib"): u32 = 16, kib(1, 1024), env "ZKEVM_LIMITS_HEADER_KIB";
+        /// MiB of one message, both ways. cdk-erigon's limit is 256 MiB.
+        message_bytes("message_mib"): usize = 256, mib(1, 2047), env "ZKEVM_LIMITS_MESSAGE_MIB";
+        /// MiB of all requests that are being received, on all ports together; a call that would pass it gets
+        /// RESOURCE_EXHAUSTED. A single request is never too large for it.
+        receive_bytes("receive_mib"): usize = 1024, mib(1, MIB_MAX), env "ZKEVM_LIMITS_RECEIVE_MIB";
+        /// Seconds a request may take from its headers to its last byte; after that: DEADLINE_EXCEEDED.
+        receive("receive_seconds"): Duration = 30.0, seconds(0.01, DAY), env "ZKEVM_LIMITS_RECEIVE_SECONDS";
+        /// Nodes of the witness of one ProcessStatelessBatchV2 request: branches, leaves and values, each about 300 bytes of
+        /// memory. A larger witness is an invalid one.
+        witness_nodes: usize = 4_194_304, integer(1, 1 << 30), env "ZKEVM_LIMITS_WITNESS_NODES";
+        /// Seconds a new connection may take for TLS and the first bytes of HTTP/2.
+        handshake("handshake_seconds"): Duration = 10.0, seconds(0.01, DAY), env "ZKEVM_LIMITS_HANDSHAKE_SECONDS";
+        /// Seconds of silence after which a peer is pinged.
+        keepalive("keepalive_seconds"): Duration = 60.0, seconds(0.01, DAY), env "ZKEVM_LIMITS_KEEPALIVE_SECONDS";
+        /// Seconds the peer has to answer before the connection is closed.
+        keepalive_timeout("keepalive_timeout_seconds"): Duration = 20.0, seconds(0.01, DAY),
+            env "ZKEVM_LIMITS_KEEPALIVE_TIMEOUT_SECONDS";
+    }
 
-pub(super) fn find(key: &str, origin: &str) -> Result<&'static Setting, ConfigError> {
-    SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| unknown(key.to_owned(), origin))
-}
+    /// The mock aggregator client: a prover whose proofs only a test verifier accepts. For test stacks.
+    [aggregator] AggregatorOptions {
+        /// Run it beside the server.
+        enabled: bool = false, Kind::Bool, env "RUN_AGGREGATOR_CLIENT_MOCK", prover "runAggregatorClientMock";
+        /// Name or address of the aggregator.
+        host: String = "127.0.0.1", Kind::Text, env "AGGREGATOR_CLIENT_HOST", prover "aggregatorClientHost",
+            flag Aggregator "--host";
+        /// Port of the aggregator.
+        port: u16 = 50081, PORT, env "AGGREGATOR_CLIENT_PORT", prover "aggregatorClientPort", flag Aggregator "--port";
+        /// Microseconds a proof takes.
+        proof_time("proof_time_us"): Duration = 60_000_000, micros(0, i64::MAX), env "AGGREGATOR_CLIENT_MOCK_TIMEOUT",
+            prover "aggregatorClientMockTimeout", flag Aggregator "--proof-time-us";
+        /// Fork id the prover claims; an aggregator closes the stream if it is not its chain's.
+        fork_id: u64 = 9, integer(1, u32::MAX as i64), env "ZKEVM_AGGREGATOR_FORK_ID", flag Aggregator "--fork-id";
+        /// Name the prover gives.
+        prover_name: String = "UNSPECIFIED", Kind::Text, env "PROVER_NAME", prover "proverName",
+            flag Aggregator "--prover-name";
+    }
 
-/// Returns the value in its setting's type if it is allowed.
-pub(super) fn accepted(value: Value, kind: Kind) -> Option<Value> {
-    let allowed = match (&value, kind) {
-        (Value::Integer(number), Kind::Integer { min, max }) => (min..=max).contains(number),
-        (Value::Integer(number), Kind::Float { .. }) => return accepted(Value::Float(*number as f64), kind),
-        (Value::Float(number), Kind::Float { min, max }) => (min..=max).contains(number),
-        (Value::Boolean(_), Kind::Bool) => true,
-        (Value::String(text), Kind::Ip) => text.parse::<IpAddr>().is_ok(),
-        (Value::String(text), Kind::Text) => !text.is_empty(),
-        (Value::String(_), Kind::File) => true,
-        (Value::String(text), Kind::HttpUrl) => text.is_empty() || text.starts_with("http://"),
-        (Value::String(text), Kind::OneOf(values)) => values.contains(&text.as_str()),
-        _ => false,
-    };
-    allowed.then_some(value)
-}
+    /// Running batches, and waiting for it.
+    [executor] ExecutorOptions {
+        /// Executor actors, each a thread that runs one batch at a time; 0 is one per core.
+        threads: usize = 0, integer(0, 1024), env "MAX_EXECUTOR_THREADS", prover "maxExecutorThreads", flag Serve "--threads";
+        /// Batches that may wait for an executor; beyond that calls get RESOURCE_EXHAUSTED at once.
+        queue_capacity: usize = 512, integer(1, 65_536), env "ZKEVM_QUEUE_CAPACITY", flag Serve "--queue-capacity";
+        /// MiB of requests, as sent, that may wait for an executor; beyond that calls get RESOURCE_EXHAUSTED at once.
+        queue_bytes_max("queue_mib"): usize = 256, mib(1, MIB_MAX), env "ZKEVM_QUEUE_MIB";
+        /// Requests of at most this many bytes do not wait behind full batches: executors take them first, and one executor
+        /// beside those of `threads` takes nothing else. 0 is one line for all and no such executor.
+        small_batch_bytes_max("small_batch_bytes"): usize = 2048, integer(0, 1 << 20), env "ZKEVM_SMALL_BATCH_BYTES";
+        /// Threads that help running batches while cores are idle, recovering senders and hashing; never more than the idle
+        /// cores. 0 for none.
+        helpers: usize = 16, integer(0, 16), env "ZKEVM_HELPERS";
+        /// Linux: niceness of the executors' threads, 0 to 19; the one for small requests stays at 0. With more than 0 calls
+        /// are taken, refused and answered at once while all cores compute; but other programs of the machine get more of the
+        /// cores as well. 20 is Linux' idle class: answers are quicker still, and other programs get all they want. Inside a
+        /// container only its own programs count.
+        niceness: i32 = 10, integer(0, 20), env "ZKEVM_EXECUTOR_NICENESS";
+        /// Seconds that admitted batches may take to finish after SIGTERM or ctrl-c.
+        drain_limit("drain_seconds"): Duration = 30, whole_seconds(0, 3600), env "ZKEVM_DRAIN_SECONDS";
+        /// Seconds after which a batch that still runs is reported in the log and counted; 0 is never.
+        slow_after("slow_batch_seconds"): Option<Duration> = 10.0, seconds(0.0, DAY), env "ZKEVM_SLOW_BATCH_SECONDS";
+    }
 
-pub(super) fn unknown(key: String, origin: &str) -> ConfigError {
-    ConfigError::UnknownKey { key, origin: origin.to_owned() }
-}
+    /// What requests may do to the database.
+    [database] DatabaseOptions {
+        /// Refuse requests that set update_merkle_tree. Over PostgreSQL, which may be a replica then, a node that is not there
+        /// is asked for again, as often as store.retries says.
+        read_only: bool = false, Kind::Bool, env "DB_READ_ONLY", prover "dbReadOnly";
+    }
 
-pub(super) fn refused(setting: &Setting, value: &str, origin: &str) -> ConfigError {
-    ConfigError::Refused {
-        key: setting.key,
-        value: value.to_owned(),
-        origin: origin.to_owned(),
-        allowed: setting.kind.to_string(),
+    /// Where state lasts.
+    [store] StoreOptions {
+        /// "embedded": state of batches with update_merkle_tree lasts in a database in the folder below. "postgres": in the
+        /// PostgreSQL database below, which any number of executors may share. "memory": all state ends with the process. If
+        /// store.url is set and this is not, it is "postgres".
+        kind: StoreKind = "embedded", one_of(StoreKind::NAMES), env "ZKEVM_STORE_KIND";
+        /// Folder of the embedded database; made if it is not there. One process at a time.
+        path: PathBuf = "data", Kind::Text, env "ZKEVM_STORE_PATH", flag Store "--data";
+        /// MiB of nodes and programs of the database that are kept in memory as well.
+        cache_bytes_max("cache_mib"): usize = 1024, mib(1, MIB_MAX), env "DB_MT_CACHE_SIZE", prover "dbMTCacheSize";
+        /// MiB of state, estimated, that may wait for the database. Beyond this batches with update_merkle_tree wait for the
+        /// database, and fail with a database error after 30 seconds.
+        backlog_bytes_max("backlog_mib"): usize = 512, mib(1, MIB_MAX), env "ZKEVM_STORE_BACKLOG_MIB";
+        /// The PostgreSQL database: schema and bytes are those of zkevm-prover. "local" is none. `?sslmode=` and
+        /// `&sslrootcert=` at its end are those of PostgreSQL's clients: docs/storage.md.
+        url: DatabaseUrl = "postgresql://prover_user@localhost:5432/prover_db", Kind::Text, env "DATABASE_URL",
+            prover "databaseURL";
+        /// Make schema and tables in PostgreSQL if they are missing; without this a database without them is refused.
+        init: bool = false, Kind::Bool, env "ZKEVM_STORE_INIT", flag Store "--init-db";
+        /// Connections to PostgreSQL; made when needed.
+        connections: usize = 30, integer(1, 1000), env "DB_NUMBER_OF_POOL_CONNECTIONS", prover "dbNumberOfPoolConnections";
+        /// How often a read that failed is tried again; after that the request gets a database error. Writes are tried until
+        /// they succeed.
+        retries: u32 = 10, integer(0, 1000), env "DB_READ_RETRY_COUNTER", prover "dbReadRetryCounter";
+        /// Microseconds from a failed read to the next try.
+        retry_after("retry_delay_us"): Duration = 100_000, micros(0, 60_000_000), env "DB_READ_RETRY_DELAY",
+            prover "dbReadRetryDelay";
+        /// Seconds connecting or one statement may take, and all tries of one read together.
+        timeout("timeout_seconds"): Duration = 30, whole_seconds(1, 3600), env "ZKEVM_STORE_TIMEOUT_SECONDS";
+        /// Table of nodes, with its schema.
+        nodes_table: String = "state.nodes", Kind::Text, env "DB_NODES_TABLE_NAME", prover "dbNodesTableName";
+        /// Table of programs, with its schema.
+        program_table: String = "state.program", Kind::Text, env "DB_PROGRAM_TABLE_NAME", prover "dbProgramTableName";
+    }
+
+    /// State that lives in this process. Sizes are estimates of what the entries take.
+    #[derive(Copy)]
+    [state] StateOptions {
+        /// MiB of state of batches with update_merkle_tree where store.kind is "memory", and of what their requests brought
+        /// along; kept until the process ends. A batch that would pass this gets RESOURCE_EXHAUSTED; batches without
+        /// update_merkle_tree go on.
+        permanent_bytes_max("permanent_mib"): usize = 8192, mib(1, MIB_MAX), env "ZKEVM_STATE_PERMANENT_MIB";
+        /// MiB of the same of batches without update_merkle_tree, whatever the kind: given up oldest first beyond this.
+        volatile_bytes_max("volatile_mib"): usize = 512, mib(1, MIB_MAX), env "ZKEVM_STATE_VOLATILE_MIB";
+    }
+
+    /// The zk counters of a batch.
+    #[derive(Copy)]
+    [counters] CountersOptions {
+        /// What a batch is answered whose zk counters pass the limits of the proof. "report": its regular answer; the numbers
+        /// tell. "enforce": that it ran out of counters, and nothing of it stays. Steps, arithmetics, binaries and mem-aligns
+        /// are upper bounds and count from twice their limit on: a heuristic, see docs/counters.md.
+        policy: CountersPolicy = "report", one_of(CountersPolicy::NAMES), env "ZKEVM_COUNTERS_POLICY";
+    }
+
+    /// Statistics.
+    #[derive(Copy)]
+    [stats] StatsOptions {
+        /// Length of a statistics window in seconds.
+        window("window_seconds"): Duration = 10.0, seconds(0.05, 3600.0), env "ZKEVM_STATS_WINDOW_SECONDS";
+        /// MiB of inputs, as sent, that are kept of the slowest batches of the last ten minutes, for download at the HTTP
+        /// port; 0 keeps none.
+        slowest_input_bytes_max("slowest_inputs_mib"): usize = 16, mib(0, MIB_MAX), env "ZKEVM_STATS_SLOWEST_INPUTS_MIB";
+    }
+
+    /// Files of single requests. docs/operations.md says what is in them.
+    [files] FileOptions {
+        /// Folder of all files; made when the first one is written.
+        output_path: PathBuf = "output", Kind::Text, env "OUTPUT_PATH", prover "outputPath";
+        /// A folder per hour below it: YYYY/MM/DD/HH.
+        subfolders: bool = false, Kind::Bool, env "SAVE_FILES_IN_SUBFOLDERS", prover "saveFilesInSubfolders";
+        /// Requests as text, invalid ones included; with the mock aggregator client, its requests too.
+        requests("save_request"): bool = false, Kind::Bool, env "SAVE_REQUESTS_TO_FILE", prover "saveRequestToFile";
+        /// Valid inputs as JSON, before they run.
+        inputs("save_input"): bool = false, Kind::Bool, env "SAVE_INPUT_TO_FILE", prover "saveInputToFile";
+        /// Inputs with everything the batch read: `process` replays them.
+        db_reads("save_db_reads"): bool = false, Kind::Bool, env "SAVE_DB_READS_TO_FILE", prover "saveDbReadsToFile";
+        /// The same, rewritten while the batch runs.
+        db_reads_on_change("save_db_reads_on_change"): bool = false, Kind::Bool, env "SAVE_DB_READS_TO_FILE_ON_CHANGE",
+            prover "saveDbReadsToFileOnChange";
+        /// Responses as text; with the mock aggregator client, its answers too.
+        responses("save_response"): bool = false, Kind::Bool, env "SAVE_RESPONSE_TO_FILE", prover "saveResponseToFile";
+    }
+
+    /// Spans of the calls that bring batches, with a child per phase, for a collector of OpenTelemetry: OTLP over gRPC.
+    [trace] SpanOptions {
+        /// The collector, like `http://host:4317`; empty for no spans.
+        otlp_url: String = "", Kind::HttpUrl, env "ZKEVM_TRACE_OTLP_URL";
+        /// Name of this service in the spans.
+        service_name: String = "zkevm-executor", Kind::Text, env "ZKEVM_TRACE_SERVICE_NAME";
+        /// Share of the calls that are traced. If a caller sends traceparent, that decides for its call.
+        sample_ratio: f64 = 1.0, Kind::Float { min: 0.0, max: 1.0 }, env "ZKEVM_TRACE_SAMPLE_RATIO";
+    }
+
+    /// The log: the form of its lines, and which there are beside the one per batch.
+    #[derive(Copy)]
+    [log] LogOptions {
+        /// Outer form of a line: "native" is this program's own, "prover" that of zkevm-prover, with errors on stderr. A file
+        /// of zkevm-prover sets "prover".
+        format: LogFormat = "native", one_of(LogFormat::NAMES), env "ZKEVM_LOG_FORMAT";
+        /// One JSON object per line instead of text.
+        json: bool = false, Kind::Bool, env "JSON_LOGS", prover "jsonLogs";
+        /// Least severe level that is logged.
+        level: tracing::Level = "info", one_of(&["error", "warn", "info", "debug", "trace"]), env "ZKEVM_LOG_LEVEL";
+        /// A line for every valid call ("got") and one for its answer ("returns"), the latter with every transaction.
+        calls("server_calls"): bool = false, Kind::Bool, env "ZKEVM_LOG_SERVER_CALLS";
+        /// Every transaction in the second of these lines.
+        txs("server_txs"): bool = true, Kind::Bool, env "LOG_EXECUTOR_SERVER_TXS", prover "logExecutorServerTxs";
+        /// The input of every batch as JSON, before it runs.
+        input("server_input"): bool = false, Kind::Bool, env "LOG_EXECUTOR_SERVER_INPUT", prover "logExecutorServerInput";
+        /// The same with the name of the call, and ' for ".
+        input_json("server_input_json"): bool = false, Kind::Bool, env "LOG_EXECUTOR_SERVER_INPUT_JSON",
+            prover "logExecutorServerInputJson";
+        /// Without server_input: the input of batches at fewer gas per second than this, 0 for none.
+        input_gas_threshold("server_input_gas_threshold"): f64 = 0.0, Kind::Float { min: 0.0, max: 1e18 },
+            env "LOG_EXECUTOR_SERVER_INPUT_GAS_THRESHOLD", prover "logExecutorServerInputGasThreshold";
+        /// Every response as text.
+        responses("server_responses"): bool = false, Kind::Bool, env "LOG_EXECUTOR_SERVER_RESPONSES",
+            prover "logExecutorServerResponses";
     }
 }

@@ -1,8 +1,8 @@
 //! The layers and what they refuse.
 
 use std::path::Path;
+use std::time::Duration;
 
-use super::settings::SETTINGS;
 use super::*;
 
 fn built(change: impl Fn(&mut ConfigBuilder) -> Result<(), ConfigError>) -> Result<Config, ConfigError> {
@@ -25,21 +25,47 @@ fn variable<'a>(name: &'a str, value: &'a str) -> impl Fn(&str) -> Option<String
 #[test]
 fn defaults_are_those_of_the_original() {
     let config = built(|_| Ok(())).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.grpc.to_string(), "0.0.0.0:50071");
-    assert_eq!(config.http.to_string(), "0.0.0.0:9091");
-    assert_eq!(config.hashdb.to_string(), "0.0.0.0:50061");
+    assert_eq!(config.grpc_addr().to_string(), "0.0.0.0:50071");
+    assert_eq!(config.http_addr().to_string(), "0.0.0.0:9091");
+    assert_eq!(config.hashdb_addr().to_string(), "0.0.0.0:50061");
     assert_eq!(config.store.kind, StoreKind::Embedded);
     assert_eq!(config.store.path, Path::new("data"));
-    assert!(config.executors >= 1);
-    assert_eq!(config.stats_window, Duration::from_secs(10));
+    assert!(config.executor.threads >= 1);
+    assert_eq!(config.stats.window, Duration::from_secs(10));
     assert_eq!(config.state.permanent_bytes_max, 8 << 30);
     assert_eq!(config.state.volatile_bytes_max, 512 << 20);
 }
 
+/// The file is written by the program: `cargo run -- config default > config/default.toml`.
 #[test]
-fn every_default_names_its_environment_variable() {
-    for setting in SETTINGS {
-        assert!(DEFAULT_TOML.contains(setting.environment), "{} is not documented", setting.environment);
+fn the_file_of_defaults_is_what_the_program_prints() {
+    let (file, printed) = (include_str!("../../config/default.toml"), default_document());
+    for (number, (in_file, printed)) in file.lines().zip(printed.lines()).enumerate() {
+        assert_eq!(in_file, printed, "config/default.toml:{}", number + 1);
+    }
+    assert_eq!(file.len(), printed.len());
+}
+
+#[test]
+fn the_printed_defaults_read_as_a_file_change_nothing() {
+    let defaults = built(|_| Ok(())).unwrap_or_else(|error| panic!("{error}"));
+    let read = built(|builder| {
+        builder.toml(&default_document(), "config/default.toml")?;
+        // Said by a file, it would mean PostgreSQL.
+        builder.flag("store.kind", "embedded", "--set")
+    });
+    assert_eq!(read.unwrap_or_else(|error| panic!("{error}")), defaults);
+}
+
+#[test]
+fn no_name_is_given_twice() {
+    let prover = SETTINGS.iter().filter_map(|setting| setting.prover);
+    let flags = SETTINGS.iter().filter_map(|setting| Some(format!("{:?}", setting.flag?)));
+    let names = SETTINGS.iter().flat_map(|setting| [setting.key, setting.environment]).chain(prover);
+    let mut names: Vec<String> = names.map(str::to_owned).chain(flags).collect();
+    names.sort();
+    for pair in names.windows(2) {
+        assert_ne!(pair[0], pair[1]);
     }
 }
 
@@ -52,7 +78,7 @@ fn later_layers_win() {
         builder.flag("executor.threads", "6", "--threads")
     });
     let config = config.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((config.grpc.port(), config.http.port(), config.executors), (4, 2, 6));
+    assert_eq!((config.grpc.port, config.http.port, config.executor.threads), (4, 2, 6));
 }
 
 #[test]
@@ -92,15 +118,15 @@ fn the_files_of_config_are_accepted() {
     let config = config.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.store.kind, StoreKind::Postgres);
     assert!(config.aggregator.enabled);
-    assert_eq!(config.aggregator.options.proof_time, Duration::from_micros(1));
+    assert_eq!(config.aggregator.proof_time, Duration::from_micros(1));
 }
 
 #[test]
 fn tls_needs_certificate_and_key() {
     let files = |text: &'static str| built(move |b| b.toml(text, "my.toml"));
     let config = files("[tls]\ncert = \"a\"\nkey = \"b\"").unwrap_or_else(|error| panic!("{error}"));
-    let want = TlsFiles { cert: "a".into(), key: "b".into(), client_ca: None };
-    assert_eq!(config.tls, Some(want));
+    let want = TlsOptions { cert: Some("a".into()), key: Some("b".into()), client_ca: None };
+    assert_eq!(config.tls, want);
     assert_eq!(
         refusal(|b| b.toml("[tls]\ncert = \"a\"", "my.toml")),
         "tls.key = nothing (from the embedded defaults) is refused: it must be the name of a file, as tls.cert is set"
@@ -135,7 +161,7 @@ fn a_prover_file_sets_what_it_names_and_the_rest_is_listed() {
     // Environment and flags win over the file, as they do over ours.
     builder.environment(variable("EXECUTOR_SERVER_PORT", "8")).unwrap();
     let config = builder.build().unwrap();
-    assert_eq!((config.grpc.port(), config.executors, config.db_read_only), (8, 3, true));
+    assert_eq!((config.grpc.port, config.executor.threads, config.database.read_only), (8, 3, true));
     assert_eq!((config.store.kind, config.store.cache_bytes_max), (StoreKind::Postgres, 64 << 20));
 }
 
@@ -169,7 +195,7 @@ fn a_wrong_prover_file_is_refused_with_file_and_key() {
 fn a_prover_file_can_name_a_remote_hashdb() {
     let config = built(|b| b.prover_json(r#"{"hashDBURL": "10.0.0.1:50061"}"#, "config.json"));
     let config = config.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((config.store.kind, config.store.hashdb_url.as_str()), (StoreKind::Remote, "10.0.0.1:50061"));
+    assert_eq!((config.store.kind, config.hashdb.url.as_str()), (StoreKind::Remote, "10.0.0.1:50061"));
 }
 
 #[test]
@@ -178,7 +204,7 @@ fn the_example_prover_file_is_accepted_as_it_is() {
     builder.file(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/prover-example.json"))).unwrap();
     assert_eq!(builder.ignored()[0].unknown, ["inputFile"]);
     let config = builder.build().unwrap();
-    assert_eq!((config.executors, config.hashdb_threads, config.store.kind), (20, 8, StoreKind::Postgres));
+    assert_eq!((config.executor.threads, config.hashdb.threads, config.store.kind), (20, 8, StoreKind::Postgres));
     assert!(config.aggregator.enabled);
-    assert_eq!(config.aggregator.options.prover_name, "test-prover");
+    assert_eq!(config.aggregator.prover_name, "test-prover");
 }

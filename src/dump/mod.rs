@@ -17,28 +17,11 @@ pub use saver::{Saver, SaverStats};
 
 use zkevm_types::BatchInput;
 
+use crate::config::FileOptions;
+
 /// Returns the executor-input file of an input, as text.
 pub fn input_file(input: &BatchInput) -> Vec<u8> {
     input::text(&input_json(input, None))
-}
-
-/// What is saved, and where.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileOptions {
-    /// Folder of all files; made when the first one is written.
-    pub output_path: PathBuf,
-    /// A folder per hour below it.
-    pub subfolders: bool,
-    /// Requests as they came, invalid ones included.
-    pub requests: bool,
-    /// Valid inputs, before they run.
-    pub inputs: bool,
-    /// Inputs with everything that was read, after they ran.
-    pub db_reads: bool,
-    /// The same, rewritten while the batch runs.
-    pub db_reads_on_change: bool,
-    /// Responses.
-    pub responses: bool,
 }
 
 impl FileOptions {
@@ -176,6 +159,7 @@ impl RequestFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigBuilder;
 
     #[test]
     fn the_id_of_a_peer_leaves_the_folder_alone() {
@@ -188,7 +172,7 @@ mod tests {
     fn names_are_those_of_the_original() {
         let at = UNIX_EPOCH + Duration::new(1_700_000_000, 1_234_567);
         let id = uuid::Uuid::nil();
-        let mut options = FileOptions { output_path: "output".into(), ..FileOptions::default() };
+        let mut options = ConfigBuilder::new().unwrap().build().unwrap().files;
         let name = "20231114_221320_001234_00000000-0000-0000-0000-000000000000";
         assert_eq!(options.prefix(at, id), PathBuf::from(format!("output/{name}")));
         options.subfolders = true;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::FileOptions;
+use crate::config::FileOptions;
 
 /// Files that may wait.
 const FILES_MAX: usize = 1024;
@@ -50,7 +50,7 @@ pub struct Saver {
     ended: Receiver<()>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     options: FileOptions,
     waiting_bytes: AtomicUsize,
@@ -59,13 +59,20 @@ struct Shared {
     failed: AtomicU64,
 }
 
+impl Shared {
+    fn new(options: FileOptions) -> Self {
+        let zero = AtomicU64::default;
+        Self { options, waiting_bytes: AtomicUsize::default(), saved: zero(), dropped: zero(), failed: zero() }
+    }
+}
+
 impl Saver {
     /// Starts the thread. Without anything to save there is none.
     pub fn start(options: FileOptions) -> io::Result<Self> {
         let (jobs, waiting) = bounded(FILES_MAX);
         let (ending, ended) = bounded(1);
         let any = options.any();
-        let shared = Arc::new(Shared { options, ..Shared::default() });
+        let shared = Arc::new(Shared::new(options));
         if any {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new().name("files".to_owned()).spawn(move || {
@@ -147,11 +154,13 @@ fn write(path: &Path, render: Render) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigBuilder;
 
     const LIMIT: Duration = Duration::from_secs(30);
 
     fn saver(folder: &Path) -> Saver {
-        Saver::start(FileOptions { output_path: folder.to_owned(), requests: true, ..FileOptions::default() }).unwrap()
+        let files = ConfigBuilder::new().unwrap().build().unwrap().files;
+        Saver::start(FileOptions { output_path: folder.to_owned(), requests: true, ..files }).unwrap()
     }
 
     #[test]

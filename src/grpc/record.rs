@@ -6,40 +6,24 @@ use tonic::Request;
 use super::deadline::CallTiming;
 use super::lines::{GotLine, Old, Returned, ReturnsLine};
 use crate::actors::Rpc;
+use crate::config::LogOptions;
 use crate::dump::{RequestFiles, Saver, input_json};
 use crate::spans::{CallTrace, Caller, Spans};
 use zkevm_types::BatchInput;
 use zkevm_wire::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
 use zkevm_wire::text::{text_file, text_form};
 
-/// Which log lines a call gets beside the one at its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RequestLog {
-    /// One line when a valid call comes, and one when its answer goes: the original's `got` and `returns`.
-    pub calls: bool,
-    /// Every transaction in the second of these lines.
-    pub txs: bool,
-    /// `Input=` and the input as JSON, before the batch runs.
-    pub input: bool,
-    /// The same with the name of the call, and `'` for `"`.
-    pub input_json: bool,
-    /// The input of batches that ran at fewer gas per second than this; 0 for none.
-    pub input_gas_threshold: f64,
-    /// Responses as text.
-    pub responses: bool,
-}
-
 /// Keeps what the configuration asks for.
 #[derive(Clone, Debug)]
 pub struct Records {
     saver: Saver,
-    log: RequestLog,
+    log: LogOptions,
     spans: Option<Spans>,
 }
 
 impl Records {
     /// Creates the records of one server.
-    pub fn new(saver: Saver, log: RequestLog, spans: Option<Spans>) -> Self {
+    pub fn new(saver: Saver, log: LogOptions, spans: Option<Spans>) -> Self {
         Self { saver, log, spans }
     }
 

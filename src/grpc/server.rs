@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tonic::transport;
@@ -18,6 +17,7 @@ use super::stats::StatsApi;
 use super::tls::{TlsError, TlsFiles};
 use crate::actors::front::FrontHandle;
 use crate::actors::{Lifecycle, Phase};
+use crate::config::LimitOptions;
 use zkevm_wire::proto::FILE_DESCRIPTOR_SET;
 use zkevm_wire::proto::executor::v1::executor_service_server::{
     ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE,
@@ -33,29 +33,6 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const EXECUTOR_NAMES: [&str; 3] = ["", EXECUTOR_SERVICE, STATS_SERVICE];
 const HASHDB_NAMES: [&str; 2] = ["", HASHDB_SERVICE];
 
-/// What one gRPC port admits. Each is a setting of `config/default.toml`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DoorLimits {
-    /// Connections open at the same time.
-    pub connections: usize,
-    /// Calls one connection may have open. Go clients multiplex all their calls over one.
-    pub streams_per_connection: u32,
-    /// Bytes of headers of one call.
-    pub header_bytes: u32,
-    /// Bytes of all requests that are being received, on all ports together.
-    pub receive_bytes: usize,
-    /// Time a request may take from its headers to its last byte.
-    pub receive: Duration,
-    /// Bytes of one message, both ways. cdk-erigon's limit is 256 MiB (executor-service §1, §13.9).
-    pub message_bytes: usize,
-    /// Time for TLS and the first bytes of HTTP/2.
-    pub handshake: Duration,
-    /// Silence of a peer after which it is pinged.
-    pub keepalive: Duration,
-    /// Time it has to answer before the connection is closed.
-    pub keepalive_timeout: Duration,
-}
-
 /// One gRPC port: where it listens and what it admits.
 #[derive(Clone)]
 pub struct Door {
@@ -64,7 +41,7 @@ pub struct Door {
     /// TLS, `None` for plaintext.
     pub tls: Option<TlsFiles>,
     /// Limits.
-    pub limits: DoorLimits,
+    pub limits: LimitOptions,
     /// What is being received, shared by all doors.
     pub receiving: ReceiveBudget,
 }
@@ -120,7 +97,7 @@ pub async fn open_hashdb(
     serve(door, router, &HASHDB_NAMES, lifecycle).await
 }
 
-fn builder(limits: &DoorLimits) -> transport::Server {
+fn builder(limits: &LimitOptions) -> transport::Server {
     transport::Server::builder()
         .max_concurrent_streams(limits.streams_per_connection)
         .http2_max_header_list_size(limits.header_bytes)

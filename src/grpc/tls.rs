@@ -10,6 +10,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
+use crate::config::TlsOptions;
 pub use zkevm_store::pem::TlsError;
 use zkevm_store::pem::{authorities, certificates};
 
@@ -28,6 +29,12 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
+    /// Returns the files the configuration names, `None` for plaintext.
+    pub fn of(options: &TlsOptions) -> Option<Self> {
+        let TlsOptions { cert, key, client_ca } = options.clone();
+        Some(Self { cert: cert?, key: key?, client_ca })
+    }
+
     /// Reads the files.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let chain = certificates(&self.cert)?;

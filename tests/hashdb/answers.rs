@@ -8,7 +8,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-use zkevm_executor::config::{Config, StoreKind};
+use zkevm_executor::config::StoreKind;
 use zkevm_executor::server::Server;
 use zkevm_tree::poseidon::hash_node;
 use zkevm_tree::{Digest, GOLDILOCKS_PRIME, NodeData, linear_hash};
@@ -299,7 +299,9 @@ async fn who_follows_along_waits_for_the_next_stored_set() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_server_keeps_writes_in_memory_and_has_no_flush_ids() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::new(Config { db_read_only: true, ..config(folder.path()) }).start().await.unwrap();
+    let mut config = config(folder.path());
+    config.database.read_only = true;
+    let server = Server::new(config).start().await.unwrap();
     let mut session = Session::start(hashdb(&server).await, Digest::ZERO).await;
     session.set(raw(1), U256::from(11)).await;
     let (root, flush_id) = session.flush().await;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use revm::primitives::{B256, b256};
-use zkevm_executor::config::{Config, StoreKind};
+use zkevm_executor::config::{Config, DatabaseUrl, StoreKind};
 use zkevm_executor::server::{RunningServer, Server};
 use zkevm_store::encoding::{node_bytes, node_from_bytes};
 use zkevm_store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
@@ -28,7 +28,9 @@ fn config(postgres: &PostgresServer) -> Config {
     let mut config = support::config(std::path::Path::new("unused"));
     config.store.kind = StoreKind::Postgres;
     config.store.init = true;
-    config.store.postgres = options(postgres);
+    config.store.url = DatabaseUrl(postgres.url());
+    (config.store.connections, config.store.retries) = (8, 3);
+    config.store.retry_after = Duration::from_millis(20);
     config
 }
 
@@ -180,7 +182,7 @@ async fn executors_that_share_a_database_go_on_from_each_other() {
     alone.shutdown().await;
 }
 
-fn support_memory() -> zkevm_executor::config::StoreConfig {
+fn support_memory() -> zkevm_executor::config::StoreOptions {
     let mut config = support::config(std::path::Path::new("unused"));
     config.store.kind = StoreKind::Memory;
     config.store
@@ -194,7 +196,9 @@ async fn read_only_executors_write_nothing() {
     let client = postgres.client().await;
     let count = async || client.query_one("SELECT COUNT(*) FROM state.nodes", &[]).await.unwrap().get::<_, i64>(0);
     let before = count().await;
-    let server = Server::new(Config { db_read_only: true, ..config(&postgres) }).start().await.unwrap();
+    let mut config = config(&postgres);
+    config.database.read_only = true;
+    let server = Server::new(config).start().await.unwrap();
     let mut input = workload.chain(0, genesis.root.to_b256()).next_batch(Kind::Transfers, 2);
     input.update_merkle_tree = false;
     let Request::V2(request) = Request::new(&input) else { panic!("fork 9 is V2") };

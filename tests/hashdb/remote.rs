@@ -23,16 +23,18 @@ use super::support::*;
 
 /// Server with a database, its HashDB on a port that stays the same over restarts.
 async fn start_at(folder: &Path, hashdb: SocketAddr) -> RunningServer {
-    Server::new(Config { hashdb, ..config(folder) }).start().await.unwrap()
+    let mut config = config(folder);
+    config.hashdb.port = hashdb.port();
+    Server::new(config).start().await.unwrap()
 }
 
 /// Executor that uses the HashDB at this address; `retries` quick ones.
 fn remote_config(hashdb: SocketAddr, retries: u32) -> Config {
     let mut config = config(Path::new("unused"));
     config.store.kind = StoreKind::Remote;
-    config.store.hashdb_url = hashdb.to_string();
-    config.store.postgres.retries = retries;
-    config.store.postgres.retry_after = Duration::from_millis(20);
+    config.hashdb.url = hashdb.to_string();
+    config.store.retries = retries;
+    config.store.retry_after = Duration::from_millis(20);
     config
 }
 

@@ -207,7 +207,7 @@ async fn loaded_entries_are_read_and_a_tree_is_read_with_its_proof() {
 async fn calls_that_do_little_answer_as_specified() {
     let folder = tempfile::tempdir().unwrap();
     let mut with_reset = config(folder.path());
-    with_reset.hashdb_allow_reset = true;
+    with_reset.hashdb.allow_reset = true;
     let server = Server::new(with_reset).start().await.unwrap();
     let mut client = hashdb(&server).await;
     let request = wire::ConsolidateStateRequest { virtual_state_root: fea(raw(7)), persistence: DATABASE };

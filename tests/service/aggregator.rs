@@ -7,8 +7,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
-use zkevm_executor::aggregator::{self, AggregatorOptions, Backoff};
-use zkevm_executor::dump::{FileOptions, Saver, StreamFiles};
+use zkevm_executor::aggregator::{self, Backoff};
+use zkevm_executor::config::{AggregatorOptions, FileOptions};
+use zkevm_executor::dump::{Saver, StreamFiles};
 use zkevm_wire::proto::aggregator::v1 as wire;
 use zkevm_wire::proto::aggregator::v1::aggregator_message::Request as Question;
 use zkevm_wire::proto::aggregator::v1::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
@@ -121,6 +122,7 @@ fn options(address: SocketAddr, proof_time: Duration) -> AggregatorOptions {
         host: address.ip().to_string(),
         port: address.port(),
         proof_time,
+        enabled: true,
         fork_id: 9,
         prover_name: "test-prover".to_owned(),
     }
@@ -131,7 +133,7 @@ fn quick() -> Backoff {
 }
 
 fn no_files() -> StreamFiles {
-    StreamFiles::new(Saver::start(FileOptions::default()).unwrap())
+    StreamFiles::new(Saver::start(config().files).unwrap())
 }
 
 fn any_port() -> SocketAddr {
@@ -211,8 +213,7 @@ async fn a_proof_can_be_cancelled() {
 async fn the_server_runs_the_client_beside_itself_with_its_own_id() {
     let mut aggregator = Aggregator::start(any_port()).await;
     let mut config = config();
-    config.aggregator.enabled = true;
-    config.aggregator.options = options(aggregator.address, Duration::ZERO);
+    config.aggregator = options(aggregator.address, Duration::ZERO);
     let server = TestServer::start_with(config).await;
     let mut prover = aggregator.next_stream().await;
     assert_eq!(prover.status().await.prover_id, server.running.prover_id());
@@ -225,10 +226,9 @@ async fn messages_of_the_stream_are_saved_under_the_originals_names() {
     let mut aggregator = Aggregator::start(any_port()).await;
     let folder = tempfile::tempdir().unwrap();
     let mut config = config();
-    config.aggregator.enabled = true;
-    config.aggregator.options = options(aggregator.address, Duration::ZERO);
+    config.aggregator = options(aggregator.address, Duration::ZERO);
     let output_path = folder.path().to_owned();
-    config.files = FileOptions { output_path, subfolders: true, requests: true, responses: true, ..Default::default() };
+    config.files = FileOptions { output_path, subfolders: true, requests: true, responses: true, ..config.files };
     let server = TestServer::start_with(config).await;
     let mut prover = aggregator.next_stream().await;
     prover.status().await;

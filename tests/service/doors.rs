@@ -154,9 +154,9 @@ async fn a_taken_port_is_an_error_that_names_it() {
     for (door, taken) in [("gRPC", server.running.grpc_addr()), ("HTTP", server.running.http_addr())] {
         let mut config = config();
         if door == "gRPC" {
-            config.grpc = taken
+            (config.grpc.host, config.grpc.port) = (taken.ip(), taken.port());
         } else {
-            config.http = taken
+            (config.http.host, config.http.port) = (taken.ip(), taken.port());
         }
         let Err(error) = Server::new(config).start().await else { panic!("{door}: started twice") };
         let text = error.to_string();

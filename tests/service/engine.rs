@@ -83,8 +83,8 @@ async fn send(client: &mut Client, input: &BatchInput) -> Result<Answer, Status>
 
 async fn start(executors: usize) -> RunningServer {
     let mut config = config();
-    config.executors = executors;
-    config.queue_capacity = 256;
+    config.executor.threads = executors;
+    config.executor.queue_capacity = 256;
     Server::new(config).start().await.unwrap()
 }
 

@@ -211,7 +211,7 @@ async fn draining_refuses_new_calls_and_finishes_admitted_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn draining_has_a_limit() {
     let mut config = config();
-    config.drain_limit = Duration::from_millis(100);
+    config.executor.drain_limit = Duration::from_millis(100);
     let server = TestServer::start_with(config).await;
     let running = server.spawn_v2(BLOCK).await;
     eventually("the batch runs", async || server.double.started() == 1).await;
@@ -223,8 +223,8 @@ async fn draining_has_a_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_clients_at_once_are_all_answered() {
     let mut config = config();
-    config.executors = 4;
-    config.queue_capacity = 256;
+    config.executor.threads = 4;
+    config.executor.queue_capacity = 256;
     let server = TestServer::start_with(config).await;
     let client = server.client().await;
     let calls: Vec<_> = (0..256)

@@ -13,8 +13,8 @@ fn full(data: &'static [u8], bytes: usize) -> wire::ProcessBatchRequestV2 {
 
 fn two_lanes() -> Config {
     let mut config = config();
-    config.small_batch_bytes_max = 1_000;
-    config.queue_capacity = 8;
+    config.executor.small_batch_bytes_max = 1_000;
+    config.executor.queue_capacity = 8;
     config
 }
 
@@ -43,7 +43,8 @@ async fn a_small_request_does_not_wait_for_full_batches() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_lanes_share_the_bound_of_jobs() {
-    let config = Config { queue_capacity: 2, ..two_lanes() };
+    let mut config = two_lanes();
+    config.executor.queue_capacity = 2;
     let server = TestServer::start_with(config).await;
     let mut running = vec![server.spawn_v2(BLOCK).await];
     eventually("the express runs one", async || server.double.started() == 1).await;
@@ -68,7 +69,8 @@ async fn both_lanes_share_the_bound_of_jobs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_bytes_have_a_bound() {
-    let config = Config { queue_bytes_max: 1 << 20, ..two_lanes() };
+    let mut config = two_lanes();
+    config.executor.queue_bytes_max = 1 << 20;
     let server = TestServer::start_with(config).await;
     let mut running = Vec::new();
     for waiting in [0, 1] {

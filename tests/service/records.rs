@@ -10,7 +10,7 @@ use std::time::Duration;
 use revm::primitives::B256;
 use tonic::transport::Channel;
 use zkevm_executor::config::Config;
-use zkevm_executor::dump::FileOptions;
+use zkevm_executor::config::FileOptions;
 use zkevm_executor::server::Server;
 use zkevm_testkit::sample::{Kind, Workload};
 use zkevm_types::ForkId;
@@ -127,7 +127,7 @@ async fn a_disk_that_fills_up_is_reported_and_batches_are_unaffected() {
     command.arg(format!("--set=files.output_path={}", folder.path().display()));
     command.args(["--set=files.save_input=true", "--set=files.save_db_reads=true", "--set=files.save_response=true"]);
     let process = Process::start(&mut command);
-    assert_eq!(run_batches(9, process.grpc).await, run_saved(9, FileOptions::default()).await);
+    assert_eq!(run_batches(9, process.grpc).await, run_saved(9, config().files).await);
     eventually("all six files are given up", async || {
         page(process.http, "/metrics").await.1.contains("zkevm_executor_files_failed_total 6\n")
     })
@@ -175,7 +175,9 @@ async fn slow_batches_are_listed_with_an_input_that_replays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_are_only_kept_within_their_bound() {
-    let server = TestServer::start_with(Config { slowest_input_bytes_max: 0, ..config() }).await;
+    let mut config = config();
+    config.stats.slowest_input_bytes_max = 0;
+    let server = TestServer::start_with(config).await;
     server.assert_healthy().await;
     let list = slow_batches(server.running.http_addr(), 1).await;
     assert_eq!(list[0]["has_input"], false, "{list:?}");
@@ -197,7 +199,9 @@ async fn calls_are_logged_with_the_originals_lines() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_batch_is_shown_and_counted_while_it_runs() {
-    let server = TestServer::start_with(Config { slow_batch_limit: Some(Duration::from_millis(50)), ..config() }).await;
+    let mut config = config();
+    config.executor.slow_after = Some(Duration::from_millis(50));
+    let server = TestServer::start_with(config).await;
     let mut client = server.client().await;
     let mut request = request_v2(BLOCK);
     request.context_id = "the slow one".to_owned();

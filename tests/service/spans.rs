@@ -15,8 +15,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
-use zkevm_executor::config::Config;
-use zkevm_executor::spans::SpanOptions;
+use zkevm_executor::config::{Config, SpanOptions};
 use zkevm_wire::proto::executor::v1::ProcessBatchRequestV2;
 
 use crate::support::{PANIC, TestServer, config, request_v2};

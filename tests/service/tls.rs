@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
-use zkevm_executor::grpc::tls::TlsFiles;
+use zkevm_executor::config::TlsOptions;
 use zkevm_executor::server::Server;
 use zkevm_types::ExecutorError;
 use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
@@ -44,23 +44,23 @@ impl Authority {
 }
 
 /// The files of a server called localhost.
-fn files(folder: &tempfile::TempDir, authority: &Authority, mutual: bool) -> TlsFiles {
+fn files(folder: &tempfile::TempDir, authority: &Authority, mutual: bool) -> TlsOptions {
     let write = |name: &str, text: &str| -> PathBuf {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
     };
     let pair = authority.issue("localhost");
-    TlsFiles {
-        cert: write("server.pem", &pair.cert),
-        key: write("server.key", &pair.key),
+    TlsOptions {
+        cert: Some(write("server.pem", &pair.cert)),
+        key: Some(write("server.key", &pair.key)),
         client_ca: mutual.then(|| write("clients.pem", &authority.pem())),
     }
 }
 
-async fn start(tls: TlsFiles) -> TestServer {
+async fn start(tls: TlsOptions) -> TestServer {
     let mut config = config();
-    config.tls = Some(tls);
+    config.tls = tls;
     config.limits.handshake = Duration::from_millis(500);
     TestServer::start_with(config).await
 }
@@ -125,14 +125,14 @@ async fn wrong_files_are_named() {
     let other_key = folder.path().join("other.key");
     std::fs::write(&other_key, authority.issue("other").key).unwrap();
     for (tls, named) in [
-        (TlsFiles { cert: missing.clone(), ..good.clone() }, &missing),
-        (TlsFiles { cert: empty.clone(), ..good.clone() }, &empty),
-        (TlsFiles { key: missing.clone(), ..good.clone() }, &missing),
-        (TlsFiles { key: other_key.clone(), ..good.clone() }, &other_key),
-        (TlsFiles { client_ca: Some(empty.clone()), ..good.clone() }, &empty),
+        (TlsOptions { cert: Some(missing.clone()), ..good.clone() }, &missing),
+        (TlsOptions { cert: Some(empty.clone()), ..good.clone() }, &empty),
+        (TlsOptions { key: Some(missing.clone()), ..good.clone() }, &missing),
+        (TlsOptions { key: Some(other_key.clone()), ..good.clone() }, &other_key),
+        (TlsOptions { client_ca: Some(empty.clone()), ..good.clone() }, &empty),
     ] {
         let mut config = config();
-        config.tls = Some(tls);
+        config.tls = tls;
         let Err(error) = Server::new(config).start().await else { panic!("started without {}", named.display()) };
         assert!(error.to_string().starts_with(&format!("gRPC: TLS file {}: ", named.display())), "{error}");
         assert!(!error.to_string().contains("PRIVATE KEY"), "{error}");

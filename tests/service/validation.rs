@@ -119,7 +119,7 @@ fn debug(request: &mut wire::ProcessBatchRequestV2, change: fn(&mut wire::DebugV
 /// A read-only server, so that row 12 can fail too.
 async fn read_only() -> TestServer {
     let mut config = config();
-    config.db_read_only = true;
+    config.database.read_only = true;
     TestServer::start_with(config).await
 }
 

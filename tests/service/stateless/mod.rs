@@ -13,7 +13,7 @@ use revm::primitives::{B256, Bytes, U256};
 use tonic::transport::Channel;
 use zkevm_batch::{BatchItem, decode};
 use zkevm_executor::config::Config;
-use zkevm_executor::dump::FileOptions;
+use zkevm_executor::config::FileOptions;
 use zkevm_executor::server::{RunningServer, Server};
 use zkevm_pool::Interrupt;
 use zkevm_store::MemoryStore;
@@ -221,7 +221,9 @@ async fn a_witness_of_many_mebibytes_passes() {
 async fn the_number_of_nodes_is_a_setting() {
     let (source, input) = sample(9, Kind::Transfers, 1);
     let request = request(&input, source.witness(|_| true), Payloads::Protobuf);
-    let (server, mut client) = start_with(Config { witness_nodes_max: 10, ..config() }).await;
+    let mut config = config();
+    config.limits.witness_nodes = 10;
+    let (server, mut client) = start_with(config).await;
     let answer = client.process_stateless_batch_v2(request).await.unwrap().into_inner();
     assert_eq!(answer.error, ExecutorError::InvalidWitness.number());
     server.shutdown().await;

@@ -120,7 +120,7 @@ fn the_fixed_options_are_set() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_server_takes_it_and_keeps_nothing() {
     let mut config = config();
-    config.db_read_only = true;
+    config.database.read_only = true;
     let server = TestServer::start_with(config).await;
     let answer = server.client().await.process_stateless_batch_v2(good()).await.unwrap().into_inner();
     assert_eq!((answer.error, answer.flush_id), (ExecutorError::NoError.number(), 0));

@@ -6,13 +6,13 @@
 
 pub mod actors;
 pub mod aggregator;
+pub mod capture;
 pub mod cli;
 pub mod config;
-pub mod dump;
 pub mod grpc;
 pub mod http;
 pub mod pages;
 #[allow(unsafe_code)]
 pub mod scheduling;
 pub mod server;
-pub mod spans;
+pub mod telemetry;

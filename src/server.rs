@@ -24,8 +24,8 @@ use crate::actors::front::FrontHandle;
 use crate::actors::running::Running;
 use crate::actors::stats::StatsHandle;
 use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase, QueueBounds};
+use crate::capture::{FileWriter, StreamFiles};
 use crate::config::{Config, StoreKind, StoreOptions};
-use crate::dump::{Saver, StreamFiles};
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
 use crate::grpc::reception::ReceiveBudget;
@@ -35,7 +35,7 @@ use crate::grpc::server::Door;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::tls::TlsFiles;
 use crate::http::Diagnosis;
-use crate::spans::Spans;
+use crate::telemetry::Spans;
 use crate::{aggregator, grpc, http};
 use zkevm_store::hashdb::{HashDb, SessionLimits};
 use zkevm_store::{Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, QueueLimits, StateStore};
@@ -120,13 +120,18 @@ impl Server {
             // With every input in the log the slow ones need no line of their own.
             input_gas_threshold: if config.log.input { 0.0 } else { config.log.input_gas_threshold },
         };
-        let saver = Saver::start(config.files.clone())?;
+        let file_writer = FileWriter::start(config.files.clone())?;
         let spans = Spans::start(&config.trace, &prover_id)?;
         let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
-        match open_doors(&config, prover_id, &actors, &store, &lifecycle, &saver, &spans).await {
-            Ok(doors) => {
-                Ok(RunningServer { doors, actors, lifecycle, saver, spans, drain_limit: config.executor.drain_limit })
-            }
+        match open_doors(&config, prover_id, &actors, &store, &lifecycle, &file_writer, &spans).await {
+            Ok(doors) => Ok(RunningServer {
+                doors,
+                actors,
+                lifecycle,
+                file_writer,
+                spans,
+                drain_limit: config.executor.drain_limit,
+            }),
             Err(error) => {
                 actors.stop(Duration::ZERO);
                 Err(error)
@@ -196,7 +201,7 @@ async fn open_doors(
     actors: &ActorSystem,
     store: &Arc<StateStore>,
     lifecycle: &Lifecycle,
-    saver: &Saver,
+    file_writer: &FileWriter,
     spans: &Option<Spans>,
 ) -> Result<Doors, StartError> {
     let front = actors.front().clone();
@@ -215,10 +220,10 @@ async fn open_doors(
         front: front.clone(),
         running: Arc::clone(&running),
         store: Arc::clone(store),
-        saver: saver.clone(),
+        file_writer: file_writer.clone(),
         slowest: Arc::clone(actors.slowest()),
     };
-    let records = Records::new(saver.clone(), config.log, spans.clone());
+    let records = Records::new(file_writer.clone(), config.log, spans.clone());
     let executor_api = ExecutorApi::new(
         front.clone(),
         reporter.clone(),
@@ -248,7 +253,7 @@ async fn open_doors(
     tracing::info!("statistics server listening on {http_addr}");
     let aggregator = config.aggregator.enabled.then(|| {
         let options = config.aggregator.clone();
-        let files = StreamFiles::new(saver.clone());
+        let files = StreamFiles::new(file_writer.clone());
         tokio::spawn(aggregator::run(options, prover_id.to_string(), aggregator::Backoff::default(), files))
     });
     Ok(Doors { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http, aggregator })
@@ -282,7 +287,7 @@ pub struct RunningServer {
     doors: Doors,
     actors: ActorSystem,
     lifecycle: Lifecycle,
-    saver: Saver,
+    file_writer: FileWriter,
     spans: Option<Spans>,
     drain_limit: Duration,
 }
@@ -330,7 +335,7 @@ impl RunningServer {
         if let Some(client) = &self.doors.aggregator {
             client.abort();
         }
-        let Self { doors, actors, lifecycle, saver, spans, drain_limit } = self;
+        let Self { doors, actors, lifecycle, file_writer, spans, drain_limit } = self;
         if tokio::time::timeout(drain_limit, actors.front().idle()).await.is_err() {
             tracing::warn!(drain_seconds = drain_limit.as_secs(), "batches still running, giving them up");
         }
@@ -341,7 +346,7 @@ impl RunningServer {
         // Waits for the database: not on a thread of the runtime.
         let stop = move || {
             let stored = actors.stop(STORE_LIMIT);
-            saver.close(CLOSE_LIMIT);
+            file_writer.close(CLOSE_LIMIT);
             if let Some(spans) = spans {
                 spans.stop(CLOSE_LIMIT);
             }

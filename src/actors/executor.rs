@@ -18,9 +18,9 @@ use super::slowest::{Ended, Slowest};
 use super::state::BatchState;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
-use crate::dump::input_json;
+use crate::capture::input_json;
 use crate::scheduling::{stand_back, wake_soon};
-use crate::spans::CallTrace;
+use crate::telemetry::CallSpan;
 use zkevm_pool::Interrupted;
 use zkevm_tree::StoreError;
 use zkevm_types::FlushIds;
@@ -113,7 +113,7 @@ impl ExecutorShared {
             self.stats.report(StatsEvent::unanswered(failure));
             return job.reply.fail(failure);
         }
-        job.trace.lap("queue");
+        job.trace.end_phase("queue");
         let _busy = Busy::enter(&self.busy);
         let running = self.running.begin(executor, &job);
         let id = running.as_ref().map_or(0, RunningGuard::id);
@@ -142,7 +142,7 @@ impl ExecutorShared {
     /// Keeps the state, counts, answers, logs: in this order, so that a client never sees an answer ahead of its effects.
     fn answer(&self, id: u64, mut job: Box<BatchJob>, mut output: BatchOutput, started: Instant) {
         let PhaseTimes { decode, recover, evm, tree, .. } = output.phases;
-        job.trace.laps(&[("decode", decode), ("recover senders", recover), ("evm", evm), ("tree", tree)]);
+        job.trace.end_phases(&[("decode", decode), ("recover senders", recover), ("evm", evm), ("tree", tree)]);
         let flush = match self.keep(&job, &mut output) {
             Ok(flush) => flush,
             Err(failure) => {
@@ -150,7 +150,7 @@ impl ExecutorShared {
                 return job.reply.fail(failure);
             }
         };
-        job.trace.lap("store");
+        job.trace.end_phase("store");
         let tally = BatchTally::of(&output);
         let BatchJob {
             rpc,
@@ -177,7 +177,7 @@ impl ExecutorShared {
         };
         self.stats.report(StatsEvent::Batch(sample));
         send();
-        trace.lap("respond");
+        trace.end_phase("respond");
         note_outcome(&mut trace, &tally);
         trace.finish();
         self.log(rpc, &context_id, &sample);
@@ -226,7 +226,7 @@ impl ExecutorShared {
 }
 
 /// What the spans of a call say about its batch.
-fn note_outcome(trace: &mut CallTrace, tally: &BatchTally) {
+fn note_outcome(trace: &mut CallSpan, tally: &BatchTally) {
     trace.note("zkevm.transactions", i64::try_from(tally.txs).unwrap_or(i64::MAX));
     trace.note("zkevm.gas", i64::try_from(tally.gas).unwrap_or(i64::MAX));
     trace.note("zkevm.error", tally.error.name());

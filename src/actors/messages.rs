@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::dump::RequestFiles;
-use crate::spans::CallTrace;
+use crate::capture::RequestFiles;
+use crate::telemetry::CallSpan;
 use zkevm_pool::{Interrupt, Interrupted};
 use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput};
@@ -147,7 +147,7 @@ pub struct BatchJob {
     /// Files to save about it.
     pub files: Option<RequestFiles>,
     /// Notes for its spans.
-    pub trace: CallTrace,
+    pub trace: CallSpan,
     /// Fires when the client leaves or its deadline passes.
     pub interrupt: Interrupt,
     /// When the call arrived.

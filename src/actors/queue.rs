@@ -386,7 +386,7 @@ mod tests {
 
     use super::super::messages::{Executed, InFlight, ReplyPort, Rpc, SendReply};
     use super::*;
-    use crate::spans::CallTrace;
+    use crate::telemetry::CallSpan;
     use zkevm_pool::Interrupt;
     use zkevm_testkit::sample::Workload;
     use zkevm_types::ForkId;
@@ -416,7 +416,7 @@ mod tests {
             request_bytes,
             context_id: name.to_owned(),
             files: None,
-            trace: CallTrace::default(),
+            trace: CallSpan::default(),
             interrupt: Interrupt::new(None),
             received_at: Instant::now(),
             reply: Box::new(Nobody),

@@ -14,8 +14,8 @@ mod mock;
 
 pub use mock::{MockProver, ProverIdentity};
 
+use crate::capture::StreamFiles;
 use crate::config::AggregatorOptions;
-use crate::dump::StreamFiles;
 use proto::v1::aggregator_service_client::AggregatorServiceClient;
 use zkevm_wire::error_chain;
 use zkevm_wire::proto::aggregator as proto;

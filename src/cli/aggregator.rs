@@ -6,7 +6,7 @@ use super::layers::{self, Layers};
 use super::logging;
 use super::serve::shutdown_signal;
 use crate::aggregator::{self, Backoff};
-use crate::dump::{Saver, StreamFiles};
+use crate::capture::{FileWriter, StreamFiles};
 
 /// Time the last files have to be written.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -16,8 +16,8 @@ pub fn run(args: &Layers<layers::Aggregator>) -> Result<(), Box<dyn std::error::
     let config = args.config()?;
     let prover_id = uuid::Uuid::new_v4().to_string();
     let _log = logging::start(config.log, &prover_id)?;
-    let saver = Saver::start(config.files)?;
-    let files = StreamFiles::new(saver.clone());
+    let file_writer = FileWriter::start(config.files)?;
+    let files = StreamFiles::new(file_writer.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
@@ -26,6 +26,6 @@ pub fn run(args: &Layers<layers::Aggregator>) -> Result<(), Box<dyn std::error::
         }
         Ok::<_, std::io::Error>(())
     })?;
-    saver.close(CLOSE_LIMIT);
+    file_writer.close(CLOSE_LIMIT);
     Ok(())
 }

@@ -12,8 +12,8 @@ use super::unpack::Unpacking;
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
-use crate::dump::RequestFiles;
-use crate::spans::CallTrace;
+use crate::capture::RequestFiles;
+use crate::telemetry::CallSpan;
 use zkevm_pool::Interrupt;
 use zkevm_store::StateStore;
 use zkevm_types::FlushIds;
@@ -90,7 +90,7 @@ impl ExecutorApi {
         let Call { rpc, context_id, mut trace, .. } = call;
         self.stats.report(StatsEvent::InvalidRequest(error));
         tracing::warn!(rpc = rpc.name(), error = error.name(), context_id, "invalid request");
-        trace.lap("validate");
+        trace.end_phase("validate");
         trace.note("zkevm.error", error.name());
         trace.finish();
     }
@@ -110,7 +110,7 @@ impl ExecutorApi {
         let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
         trace.note("zkevm.fork_id", i64::try_from(input.fork_id.get()).unwrap_or(i64::MAX));
         trace.note("zkevm.old_batch_num", i64::try_from(input.old_batch_num).unwrap_or(i64::MAX));
-        trace.lap("validate");
+        trace.end_phase("validate");
         // From here on, if this future is dropped, nobody waits for the batch any more.
         let mut waiting = Waiting { front: &self.front, interrupt: interrupt.clone(), timing, answered: false };
         self.front.submit(Box::new(BatchJob {
@@ -147,7 +147,7 @@ struct Call {
     /// Files to save about it.
     files: Option<RequestFiles>,
     /// Notes for its spans.
-    trace: CallTrace,
+    trace: CallSpan,
 }
 
 /// Carries the answer of one batch to its handler.

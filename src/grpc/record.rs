@@ -6,9 +6,9 @@ use tonic::Request;
 use super::deadline::CallTiming;
 use super::lines::{GotLine, Old, Returned, ReturnsLine};
 use crate::actors::Rpc;
+use crate::capture::{FileWriter, RequestFiles, input_json};
 use crate::config::LogOptions;
-use crate::dump::{RequestFiles, Saver, input_json};
-use crate::spans::{CallTrace, Caller, Spans};
+use crate::telemetry::{CallSpan, Caller, Spans};
 use zkevm_types::BatchInput;
 use zkevm_wire::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
 use zkevm_wire::text::{text_file, text_form};
@@ -16,29 +16,29 @@ use zkevm_wire::text::{text_file, text_form};
 /// Keeps what the configuration asks for.
 #[derive(Clone, Debug)]
 pub struct Records {
-    saver: Saver,
+    file_writer: FileWriter,
     log: LogOptions,
     spans: Option<Spans>,
 }
 
 impl Records {
     /// Creates the records of one server.
-    pub fn new(saver: Saver, log: LogOptions, spans: Option<Spans>) -> Self {
-        Self { saver, log, spans }
+    pub fn new(file_writer: FileWriter, log: LogOptions, spans: Option<Spans>) -> Self {
+        Self { file_writer, log, spans }
     }
 
     /// Begins the notes for the spans of a call, if there are to be spans.
-    pub(super) fn trace<T>(&self, rpc: Rpc, request: &Request<T>) -> CallTrace {
-        let Some(spans) = &self.spans else { return CallTrace::default() };
+    pub(super) fn trace<T>(&self, rpc: Rpc, request: &Request<T>) -> CallSpan {
+        let Some(spans) = &self.spans else { return CallSpan::default() };
         let header = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
         let caller = Caller { traceparent: header("traceparent"), tracestate: header("tracestate") };
         let timing = request.extensions().get().copied().unwrap_or_else(CallTiming::unbounded);
-        CallTrace::begin(spans, EXECUTOR_SERVICE, rpc.name(), timing.arrived_at, caller)
+        CallSpan::begin(spans, EXECUTOR_SERVICE, rpc.name(), timing.arrived_at, caller)
     }
 
     /// Takes a request as it came, and names its files.
     pub(super) fn request(&self, rpc: Rpc, request: &impl Message) -> Option<RequestFiles> {
-        let files = RequestFiles::new(&self.saver)?;
+        let files = RequestFiles::new(&self.file_writer)?;
         if files.wants_request() {
             let encoded = request.encode_to_vec();
             files.request(encoded.len(), move || text_file(request_type(rpc), &encoded));

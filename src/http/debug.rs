@@ -15,7 +15,7 @@ use super::metrics::Exposition;
 use crate::actors::front::FrontHandle;
 use crate::actors::running::Running;
 use crate::actors::slowest::Slowest;
-use crate::dump::{Saver, input_file};
+use crate::capture::{FileWriter, input_file};
 use zkevm_store::StateStore;
 
 /// Time the front has to say how it is; a page for diagnosis must not hang with what it shows.
@@ -33,7 +33,7 @@ pub struct Diagnosis {
     /// The store, with what waits for the database.
     pub store: Arc<StateStore>,
     /// Files of requests.
-    pub saver: Saver,
+    pub file_writer: FileWriter,
     /// The slowest of the recent batches.
     pub slowest: Arc<Slowest>,
 }
@@ -68,7 +68,7 @@ async fn input(slowest: Arc<Slowest>, downloads: Arc<Semaphore>, id: u64) -> Res
 
 /// `GET /debug/actors`: JSON.
 async fn actors(State(diagnosis): State<Diagnosis>) -> Response {
-    let Diagnosis { front, running, store, saver, .. } = diagnosis;
+    let Diagnosis { front, running, store, file_writer, .. } = diagnosis;
     // Null when the front does not answer, which is worth knowing.
     let front = tokio::time::timeout(FRONT_LIMIT, front.observe()).await.ok().flatten();
     let flush = store.flush_status();
@@ -86,14 +86,14 @@ async fn actors(State(diagnosis): State<Diagnosis>) -> Response {
             "storing_nodes": flush.storing_nodes,
             "storing_programs": flush.storing_programs,
         },
-        "files": saver.stats(),
+        "files": file_writer.stats(),
     }))
     .into_response()
 }
 
 /// Adds what the statistics do not know.
 pub(super) fn metrics(text: &mut Exposition, diagnosis: &Diagnosis) {
-    let files = diagnosis.saver.stats();
+    let files = diagnosis.file_writer.stats();
     text.counter("slow_batches_total", "Batches longer than the limit.", diagnosis.running.slow_batches());
     text.counter("files_saved_total", "Files of requests written.", files.saved);
     text.counter("files_dropped_total", "Files of requests lost because too many were waiting.", files.dropped);

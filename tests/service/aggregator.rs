@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 use zkevm_executor::aggregator::{self, Backoff};
+use zkevm_executor::capture::{FileWriter, StreamFiles};
 use zkevm_executor::config::{AggregatorOptions, FileOptions};
-use zkevm_executor::dump::{Saver, StreamFiles};
 use zkevm_wire::proto::aggregator::v1 as wire;
 use zkevm_wire::proto::aggregator::v1::aggregator_message::Request as Question;
 use zkevm_wire::proto::aggregator::v1::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
@@ -133,7 +133,7 @@ fn quick() -> Backoff {
 }
 
 fn no_files() -> StreamFiles {
-    StreamFiles::new(Saver::start(config().files).unwrap())
+    StreamFiles::new(FileWriter::start(config().files).unwrap())
 }
 
 fn any_port() -> SocketAddr {

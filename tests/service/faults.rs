@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Request};
 use zkevm_executor::actors::stats::Sums;
 use zkevm_executor::actors::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
-use zkevm_executor::spans::CallTrace;
+use zkevm_executor::telemetry::CallSpan;
 use zkevm_pool::Interrupt;
 use zkevm_types::ExecutorError;
 use zkevm_wire::proto::executor::v1 as wire;
@@ -140,7 +140,7 @@ fn submit(server: &TestServer, data: &'static [u8], timeout: Duration) -> onesho
         request_bytes: 0,
         context_id: String::new(),
         files: None,
-        trace: CallTrace::default(),
+        trace: CallSpan::default(),
         interrupt: Interrupt::new(Some(Instant::now() + timeout)),
         received_at: Instant::now(),
         reply: Box::new(Outcome(sender)),

@@ -1,6 +1,7 @@
 //! The service through its public doors: gRPC, HTTP, with a test double in the place of the engine, and with the engine.
 
 mod aggregator;
+mod capture;
 mod configuration;
 mod connections;
 mod doors;
@@ -10,11 +11,10 @@ mod faults;
 mod lanes;
 mod load;
 mod process;
-mod records;
 mod responses;
-mod spans;
 mod stateless;
 mod statistics;
 mod support;
+mod telemetry;
 mod tls;
 mod validation;

@@ -14,24 +14,24 @@ use zkevm_wire::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running binary.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     /// Address of the gRPC services.
-    pub grpc: SocketAddr,
+    pub(crate) grpc: SocketAddr,
     /// Address of the HTTP pages.
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl Process {
     /// Returns the command of the binary. `ZKEVM_TEST_BINARY` names another one than that of the tests, such as a release build.
-    pub fn binary() -> Command {
+    pub(crate) fn binary() -> Command {
         let own = || env!("CARGO_BIN_EXE_zkevm-executor").into();
         Command::new(std::env::var_os("ZKEVM_TEST_BINARY").unwrap_or_else(own))
     }
 
     /// Starts `command`, a `serve` on free ports with its state in memory, and waits until it listens.
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         command.args(["--port=0", "--http-port=0", "--hashdb-port=0", "--set=store.kind=memory"]);
         command.args(["--set=grpc.host=127.0.0.1", "--set=http.host=127.0.0.1"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -62,22 +62,22 @@ impl Process {
         Self { child, lines, grpc, http }
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
     }
 
-    pub async fn stats(&self) -> GetStatsResponse {
+    pub(crate) async fn stats(&self) -> GetStatsResponse {
         let mut client = StatsServiceClient::new(self.channel().await);
         client.get_stats(GetStatsRequest { history_windows: 0 }).await.unwrap().into_inner()
     }
 
     /// True if a line with this text was written.
-    pub fn says(&self, text: &str) -> bool {
+    pub(crate) fn says(&self, text: &str) -> bool {
         self.lines.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
     /// Resident memory, where the system tells it.
-    pub fn resident_mib(&self) -> Option<u64> {
+    pub(crate) fn resident_mib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1024)

@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::dump::timestamp;
+use crate::capture::timestamp;
 
 /// Characters of the process' UUID that stand for it.
 const PID_CHARACTERS: usize = 7;

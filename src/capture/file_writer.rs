@@ -18,7 +18,7 @@ const BYTES_MAX: usize = 256 << 20;
 
 /// What became of the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct SaverStats {
+pub struct FileWriterStats {
     /// Files written.
     pub saved: u64,
     /// Files lost because too many were waiting.
@@ -44,7 +44,7 @@ enum Message {
 
 /// The way to the saving thread.
 #[derive(Clone, Debug)]
-pub struct Saver {
+pub struct FileWriter {
     shared: Arc<Shared>,
     jobs: Sender<Message>,
     ended: Receiver<()>,
@@ -66,7 +66,7 @@ impl Shared {
     }
 }
 
-impl Saver {
+impl FileWriter {
     /// Starts the thread. Without anything to save there is none.
     pub fn start(options: FileOptions) -> io::Result<Self> {
         let (jobs, waiting) = bounded(FILES_MAX);
@@ -103,10 +103,10 @@ impl Saver {
     }
 
     /// Returns what became of the files so far.
-    pub fn stats(&self) -> SaverStats {
+    pub fn stats(&self) -> FileWriterStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Shared { saved, dropped, failed, .. } = &*self.shared;
-        SaverStats { saved: read(saved), dropped: read(dropped), failed: read(failed), waiting: self.jobs.len() }
+        FileWriterStats { saved: read(saved), dropped: read(dropped), failed: read(failed), waiting: self.jobs.len() }
     }
 
     /// Ends the thread once it has written what is waiting, or after `limit`.
@@ -158,20 +158,20 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    fn saver(folder: &Path) -> Saver {
+    fn file_writer(folder: &Path) -> FileWriter {
         let files = ConfigBuilder::new().unwrap().build().unwrap().files;
-        Saver::start(FileOptions { output_path: folder.to_owned(), requests: true, ..files }).unwrap()
+        FileWriter::start(FileOptions { output_path: folder.to_owned(), requests: true, ..files }).unwrap()
     }
 
     #[test]
     fn files_are_written_before_close_returns() {
         let folder = tempfile::tempdir().unwrap();
-        let saver = saver(folder.path());
+        let file_writer = file_writer(folder.path());
         let path = folder.path().join("a/b/one.txt");
-        saver.save(path.clone(), 3, || b"one".to_vec());
-        saver.close(LIMIT);
+        file_writer.save(path.clone(), 3, || b"one".to_vec());
+        file_writer.close(LIMIT);
         assert_eq!(fs::read(path).unwrap(), b"one");
-        assert_eq!(saver.stats(), SaverStats { saved: 1, ..SaverStats::default() });
+        assert_eq!(file_writer.stats(), FileWriterStats { saved: 1, ..FileWriterStats::default() });
     }
 
     #[test]
@@ -179,25 +179,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let not_a_folder = folder.path().join("file");
         fs::write(&not_a_folder, b"").unwrap();
-        let saver = saver(&not_a_folder);
-        saver.save(not_a_folder.join("one.txt"), 3, || b"one".to_vec());
-        saver.close(LIMIT);
-        assert_eq!(saver.stats(), SaverStats { failed: 1, ..SaverStats::default() });
+        let file_writer = file_writer(&not_a_folder);
+        file_writer.save(not_a_folder.join("one.txt"), 3, || b"one".to_vec());
+        file_writer.close(LIMIT);
+        assert_eq!(file_writer.stats(), FileWriterStats { failed: 1, ..FileWriterStats::default() });
     }
 
     #[test]
     fn beyond_the_bound_files_are_dropped_and_counted_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
-        let saver = saver(folder.path());
+        let file_writer = file_writer(folder.path());
         let (release, gate) = bounded::<()>(0);
-        saver.save(folder.path().join("slow.txt"), 1, move || {
+        file_writer.save(folder.path().join("slow.txt"), 1, move || {
             let _ = gate.recv();
             Vec::new()
         });
-        saver.save(folder.path().join("huge.txt"), BYTES_MAX, Vec::new);
-        assert_eq!(saver.stats().dropped, 1);
+        file_writer.save(folder.path().join("huge.txt"), BYTES_MAX, Vec::new);
+        assert_eq!(file_writer.stats().dropped, 1);
         drop(release);
-        saver.close(LIMIT);
-        assert_eq!(saver.stats(), SaverStats { saved: 1, dropped: 1, ..SaverStats::default() });
+        file_writer.close(LIMIT);
+        assert_eq!(file_writer.stats(), FileWriterStats { saved: 1, dropped: 1, ..FileWriterStats::default() });
     }
 }

@@ -1,7 +1,7 @@
 //! Spans of the calls that bring batches, for a collector of OpenTelemetry (OTLP over gRPC).
 //!
-//! A call is one span with a child per phase. They are made when the call has ended, out of times noted on the way: a
-//! batch never waits for them, and while they are off nothing is noted. Spans per transaction would be too many. The EVM
+//! A call is one span with a child per phase. They are made when the call has ended, out of times recorded on the way: a
+//! batch never waits for them, and while they are off nothing is recorded. Spans per transaction would be too many. The EVM
 //! and the tree take turns at every transaction, so the phases of the engine are their total times, laid end to end.
 //!
 //! The library's queue has a bound, and a thread sends what is in it. When the collector does not keep up or is away,
@@ -86,12 +86,12 @@ impl Extractor for Caller<'_> {
     }
 }
 
-/// Notes the phases of one call, if spans are on. Dropped before [`CallTrace::finish`], the call failed.
+/// Records the phases of one call, if spans are on. Dropped before [`CallSpan::finish`], the call failed.
 #[derive(Debug, Default)]
-pub struct CallTrace(Option<Box<Notes>>);
+pub struct CallSpan(Option<Box<SpanRecorder>>);
 
 #[derive(Debug)]
-struct Notes {
+struct SpanRecorder {
     tracer: SdkTracer,
     parent: Context,
     name: String,
@@ -104,10 +104,10 @@ struct Notes {
     status: Status,
 }
 
-impl CallTrace {
-    /// Begins the notes of a call of `service` whose headers came `at` then and whose request is there now.
+impl CallSpan {
+    /// Begins the record of a call of `service` whose headers came `at` then and whose request is there now.
     pub fn begin(spans: &Spans, service: &'static str, method: &'static str, at: Instant, caller: Caller<'_>) -> Self {
-        let mut trace = Self(Some(Box::new(Notes {
+        let mut span = Self(Some(Box::new(SpanRecorder {
             tracer: spans.tracer.clone(),
             parent: TraceContextPropagator::new().extract_with_context(&Context::new(), &caller),
             name: format!("{service}/{method}"),
@@ -121,36 +121,36 @@ impl CallTrace {
             ],
             status: Status::error("the call got no answer of its own"),
         })));
-        trace.lap("receive");
-        trace
+        span.end_phase("receive");
+        span
     }
 
     /// Ends a phase that began when the last one ended.
-    pub fn lap(&mut self, phase: &'static str) {
-        if let Some(notes) = &mut self.0 {
+    pub fn end_phase(&mut self, phase: &'static str) {
+        if let Some(recorder) = &mut self.0 {
             let now = Instant::now();
-            notes.phases.push((phase, notes.last, now));
-            notes.last = now;
+            recorder.phases.push((phase, recorder.last, now));
+            recorder.last = now;
         }
     }
 
     /// Ends several phases of known lengths, laid end to end from the end of the last one.
-    pub fn laps(&mut self, phases: &[(&'static str, Duration)]) {
-        if let Some(notes) = &mut self.0 {
+    pub fn end_phases(&mut self, phases: &[(&'static str, Duration)]) {
+        if let Some(recorder) = &mut self.0 {
             for (phase, length) in phases {
-                let end = notes.last + *length;
-                notes.phases.push((phase, notes.last, end));
-                notes.last = end;
+                let end = recorder.last + *length;
+                recorder.phases.push((phase, recorder.last, end));
+                recorder.last = end;
             }
             // Whatever was not in them belongs to no phase.
-            notes.last = notes.last.max(Instant::now());
+            recorder.last = recorder.last.max(Instant::now());
         }
     }
 
-    /// Notes what the call is about.
+    /// Records what the call is about.
     pub fn note(&mut self, key: &'static str, value: impl Into<Value>) {
-        if let Some(notes) = &mut self.0 {
-            notes.attributes.push(KeyValue::new(key, value));
+        if let Some(recorder) = &mut self.0 {
+            recorder.attributes.push(KeyValue::new(key, value));
         }
     }
 
@@ -163,13 +163,13 @@ impl CallTrace {
 
     /// Ends the call, which was answered; hands its spans to the library.
     pub fn finish(mut self) {
-        if let Some(notes) = &mut self.0 {
-            notes.status = Status::Ok;
+        if let Some(recorder) = &mut self.0 {
+            recorder.status = Status::Ok;
         }
     }
 }
 
-impl Drop for Notes {
+impl Drop for SpanRecorder {
     fn drop(&mut self) {
         let (begun, begun_at) = self.begun;
         let time = |at: Instant| begun + at.saturating_duration_since(begun_at);

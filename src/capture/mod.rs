@@ -7,13 +7,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+mod file_writer;
 mod input;
 mod reads;
-mod saver;
 
+pub use file_writer::{FileWriter, FileWriterStats};
 pub use input::input_json;
 pub use reads::{DbReads, Reads, RecordingReader};
-pub use saver::{Saver, SaverStats};
 
 use zkevm_types::BatchInput;
 
@@ -66,85 +66,88 @@ fn file_part(id: &str) -> String {
 /// subfolders (executor-service §11.4).
 #[derive(Clone, Debug)]
 pub struct StreamFiles {
-    saver: Saver,
+    file_writer: FileWriter,
 }
 
 impl StreamFiles {
-    /// Saves what `saver` is told to save.
-    pub fn new(saver: Saver) -> Self {
-        Self { saver }
+    /// Saves what `file_writer` is told to save.
+    pub fn new(file_writer: FileWriter) -> Self {
+        Self { file_writer }
     }
 
     /// Saves a message of the aggregator if requests are saved. `encode` is only called then, `text` on the saving thread.
     pub fn request(&self, id: &str, encode: impl FnOnce() -> Vec<u8>, text: fn(&[u8]) -> Vec<u8>) {
-        if self.saver.options().requests {
+        if self.file_writer.options().requests {
             self.save(id, "aggregator_request.txt", encode(), text);
         }
     }
 
     /// Saves the answer likewise if responses are saved.
     pub fn response(&self, id: &str, encode: impl FnOnce() -> Vec<u8>, text: fn(&[u8]) -> Vec<u8>) {
-        if self.saver.options().responses {
+        if self.file_writer.options().responses {
             self.save(id, "aggregator_response.txt", encode(), text);
         }
     }
 
     fn save(&self, id: &str, what: &str, encoded: Vec<u8>, text: fn(&[u8]) -> Vec<u8>) {
         let name = format!("{}_{}.{what}", timestamp(SystemTime::now()), file_part(id));
-        let path = self.saver.options().output_path.join(name);
-        self.saver.save(path, encoded.len(), move || text(&encoded));
+        let path = self.file_writer.options().output_path.join(name);
+        self.file_writer.save(path, encoded.len(), move || text(&encoded));
     }
 }
 
 /// The files of one request.
 #[derive(Clone, Debug)]
 pub struct RequestFiles {
-    saver: Saver,
+    file_writer: FileWriter,
     prefix: PathBuf,
 }
 
 impl RequestFiles {
     /// Names the files of a request that came now; `None` when nothing is saved.
-    pub fn new(saver: &Saver) -> Option<Self> {
-        let prefix = saver.options().any().then(|| saver.options().prefix(SystemTime::now(), uuid::Uuid::new_v4()))?;
-        Some(Self { saver: saver.clone(), prefix })
+    pub fn new(file_writer: &FileWriter) -> Option<Self> {
+        let prefix = file_writer
+            .options()
+            .any()
+            .then(|| file_writer.options().prefix(SystemTime::now(), uuid::Uuid::new_v4()))?;
+        Some(Self { file_writer: file_writer.clone(), prefix })
     }
 
     /// Saves the request, given as text made by `text` out of about `bytes` bytes.
     pub fn request(&self, bytes: usize, text: impl FnOnce() -> Vec<u8> + Send + 'static) {
-        self.saver.save(self.path("executor_request.txt"), bytes, text);
+        self.file_writer.save(self.path("executor_request.txt"), bytes, text);
     }
 
     /// Saves the response likewise.
     pub fn response(&self, bytes: usize, text: impl FnOnce() -> Vec<u8> + Send + 'static) {
-        self.saver.save(self.path("executor_response.txt"), bytes, text);
+        self.file_writer.save(self.path("executor_response.txt"), bytes, text);
     }
 
     /// True when requests are saved.
     pub fn wants_request(&self) -> bool {
-        self.saver.options().requests
+        self.file_writer.options().requests
     }
 
     /// True when responses are saved.
     pub fn wants_response(&self) -> bool {
-        self.saver.options().responses
+        self.file_writer.options().responses
     }
 
     /// Saves the input if inputs are saved.
     pub fn input(&self, input: &BatchInput) {
-        if self.saver.options().inputs {
+        if self.file_writer.options().inputs {
             let path = self.path(&format!("{}.process_batch_input.json", input.old_batch_num));
             let input = input.clone();
-            self.saver.save(path, input::estimated_bytes(&input), move || input_file(&input));
+            self.file_writer.save(path, input::estimated_bytes(&input), move || input_file(&input));
         }
     }
 
     /// Starts to note what `input` reads, if that is saved.
     pub fn db_reads(&self, input: &BatchInput) -> Option<DbReads> {
-        let options = self.saver.options();
+        let options = self.file_writer.options();
         (options.db_reads || options.db_reads_on_change).then(|| {
             let path = self.path(&format!("{}.process_batch_input_db.json", input.old_batch_num));
-            DbReads::new(self.saver.clone(), path, input.clone(), options.db_reads_on_change)
+            DbReads::new(self.file_writer.clone(), path, input.clone(), options.db_reads_on_change)
         })
     }
 

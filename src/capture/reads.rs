@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use revm::primitives::Bytes;
 
+use super::file_writer::FileWriter;
 use super::input::{self, NODE_TEXT_BYTES, input_json};
-use super::saver::Saver;
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::BatchInput;
@@ -30,7 +30,7 @@ impl Reads {
 
 /// Notes the reads of one batch and saves them with its input.
 pub struct DbReads {
-    saver: Saver,
+    file_writer: FileWriter,
     path: PathBuf,
     input: Arc<BatchInput>,
     reads: Arc<Mutex<Reads>>,
@@ -40,9 +40,9 @@ pub struct DbReads {
 }
 
 impl DbReads {
-    pub(super) fn new(saver: Saver, path: PathBuf, input: BatchInput, on_change: bool) -> Self {
+    pub(super) fn new(file_writer: FileWriter, path: PathBuf, input: BatchInput, on_change: bool) -> Self {
         let (reads, rewrite_waits) = Default::default();
-        Self { saver, path, input: Arc::new(input), reads, on_change, rewrite_waits }
+        Self { file_writer, path, input: Arc::new(input), reads, on_change, rewrite_waits }
     }
 
     /// Returns a reader over `base` that notes what it finds.
@@ -52,9 +52,9 @@ impl DbReads {
 
     /// Saves what was read, with the roots the batch came to.
     pub fn finish(self, roots: Option<BatchRoots>) {
-        let Self { saver, path, input, reads, .. } = self;
+        let Self { file_writer, path, input, reads, .. } = self;
         let bytes = input::estimated_bytes(&input) + reads.lock().estimated_bytes();
-        saver.save(path, bytes, move || input::text(&input_json(&input, Some((&*reads.lock(), roots)))));
+        file_writer.save(path, bytes, move || input::text(&input_json(&input, Some((&*reads.lock(), roots)))));
     }
 
     fn note(&self, insert: impl FnOnce(&mut Reads)) {
@@ -64,7 +64,7 @@ impl DbReads {
             let (input, reads, waits) =
                 (Arc::clone(&self.input), Arc::clone(&self.reads), Arc::clone(&self.rewrite_waits));
             let bytes = input::estimated_bytes(&input);
-            self.saver.save(self.path.clone(), bytes, move || {
+            self.file_writer.save(self.path.clone(), bytes, move || {
                 waits.store(false, Ordering::Release);
                 let reads = reads.lock().clone();
                 input::text(&input_json(&input, Some((&reads, None))))

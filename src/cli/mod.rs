@@ -67,3 +67,16 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
         None => serve::run(&cli.serve),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Flags come out of the table of settings: a row may repeat one.
+    #[test]
+    fn no_command_has_a_flag_twice() {
+        Cli::command().debug_assert();
+    }
+}

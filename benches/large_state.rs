@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use revm::primitives::{Address, B256, Bytes, U256};
-use zkevm_executor::actors::BatchState;
+use zkevm_executor::actors::state;
 use zkevm_executor::config::ConfigBuilder;
 use zkevm_executor::pages;
 use zkevm_pool::Interrupt;
@@ -172,7 +172,7 @@ fn measure(folder: &Path, root: &str, accounts: u64) {
 
 fn execute(engine: &Engine, store: &StateStore, input: &BatchInput) -> (Duration, zkevm_types::PhaseTimes) {
     let start = Instant::now();
-    let output = engine.process(input, &*store.reader(input), &Interrupt::default()).expect("nobody interrupts");
+    let output = engine.process(input, &state::reader(store, input), &Interrupt::default()).expect("nobody interrupts");
     let elapsed = start.elapsed();
     assert!(output.roots.is_some(), "{}", output.error_log);
     assert_eq!(output.gas_used, 21_000 * TRANSFERS as u64, "every transfer goes through");

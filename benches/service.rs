@@ -1,7 +1,7 @@
 //! The service over loopback: latency of small batches, throughput against the engine alone, small calls beside full
-//! batches, scaling with the executors.
+//! batches, scaling with the executors, and how long a small call waits beside small requests that compute for long.
 //!
-//! `cargo bench --bench service`; one argument picks a part (`single`, `throughput`, `mixed`, `scaling`). Callers send encoded
+//! `cargo bench --bench service`; one argument picks a part (`single`, `throughput`, `mixed`, `reserved`, `scaling`). Callers send encoded
 //! requests and do not decode answers, so that their cost stays small, but server, executors and callers share the machine.
 //! On Linux `SERVER_CORES=2` gives the first two cores to the server and its executors, and the others to the callers.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use alloy_rlp::{Encodable, Header};
 use hdrhistogram::Histogram;
 use prost::Message;
 use prost::bytes::{Buf, BufMut, Bytes};
@@ -48,6 +49,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const MEASURE: Duration = Duration::from_secs(5);
 const SMALL_CALL_INTERVAL: Duration = Duration::from_millis(10);
 const PROCESS: &str = "/executor.v1.ExecutorService/ProcessBatchV2";
+const PROCESS_V1: &str = "/executor.v1.ExecutorService/ProcessBatch";
 const FLUSH_STATUS: &str = "/executor.v1.ExecutorService/GetFlushStatus";
 
 fn main() {
@@ -59,6 +61,7 @@ fn main() {
         ("single", Bench::single as Part),
         ("throughput", Bench::throughput),
         ("mixed", Bench::mixed),
+        ("reserved", Bench::reserved),
         ("scaling", Bench::scaling),
     ];
     for (name, part) in parts {
@@ -244,6 +247,53 @@ impl Bench {
             table.row(cells);
         }
         println!("{table}");
+    }
+
+    /// How long an empty batch waits while the one executor runs a request that is small by its size and computes for long,
+    /// and the reserved executor has just answered a quick one: at most until the front looks at it again.
+    fn reserved(&self) {
+        const TRIALS: usize = 40;
+        const WAIT_MAX: Duration = Duration::from_millis(50);
+        println!("An empty batch beside a long call of small size, 1 executor, {TRIALS} trials");
+        let running = self.serve(1);
+        let (quick, long) = (endless_loops(&[400_000]), endless_loops(&[30_000_000; 5]));
+        let empty = endless_loops(&[]);
+        let (waits, longs) = self.caller_threads.block_on(async {
+            let connect = async || Caller::connect(&running.endpoint).await;
+            let (quick_caller, long_caller, mut caller) = (connect().await, connect().await, connect().await);
+            let spawn = |mut caller: Caller, message: Bytes| {
+                tokio::spawn(async move {
+                    let start = Instant::now();
+                    let answer = caller.call_method(PROCESS_V1, message).await.expect("it is answered");
+                    let answer = wire::ProcessBatchResponse::decode(answer).expect("a response");
+                    assert_eq!(answer.error, ExecutorError::NoError.number());
+                    (start.elapsed(), answer.responses.len())
+                })
+            };
+            let (mut waits, mut longs) = (histogram(), histogram());
+            for _ in 0..TRIALS {
+                let quick = spawn(quick_caller.clone(), quick.clone());
+                let long = spawn(long_caller.clone(), long.clone());
+                quick.await.expect("a caller does not panic");
+                let start = Instant::now();
+                caller.call_method(PROCESS_V1, empty.clone()).await.expect("it is answered");
+                waits.saturating_record(nanoseconds(start.elapsed()));
+                let (took, txs) = long.await.expect("a caller does not panic");
+                assert_eq!(txs, 5);
+                longs.saturating_record(nanoseconds(took));
+                tokio::time::sleep(WAIT_MAX).await;
+            }
+            (waits, longs)
+        });
+        let mut table = Table::new(&["", "p50", "p90", "p99", "longest"]);
+        for (name, times) in [("empty batch", &waits), ("long call", &longs)] {
+            let mut cells = row(name, times);
+            cells.push(in_ms(times.max()));
+            table.row(cells);
+        }
+        println!("{table}");
+        let late = waits.iter_recorded().filter(|step| step.value_iterated_to() > nanoseconds(WAIT_MAX));
+        println!("{} of {TRIALS} waited longer than {WAIT_MAX:?}\n", late.map(|step| step.count_at_value()).sum::<u64>());
     }
 
     /// Throughput of full batches with 1, 2, 4, 8, 16 executors, against as many threads that do nothing but execute. Without
@@ -516,6 +566,46 @@ fn repeat(mut run: impl FnMut()) -> Histogram<u64> {
         times.saturating_record(nanoseconds(before.elapsed()));
     }
     times
+}
+
+/// Returns an encoded request of fork 6 with an unsigned call for each of these amounts of gas, which it burns in a loop.
+fn endless_loops(gas: &[u64]) -> Bytes {
+    const CALLEE: [u8; 20] = [0x11; 20];
+    const CHAIN_ID: u64 = 1000;
+    // JUMPDEST PUSH1 0 JUMP
+    const LOOP: &[u8] = &[0x5b, 0x60, 0x00, 0x56];
+    let transaction = |(nonce, &gas): (usize, &u64)| {
+        let mut fields = Vec::new();
+        // Nonce, gas price, gas limit, to, value, no data, chain id, and two empty fields.
+        [nonce as u64, 0, gas].iter().for_each(|number| Encodable::encode(number, &mut fields));
+        Encodable::encode(CALLEE.as_slice(), &mut fields);
+        [0, 0, CHAIN_ID, 0, 0].iter().for_each(|number: &u64| Encodable::encode(number, &mut fields));
+        let mut raw = Vec::new();
+        Header { list: true, payload_length: fields.len() }.encode(&mut raw);
+        raw.extend(fields);
+        // The signature is not looked at; the whole gas price is paid.
+        let mut one = [0; 32];
+        one[31] = 1;
+        raw.extend([one, one].concat());
+        raw.extend([0x1b, 0xff]);
+        raw
+    };
+    let mut request = wire::ProcessBatchRequest {
+        old_state_root: vec![0; 32].into(),
+        old_acc_input_hash: vec![0; 32].into(),
+        global_exit_root: vec![0; 32].into(),
+        chain_id: CHAIN_ID,
+        fork_id: 6,
+        eth_timestamp: 1,
+        coinbase: "0x617b3a3528F9cDd6630fd3301B9c8911F7Bf063D".to_owned(),
+        no_counters: 1,
+        from: format!("0x{}", "22".repeat(20)),
+        batch_l2_data: gas.iter().enumerate().flat_map(transaction).collect::<Vec<u8>>().into(),
+        ..Default::default()
+    };
+    let callee = wire::OverrideAccount { code: Bytes::from_static(LOOP), ..Default::default() };
+    request.state_override.insert(format!("0x{}", "11".repeat(20)), callee);
+    request.encode_to_vec().into()
 }
 
 fn histogram() -> Histogram<u64> {

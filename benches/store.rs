@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use zkevm_executor::actors::BatchState;
+use zkevm_executor::actors::state;
 use zkevm_pool::Interrupt;
 use zkevm_processor::Engine;
 use zkevm_store::{
@@ -216,10 +216,10 @@ fn run_chain(store: &StateStore, mut chain: Chain, kind: Kind, count: usize, sto
     while !stop.load(Ordering::Relaxed) {
         let mut input = chain.next_batch(kind, count);
         input.update_merkle_tree = true;
-        let reader = store.reader(&input);
-        let mut output = engine.process(&input, &*reader, &Interrupt::default()).expect("nobody interrupts");
+        let reader = state::reader(store, &input);
+        let mut output = engine.process(&input, &reader, &Interrupt::default()).expect("nobody interrupts");
         let roots = output.roots.unwrap_or_else(|| panic!("{}", output.error_log));
-        BatchState::keep(store, &input, &mut output).expect("there is room");
+        state::persist(store, &input, &mut output).expect("there is room");
         chain.state_root = roots.new_state_root;
         batches.fetch_add(1, Ordering::Relaxed);
     }

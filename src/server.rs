@@ -28,7 +28,7 @@ use crate::capture::{FileWriter, StreamFiles};
 use crate::config::{Config, StoreKind, StoreOptions};
 use crate::grpc::executor::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
-use crate::grpc::reception::ReceiveBudget;
+use crate::grpc::receive_budget::ReceiveBudget;
 use crate::grpc::record::Records;
 use crate::grpc::remote::{RemoteDatabase, RemoteOptions};
 use crate::grpc::server::Door;

@@ -1,51 +1,44 @@
 //! The executor actors: each on a thread of its own, one batch at a time, start to end.
 //!
-//! An executor takes jobs from the queue all executors share ([`super::queue`]), so whoever is free takes the next. Its thread has nothing
-//! else to do, which is why its one message handler may block and compute. A panic inside a batch costs that call; the
-//! actor then stops, its supervisor starts it again, and both are counted.
+//! An executor tells the front that it is free when it starts and when it has answered a job, and gets the next one by
+//! message. Its thread has nothing else to do, which is why that message's handler may block and compute. A panic inside a
+//! batch costs that call; the actor then stops, its supervisor starts it again, and both are counted.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, ActorContext, Addr, Context, Handler, Supervised};
 
+use super::dispatcher::WorkerId;
+use super::front::{FrontActor, Run, WorkerIdle};
 use super::messages::{BatchFailure, BatchJob, Executed};
-use super::queue::JobSource;
 use super::running::{Running, RunningGuard};
 use super::slowest::{Ended, Slowest};
-use super::state::BatchState;
+use super::state;
 use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
 use crate::capture::input_json;
 use crate::scheduling::{stand_back, wake_soon};
 use crate::telemetry::CallSpan;
 use zkevm_pool::Interrupted;
+use zkevm_store::StateStore;
 use zkevm_tree::StoreError;
 use zkevm_types::FlushIds;
 use zkevm_types::PhaseTimes;
 use zkevm_types::{BatchInput, BatchOutput, ExecutorError};
 
-/// Tells an executor to take the next job from the queue.
-struct TakeJob;
-
-impl Message for TakeJob {
-    type Result = ();
-}
-
 /// What all executors share.
 pub(super) struct ExecutorShared {
     pub(super) engine: Arc<dyn BatchEngine>,
-    pub(super) state: Arc<dyn BatchState>,
+    pub(super) state: Arc<StateStore>,
     pub(super) stats: StatsReporter,
-    /// Executors with a batch at hand.
-    pub(super) busy: Arc<AtomicUsize>,
     /// What each executor runs.
     pub(super) running: Arc<Running>,
     /// What was slow.
     pub(super) slowest: Arc<Slowest>,
-    /// Niceness of the threads but the express's, where the system has that for a thread.
+    /// Niceness of the threads but the reserved one's, where the system has that for a thread.
     pub(super) niceness: i32,
     /// Batches at fewer gas per second have their input logged; 0 for none.
     pub(super) input_gas_threshold: f64,
@@ -55,28 +48,36 @@ pub(super) struct ExecutorShared {
 
 /// Runs batches.
 pub(super) struct ExecutorActor {
-    number: usize,
-    jobs: JobSource,
+    number: WorkerId,
+    /// Takes small jobs only.
+    is_reserved: bool,
+    front: Addr<FrontActor>,
     shared: Arc<ExecutorShared>,
 }
 
 impl ExecutorActor {
-    pub(super) fn new(number: usize, jobs: JobSource, shared: Arc<ExecutorShared>) -> Self {
-        Self { number, jobs, shared }
+    pub(super) fn new(
+        number: WorkerId,
+        is_reserved: bool,
+        front: Addr<FrontActor>,
+        shared: Arc<ExecutorShared>,
+    ) -> Self {
+        Self { number, is_reserved, front, shared }
     }
 }
 
 impl Actor for ExecutorActor {
     type Context = Context<Self>;
 
-    fn started(&mut self, ctx: &mut Self::Context) {
-        // The express runs for a moment only, for somebody who waits for just that: it goes before full batches.
-        if self.jobs.is_express() {
+    /// Also after a restart: the front gives an executor one job for each announcement.
+    fn started(&mut self, _: &mut Self::Context) {
+        // The reserved one runs for a moment only, for somebody who waits for just that: it goes before full batches.
+        if self.is_reserved {
             wake_soon();
         } else {
             stand_back(self.shared.niceness);
         }
-        ctx.notify(TakeJob);
+        self.front.do_send(WorkerIdle(self.number));
     }
 }
 
@@ -87,15 +88,13 @@ impl Supervised for ExecutorActor {
     }
 }
 
-impl Handler<TakeJob> for ExecutorActor {
+impl Handler<Run> for ExecutorActor {
     type Result = ();
 
-    fn handle(&mut self, _: TakeJob, ctx: &mut Self::Context) {
-        // The queue is disconnected once the front is gone: the server is stopping, and so does the arbiter.
-        let Some(job) = self.jobs.take() else { return };
+    fn handle(&mut self, Run(job): Run, ctx: &mut Self::Context) {
         let context_id = job.context_id.clone();
         match catch_unwind(AssertUnwindSafe(|| self.shared.run(self.number, job))) {
-            Ok(()) => ctx.notify(TakeJob),
+            Ok(()) => self.front.do_send(WorkerIdle(self.number)),
             Err(panic) => {
                 tracing::error!(context_id, panic = panic_message(&*panic), "executor panicked, restarting it");
                 self.shared.stats.report(StatsEvent::ExecutorPanicked);
@@ -109,12 +108,7 @@ impl ExecutorShared {
     /// Runs one job and answers it. On a panic the job is dropped unanswered, which fails the call.
     fn run(&self, executor: usize, mut job: Box<BatchJob>) {
         let started = Instant::now();
-        if let Some(failure) = job.given_up() {
-            self.stats.report(StatsEvent::unanswered(failure));
-            return job.reply.fail(failure);
-        }
         job.trace.end_phase("queue");
-        let _busy = Busy::enter(&self.busy);
         let running = self.running.begin(executor, &job);
         let id = running.as_ref().map_or(0, RunningGuard::id);
         let outcome = self.process(&job);
@@ -130,11 +124,11 @@ impl ExecutorShared {
 
     /// Runs the batch; if its reads are to be saved, through a reader that notes them.
     fn process(&self, job: &BatchJob) -> Result<BatchOutput, Interrupted> {
-        let reader = self.state.reader(&job.input);
+        let reader = state::reader(&self.state, &job.input);
         let Some(reads) = job.files.as_ref().and_then(|files| files.db_reads(&job.input)) else {
-            return self.engine.process(&job.input, &*reader, &job.interrupt);
+            return self.engine.process(&job.input, &reader, &job.interrupt);
         };
-        let outcome = self.engine.process(&job.input, &reads.over(&*reader), &job.interrupt);
+        let outcome = self.engine.process(&job.input, &reads.over(&reader), &job.interrupt);
         reads.finish(outcome.as_ref().ok().and_then(|output| output.roots));
         outcome
     }
@@ -187,7 +181,7 @@ impl ExecutorShared {
 
     /// Keeps the state of a batch. A full store fails the call, which clients try again; any other trouble is an answer.
     fn keep(&self, job: &BatchJob, output: &mut BatchOutput) -> Result<FlushIds, BatchFailure> {
-        match self.state.keep(&job.input, output) {
+        match state::persist(&self.state, &job.input, output) {
             Ok(flush) => Ok(flush),
             Err(error @ StoreError::Full { bytes_max }) => {
                 tracing::warn!(%error, context_id = job.context_id, "batch refused");
@@ -231,22 +225,4 @@ fn note_outcome(trace: &mut CallSpan, tally: &BatchTally) {
     trace.note("zkevm.gas", i64::try_from(tally.gas).unwrap_or(i64::MAX));
     trace.note("zkevm.error", tally.error.name());
     trace.note("zkevm.error_rom", tally.error_rom.name());
-}
-
-/// Counts an executor as busy, also while a panic unwinds.
-struct Busy<'a> {
-    executors: &'a AtomicUsize,
-}
-
-impl<'a> Busy<'a> {
-    fn enter(executors: &'a AtomicUsize) -> Self {
-        executors.fetch_add(1, Ordering::Relaxed);
-        Self { executors }
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.executors.fetch_sub(1, Ordering::Relaxed);
-    }
 }

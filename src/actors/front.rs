@@ -1,13 +1,18 @@
-//! The front actor: admits a batch or refuses it at once, and hands it to the executors.
+//! The front actor: owns what waits, knows who is idle, and alone decides about admission.
+//!
+//! Who gets what is decided by plain rules ([`super::dispatcher`]); the actor adds mailboxes, the clock and its timer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use actix::{Actor, Addr, Context, Handler, Message, MessageResult, Supervised};
+use actix::prelude::SendError;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, Recipient};
 
-use super::lifecycle::Lifecycle;
+use super::dispatcher::{Assignment, Dispatcher, WorkerId};
+use super::gauges::FrontGauges;
+use super::lanes::QueueBounds;
 use super::messages::{BatchFailure, BatchJob, InFlight, InFlightGuard, Rpc};
-use super::queue::{JobQueue, QueueGauge};
 use super::stats::{StatsEvent, StatsReporter};
 use crate::scheduling::wake_soon;
 
@@ -15,14 +20,35 @@ use crate::scheduling::wake_soon;
 const MAILBOX_MESSAGES_MIN: usize = 256;
 
 /// Asks the front to admit a batch. The answer goes to the job's own reply port.
-pub struct Submit(pub Box<BatchJob>);
+pub(super) struct Submit(pub(super) Box<BatchJob>);
 
 impl Message for Submit {
     type Result = ();
 }
 
+/// Tells the front that an executor is free: it has started, or has answered its job.
+pub(super) struct WorkerIdle(pub(super) WorkerId);
+
+impl Message for WorkerIdle {
+    type Result = ();
+}
+
+/// Tells the front that somebody stopped waiting for a job, so that a full queue is worth sweeping.
+struct JobAbandoned;
+
+impl Message for JobAbandoned {
+    type Result = ();
+}
+
+/// Tells an executor to run a job.
+pub(super) struct Run(pub(super) Box<BatchJob>);
+
+impl Message for Run {
+    type Result = ();
+}
+
 /// Asks the front for its state.
-pub struct ObserveFront;
+pub(super) struct ObserveFront;
 
 impl Message for ObserveFront {
     type Result = FrontState;
@@ -31,9 +57,9 @@ impl Message for ObserveFront {
 /// Snapshot of the front actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct FrontState {
-    /// Jobs handed to the executors since the start.
+    /// Jobs admitted since the start.
     pub admitted: u64,
-    /// Jobs turned away since the start.
+    /// Jobs turned away since the start, calls refused unread among them.
     pub refused: u64,
     /// Jobs waiting.
     pub queue_length: usize,
@@ -41,92 +67,124 @@ pub struct FrontState {
     pub queue_small: usize,
     /// Bytes of the requests that wait.
     pub queue_bytes: usize,
+    /// Executors that are free, the reserved one among them.
+    #[serde(skip)]
+    pub idle: usize,
 }
 
-/// Set when somebody stopped waiting for a job, so that a full queue is worth sweeping.
-#[derive(Clone, Debug, Default)]
-pub struct Abandoned {
-    flag: Arc<AtomicBool>,
-}
+type Assigned = Assignment<Box<BatchJob>>;
 
-impl Abandoned {
-    /// Notes that a job may be waiting for nobody.
-    pub fn note(&self) {
-        self.flag.store(true, Ordering::Relaxed);
-    }
-
-    fn is_noted(&self) -> bool {
-        self.flag.load(Ordering::Relaxed)
-    }
-
-    fn take(&self) -> bool {
-        self.flag.swap(false, Ordering::Relaxed)
-    }
-}
-
-/// Decides about admission: draining, deadline, queue bound. Owns the queue.
-pub struct FrontActor {
-    queue: JobQueue,
-    abandoned: Abandoned,
-    lifecycle: Lifecycle,
+/// Owns the lanes, the list of idle executors and admission.
+pub(super) struct FrontActor {
+    dispatcher: Dispatcher<Box<BatchJob>>,
+    /// By their numbers. Keeps them alive: their supervisors restart them only while somebody could talk to them.
+    workers: Vec<Recipient<Run>>,
+    gauges: Arc<FrontGauges>,
     stats: StatsReporter,
     admitted: u64,
-    /// Counts with the handles, which turn calls away as well.
-    refused: Arc<AtomicU64>,
+    refused: u64,
+    /// Some of what waits may be waited for by nobody.
+    abandoned: bool,
+    /// A look at the priority lane is due.
+    look_is_due: bool,
+    /// What time it is; tests have a clock of their own.
+    clock: fn() -> Instant,
 }
 
 impl FrontActor {
-    /// Creates the front. The returned handle needs its address.
+    /// Creates the front of `executors` executors, and of a reserved one if small requests have a lane; `workers` are their
+    /// addresses in this order.
     pub(super) fn new(
-        queue: JobQueue,
-        lifecycle: Lifecycle,
+        bounds: QueueBounds,
+        executors: usize,
+        workers: Vec<Recipient<Run>>,
+        gauges: Arc<FrontGauges>,
         stats: StatsReporter,
-    ) -> (Self, impl FnOnce(Addr<Self>) -> FrontHandle) {
-        let (abandoned, refused) = (Abandoned::default(), Arc::<AtomicU64>::default());
-        let handle = {
-            let (gauge, capacity) = (queue.gauge(), queue.jobs_max());
-            let (abandoned, lifecycle, stats, refused) =
-                (abandoned.clone(), lifecycle.clone(), stats.clone(), Arc::clone(&refused));
-            let in_flight = InFlight::default();
-            move |front| FrontHandle { front, queue: gauge, capacity, in_flight, abandoned, lifecycle, stats, refused }
+    ) -> Self {
+        Self {
+            dispatcher: Dispatcher::new(bounds, executors),
+            workers,
+            gauges,
+            stats,
+            admitted: 0,
+            refused: 0,
+            abandoned: false,
+            look_is_due: false,
+            clock: Instant::now,
+        }
+    }
+
+    /// Decides about a job: draining, given up, no room.
+    fn admit(&mut self, job: Box<BatchJob>, now: Instant) -> Option<Assigned> {
+        let refused = match self.gauges.closed().or_else(|| job.given_up()) {
+            Some(failure) => (job, failure),
+            None => match self.dispatch(job, now) {
+                Ok(assignment) => {
+                    self.admitted += 1;
+                    return assignment;
+                }
+                Err(refused) => refused,
+            },
         };
-        (Self { queue, abandoned, lifecycle, stats, admitted: 0, refused }, handle)
+        self.refused += 1;
+        self.fail(refused.0, refused.1);
+        None
     }
 
-    fn admit(&mut self, job: Box<BatchJob>) {
-        if self.lifecycle.is_draining() {
-            return self.turn_away(job, BatchFailure::Draining);
-        }
-        if let Some(failure) = job.given_up() {
-            return self.turn_away(job, failure);
-        }
-        match self.dispatch(job) {
-            Ok(()) => self.admitted += 1,
-            Err((job, failure)) => self.turn_away(job, failure),
-        }
-    }
-
-    /// Queues the job; before it counts the queue as full, makes room by sweeping.
-    fn dispatch(&mut self, job: Box<BatchJob>) -> Result<(), (Box<BatchJob>, BatchFailure)> {
-        match self.queue.push(job) {
-            Err((job, _)) if self.abandoned.take() => {
-                self.sweep();
-                self.queue.push(job)
+    /// Assigns or queues the job; before it counts the queue as full, makes room by sweeping.
+    fn dispatch(
+        &mut self,
+        job: Box<BatchJob>,
+        now: Instant,
+    ) -> Result<Option<Assigned>, (Box<BatchJob>, BatchFailure)> {
+        let request_bytes = job.request_bytes;
+        match self.dispatcher.submit(job, request_bytes, now) {
+            Err((job, _)) if std::mem::take(&mut self.abandoned) => {
+                for (job, failure) in self.dispatcher.sweep(|job| job.given_up()) {
+                    self.fail(job, failure);
+                }
+                self.dispatcher.submit(job, request_bytes, now)
             }
             outcome => outcome,
         }
     }
 
-    /// Drops the jobs nobody waits for.
-    fn sweep(&mut self) {
-        for (job, failure) in self.queue.sweep(BatchJob::given_up) {
-            self.stats.report(StatsEvent::unanswered(failure));
-            job.reply.fail(failure);
+    /// Sends an assigned job to its executor, then whatever else can go; publishes what is left and sets the timer.
+    fn settle(&mut self, assigned: Option<Assigned>, now: Instant, ctx: &mut Context<Self>) {
+        let mut next = assigned;
+        while let Some(assignment) = next.take().or_else(|| self.dispatcher.look_again(now)) {
+            next = self.send(assignment, now);
+        }
+        let waiting = self.dispatcher.lanes().len();
+        self.gauges.publish(waiting, self.dispatcher.busy(), self.abandoned);
+        if !self.look_is_due
+            && let Some(at) = self.dispatcher.look_again_at()
+        {
+            self.look_is_due = true;
+            ctx.run_later(at.saturating_duration_since(now), |front, ctx| {
+                front.look_is_due = false;
+                front.settle(None, (front.clock)(), ctx);
+            });
         }
     }
 
-    fn turn_away(&mut self, job: Box<BatchJob>, failure: BatchFailure) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    /// Sends a job to its executor. If nobody waits for it any more, the executor gets the next one.
+    fn send(&mut self, assigned: Assigned, now: Instant) -> Option<Assigned> {
+        let Assignment { worker, job } = assigned;
+        if let Some(failure) = job.given_up() {
+            self.fail(job, failure);
+            return self.dispatcher.worker_idle(worker, now);
+        }
+        // An executor has one message at most and its arbiter lives as long as this one: only a stop of the system gets
+        // between them.
+        match self.workers.get(worker).map(|executor| executor.try_send(Run(job))) {
+            Some(Err(SendError::Full(Run(job)) | SendError::Closed(Run(job)))) => self.fail(job, BatchFailure::Stopped),
+            Some(Ok(())) | None => {}
+        }
+        None
+    }
+
+    fn fail(&self, job: Box<BatchJob>, failure: BatchFailure) {
         self.stats.report(StatsEvent::unanswered(failure));
         job.reply.fail(failure);
     }
@@ -137,17 +195,45 @@ impl Actor for FrontActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         wake_soon();
-        ctx.set_mailbox_capacity(self.queue.jobs_max().max(MAILBOX_MESSAGES_MIN));
+        ctx.set_mailbox_capacity(self.gauges.capacity().max(MAILBOX_MESSAGES_MIN));
     }
 }
 
-impl Supervised for FrontActor {}
+/// The system stops: what waits is answered.
+impl Drop for FrontActor {
+    fn drop(&mut self) {
+        for (job, failure) in self.dispatcher.sweep(|_| Some(BatchFailure::Stopped)) {
+            self.fail(job, failure);
+        }
+    }
+}
 
 impl Handler<Submit> for FrontActor {
     type Result = ();
 
-    fn handle(&mut self, Submit(job): Submit, _: &mut Self::Context) {
-        self.admit(job);
+    fn handle(&mut self, Submit(job): Submit, ctx: &mut Self::Context) {
+        let now = (self.clock)();
+        let assigned = self.admit(job, now);
+        self.settle(assigned, now, ctx);
+    }
+}
+
+impl Handler<WorkerIdle> for FrontActor {
+    type Result = ();
+
+    fn handle(&mut self, WorkerIdle(worker): WorkerIdle, ctx: &mut Self::Context) {
+        let now = (self.clock)();
+        let assigned = self.dispatcher.worker_idle(worker, now);
+        self.settle(assigned, now, ctx);
+    }
+}
+
+impl Handler<JobAbandoned> for FrontActor {
+    type Result = ();
+
+    fn handle(&mut self, _: JobAbandoned, ctx: &mut Self::Context) {
+        self.abandoned = true;
+        self.settle(None, (self.clock)(), ctx);
     }
 }
 
@@ -155,50 +241,49 @@ impl Handler<ObserveFront> for FrontActor {
     type Result = MessageResult<ObserveFront>;
 
     fn handle(&mut self, _: ObserveFront, _: &mut Self::Context) -> Self::Result {
-        let queue = self.queue.gauge();
+        let lanes = self.dispatcher.lanes();
         MessageResult(FrontState {
             admitted: self.admitted,
-            refused: self.refused.load(Ordering::Relaxed),
-            queue_length: queue.jobs(),
-            queue_small: queue.small_jobs(),
-            queue_bytes: queue.bytes(),
+            refused: self.refused,
+            queue_length: lanes.len(),
+            queue_small: lanes.priority_len(),
+            queue_bytes: lanes.request_bytes(),
+            idle: self.dispatcher.idle(),
         })
     }
 }
 
-/// What the doors know of the front.
+/// The way to the front.
 #[derive(Clone)]
 pub struct FrontHandle {
     front: Addr<FrontActor>,
-    queue: QueueGauge,
-    capacity: usize,
+    gauges: Arc<FrontGauges>,
     in_flight: InFlight,
-    abandoned: Abandoned,
-    lifecycle: Lifecycle,
     stats: StatsReporter,
-    refused: Arc<AtomicU64>,
+    /// Calls that were refused unread.
+    refused_unread: Arc<AtomicU64>,
 }
 
 impl FrontHandle {
-    /// Refuses a call whose request has not been read yet, if the front would surely refuse its batch: the queue is full of
-    /// batches that somebody waits for. Counts it then. `None` says nothing: the front decides.
+    pub(super) fn new(front: Addr<FrontActor>, gauges: Arc<FrontGauges>, stats: StatsReporter) -> Self {
+        Self { front, gauges, in_flight: InFlight::default(), stats, refused_unread: Arc::default() }
+    }
+
+    /// Refuses a call whose request has not been read yet, if the front would surely refuse it, and counts it then. `None`
+    /// says nothing: the front decides.
     pub fn refuse_unread(&self, rpc: Rpc) -> Option<BatchFailure> {
-        let full = self.queue.jobs() >= self.capacity && !self.abandoned.is_noted() && !self.lifecycle.is_draining();
-        full.then(|| {
-            let failure = BatchFailure::QueueFull { capacity: self.capacity };
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            self.stats.report(StatsEvent::Call(rpc));
-            self.stats.report(StatsEvent::unanswered(failure));
-            failure
-        })
+        let failure = self.gauges.refusal(rpc.brings_batch())?;
+        self.refused_unread.fetch_add(1, Ordering::Relaxed);
+        self.stats.report(StatsEvent::Call(rpc));
+        self.stats.report(StatsEvent::unanswered(failure));
+        Some(failure)
     }
 
     /// Sends a job to the front. Never waits; a front too busy to take it counts as a full queue.
     pub fn submit(&self, job: Box<BatchJob>) {
-        use actix::prelude::SendError;
         let (job, failure) = match self.front.try_send(Submit(job)) {
             Ok(()) => return,
-            Err(SendError::Full(Submit(job))) => (job, BatchFailure::QueueFull { capacity: self.capacity }),
+            Err(SendError::Full(Submit(job))) => (job, BatchFailure::QueueFull { capacity: self.gauges.capacity() }),
             Err(SendError::Closed(Submit(job))) => (job, BatchFailure::Stopped),
         };
         self.stats.report(StatsEvent::unanswered(failure));
@@ -215,13 +300,17 @@ impl FrontHandle {
         self.in_flight.none_left().await;
     }
 
-    /// Returns the note to leave when a handler stops waiting.
-    pub fn abandoned(&self) -> &Abandoned {
-        &self.abandoned
+    /// Tells the front that a handler stopped waiting for its job.
+    pub fn note_abandoned(&self) {
+        self.front.do_send(JobAbandoned);
     }
 
     /// Returns the front's state; `None` once it has stopped.
     pub async fn observe(&self) -> Option<FrontState> {
-        self.front.send(ObserveFront).await.ok()
+        let state = self.front.send(ObserveFront).await.ok()?;
+        Some(FrontState { refused: state.refused + self.refused_unread.load(Ordering::Relaxed), ..state })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What travels between the doors and the actors.
+//! What travels between the servers and the actors, and between the actors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,6 +37,14 @@ impl Rpc {
             Self::ProcessBatchV2 => "ProcessBatchV2",
             Self::ProcessStatelessBatchV2 => "ProcessStatelessBatchV2",
             Self::GetFlushStatus => "GetFlushStatus",
+        }
+    }
+
+    /// Returns true if the call brings a batch to run.
+    pub const fn brings_batch(self) -> bool {
+        match self {
+            Self::ProcessBatch | Self::ProcessBatchV2 | Self::ProcessStatelessBatchV2 => true,
+            Self::GetFlushStatus => false,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Thin shells over plain types: what an actor decides is in functions that run without actix. Nothing here knows tonic or
 //! prost. Invariants:
 //!
+//! - the front alone owns what waits, knows who is idle, and decides about admission; others read what it publishes;
 //! - every queue has a bound, and what happens there is an answer ([`BatchFailure`]) or a counted drop;
 //! - a job is answered exactly once, straight to the waiting handler, never through the front;
 //! - a batch runs on an executor's thread and on no other.
@@ -14,23 +15,24 @@ use zkevm_tree::StateReader;
 pub use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput};
 
-pub mod executor;
+mod dispatcher;
+mod executor;
 pub mod front;
+pub mod gauges;
+mod lanes;
 pub mod lifecycle;
 pub mod messages;
 pub mod pool;
-pub mod queue;
 pub mod running;
 pub mod slowest;
 pub mod state;
 pub mod stats;
-pub mod writer;
+mod writer;
 
+pub use lanes::QueueBounds;
 pub use lifecycle::{Lifecycle, Phase};
 pub use messages::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
 pub use pool::{ActorOptions, ActorSystem};
-pub use queue::QueueBounds;
-pub use state::BatchState;
 
 /// Runs one batch. The service uses [`NativeEngine`]; tests put something slow or broken in its place.
 pub trait BatchEngine: Send + Sync + 'static {

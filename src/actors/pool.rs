@@ -2,18 +2,20 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Arbiter, Supervisor, System};
+use actix::{Actor, Addr, AsyncContext, Supervisor};
+use actix_rt::{Arbiter, System};
 
 use super::BatchEngine;
 use super::executor::{ExecutorActor, ExecutorShared};
 use super::front::{FrontActor, FrontHandle};
+use super::gauges::FrontGauges;
+use super::lanes::QueueBounds;
 use super::lifecycle::Lifecycle;
-use super::queue::{JobQueue, QueueBounds};
 use super::running::Running;
 use super::slowest::Slowest;
 use super::stats::{PoolGauges, StatsActor, StatsHandle, StatsReporter};
@@ -33,7 +35,7 @@ pub struct ActorOptions {
     pub slow_after: Option<Duration>,
     /// Batches at fewer gas per second have their input logged; 0 for none.
     pub input_gas_threshold: f64,
-    /// Niceness of the executors' threads but the express's, where the system has that for a thread.
+    /// Niceness of the executors' threads but the reserved one's, where the system has that for a thread.
     pub executor_niceness: i32,
     /// Bytes of inputs that are kept of the slowest batches.
     pub slowest_input_bytes_max: usize,
@@ -43,8 +45,6 @@ pub struct ActorOptions {
 pub struct ActorSystem {
     front: FrontHandle,
     stats: StatsHandle,
-    /// Keeps the executors' supervisors alive: they restart an actor only while somebody could talk to it.
-    executors: Vec<Addr<ExecutorActor>>,
     /// Keeps the writer alive; `None` for a store without database.
     writer: Option<Addr<WriterActor>>,
     running: Arc<Running>,
@@ -78,8 +78,8 @@ impl ActorSystem {
         })?;
         let gone = |_| io::Error::other("the actor system's thread ended before it was ready");
         let (actors, system) = started.recv().map_err(gone)??;
-        let StartedActors { front, stats, executors, writer, running, slowest } = actors;
-        Ok(Self { front, stats, executors, writer, running, slowest, state: kept, system, thread })
+        let StartedActors { front, stats, writer, running, slowest } = actors;
+        Ok(Self { front, stats, writer, running, slowest, state: kept, system, thread })
     }
 
     /// Returns the way to the front.
@@ -116,7 +116,6 @@ impl ActorSystem {
                 "stopped before all state was stored"
             );
         }
-        drop(self.executors);
         drop(self.writer);
         self.system.stop();
         if self.thread.join().is_err() {
@@ -129,7 +128,6 @@ impl ActorSystem {
 struct StartedActors {
     front: FrontHandle,
     stats: StatsHandle,
-    executors: Vec<Addr<ExecutorActor>>,
     writer: Option<Addr<WriterActor>>,
     running: Arc<Running>,
     slowest: Arc<Slowest>,
@@ -141,26 +139,12 @@ fn start_actors(
     state: Arc<StateStore>,
     lifecycle: Lifecycle,
 ) -> io::Result<StartedActors> {
-    let queue = JobQueue::new(options.queue);
-    let mut sources: Vec<_> = (0..options.executors).map(|_| queue.source()).collect();
-    if options.queue.has_small_lane() {
-        sources.push(queue.express_source());
-    }
-    let busy = Arc::new(AtomicUsize::new(0));
-    let gauges = PoolGauges {
-        queue: queue.gauge(),
-        queue_capacity: options.queue.jobs_max,
-        executors: sources.len(),
-        busy: Arc::clone(&busy),
-        lifecycle: lifecycle.clone(),
-        state: state.clone(),
-    };
+    let executors = options.executors + usize::from(options.queue.has_priority_lane());
+    let gauges = Arc::new(FrontGauges::new(lifecycle.clone(), options.queue.jobs_max));
+    let pool = PoolGauges { front: Arc::clone(&gauges), executors, lifecycle, state: Arc::clone(&state) };
     let (reporter, events) = StatsReporter::new();
-    let stats_actor = StatsActor::new(options.stats_window, events, reporter.clone(), gauges);
+    let stats_actor = StatsActor::new(options.stats_window, events, reporter.clone(), pool);
     let stats = StatsActor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| stats_actor);
-
-    let (front_actor, front_handle) = FrontActor::new(queue, lifecycle, reporter.clone());
-    let front = front_handle(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| front_actor));
 
     let mut writer = None;
     if state.needs_writer() {
@@ -168,24 +152,33 @@ fn start_actors(
         writer = Some(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| actor));
     }
 
-    let express = (0..sources.len()).map(|number| number >= options.executors);
-    let running = Running::new(express, options.slow_after);
+    let running = Running::new((0..executors).map(|number| number >= options.executors), options.slow_after);
     let slowest = Slowest::new(options.slowest_input_bytes_max);
     let shared = Arc::new(ExecutorShared {
         engine,
         state,
         stats: reporter.clone(),
-        busy,
         running: Arc::clone(&running),
         slowest: Arc::clone(&slowest),
         niceness: options.executor_niceness,
         input_gas_threshold: options.input_gas_threshold,
         counter: AtomicU64::new(0),
     });
-    let mut executors = Vec::with_capacity(sources.len());
-    for (number, source) in sources.into_iter().enumerate() {
-        let executor = ExecutorActor::new(number, source, Arc::clone(&shared));
-        executors.push(Supervisor::start_in_arbiter(&Arbiter::try_new()?.handle(), |_| executor));
-    }
-    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, executors, writer, running, slowest })
+    let arbiters = (0..executors).map(|_| Ok(Arbiter::try_new()?.handle())).collect::<io::Result<Vec<_>>>()?;
+    let front = {
+        let (gauges, stats) = (Arc::clone(&gauges), reporter.clone());
+        // Front and executors know each other: the front is made with the addresses of executors that are made with its own.
+        FrontActor::start_in_arbiter(&Arbiter::try_new()?.handle(), move |ctx| {
+            let front = ctx.address();
+            let start = |(number, arbiter)| {
+                let is_reserved = number >= options.executors;
+                let executor = ExecutorActor::new(number, is_reserved, front.clone(), Arc::clone(&shared));
+                Supervisor::start_in_arbiter(arbiter, |_| executor).recipient()
+            };
+            let workers = arbiters.iter().enumerate().map(start).collect();
+            FrontActor::new(options.queue, options.executors, workers, gauges, stats)
+        })
+    };
+    let front = FrontHandle::new(front, gauges, reporter.clone());
+    Ok(StartedActors { front, stats: StatsHandle { stats, reporter }, writer, running, slowest })
 }

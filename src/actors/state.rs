@@ -1,58 +1,39 @@
 //! State as the executors need it: read together with what a request brought along, kept after a batch.
 
-use zkevm_store::{Claims, Durability, RequestOverlay, StateStats, StateStore, WriteSet};
-use zkevm_tree::Digest;
-use zkevm_tree::{StateReader, StoreError};
-use zkevm_types::FlushIds;
-use zkevm_types::{BatchInput, BatchOutput};
+use zkevm_store::{Claims, Durability, RequestOverlay, StateStore, WriteSet};
+use zkevm_tree::{Digest, StoreError};
+use zkevm_types::{BatchInput, BatchOutput, FlushIds};
 
-/// Where batches read state from and leave it.
-pub trait BatchState: Send + Sync + 'static {
-    /// Returns a reader over the kept state and over the nodes and programs of the request.
-    fn reader<'a>(&'a self, input: &'a BatchInput) -> Box<dyn StateReader + 'a>;
-
-    /// Keeps the new nodes and programs of a batch that ran to its end, and those of its request, taking them out of the
-    /// output: for good if the request says `update_merkle_tree`, else in this process only.
-    ///
-    /// Must be done before the answer goes out: the client's next batch starts from the new root. Takes one flush id for
-    /// the batch, and one for each map its request brought along that is not empty (executor-service §5.8). A batch that
-    /// was aborted has no ids to show.
-    fn keep(&self, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError>;
-
-    /// Returns what is kept and how often it could answer.
-    fn stats(&self) -> StateStats;
+/// Returns a reader over the kept state and over the nodes and programs of the request.
+pub fn reader<'a>(store: &'a StateStore, input: &'a BatchInput) -> RequestOverlay<'a> {
+    RequestOverlay { base: store, nodes: &input.db, programs: &input.contracts_bytecode }
 }
 
-/// What a batch leaves behind, and what its request brought along, is kept for good if the request says
-/// `update_merkle_tree` and as volatile if not. So a client without `update_merkle_tree` cannot make the process grow; its
-/// next batches can still start from its root and use its `db` until others have filled the volatile budget. A client with
-/// it is stopped by [`StoreError::Full`], or waits for the database.
+/// Keeps the new nodes and programs of a batch that ran to its end, and those of its request, taking them out of the
+/// output: permanently if the request says `update_merkle_tree`, else as volatile.
 ///
-/// Entries of a request are shared with other requests, so only those go in that have the hash they claim.
-impl BatchState for StateStore {
-    fn reader<'a>(&'a self, input: &'a BatchInput) -> Box<dyn StateReader + 'a> {
-        Box::new(RequestOverlay { base: self, nodes: &input.db, programs: &input.contracts_bytecode })
+/// So a client without `update_merkle_tree` cannot make the process grow; its next batches can still start from its root
+/// and use its `db` until others have filled the volatile budget. A client with it is stopped by [`StoreError::Full`], or
+/// waits for the database. Entries of a request are shared with other requests, so only those go in that have the hash they
+/// claim.
+///
+/// Must be done before the answer goes out: the client's next batch starts from the new root. Takes one flush id for
+/// the batch, and one for each map its request brought along that is not empty (executor-service §5.8). A batch that
+/// was aborted has no ids to show.
+pub fn persist(store: &StateStore, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError> {
+    let durability = if input.update_merkle_tree { Durability::Permanent } else { Durability::Volatile };
+    let claims = Claims { nodes: &input.db, programs: &input.contracts_bytecode, is_hashed: input.is_hashed };
+    let mut set: WriteSet = store.unknown_claims(claims, durability)?;
+    let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
+    if let Some(roots) = &output.roots {
+        set.nodes.extend(nodes);
+        set.programs.extend(programs);
+        set.latest_root = Some(Digest::from(roots.new_state_root));
     }
-
-    fn keep(&self, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError> {
-        let durability = if input.update_merkle_tree { Durability::Permanent } else { Durability::Volatile };
-        let claims = Claims { nodes: &input.db, programs: &input.contracts_bytecode, is_hashed: input.is_hashed };
-        let mut set: WriteSet = self.unknown_claims(claims, durability)?;
-        let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
-        if let Some(roots) = &output.roots {
-            set.nodes.extend(nodes);
-            set.programs.extend(programs);
-            set.latest_root = Some(Digest::from(roots.new_state_root));
-        }
-        let completed = output.roots.is_some();
-        let maps = u64::from(!input.db.is_empty()) + u64::from(!input.contracts_bytecode.is_empty());
-        let ids = Self::keep(self, set, durability, maps + u64::from(completed))?;
-        Ok(if completed { ids } else { FlushIds::default() })
-    }
-
-    fn stats(&self) -> StateStats {
-        Self::stats(self)
-    }
+    let completed = output.roots.is_some();
+    let maps = u64::from(!input.db.is_empty()) + u64::from(!input.contracts_bytecode.is_empty());
+    let ids = store.keep(set, durability, maps + u64::from(completed))?;
+    Ok(if completed { ids } else { FlushIds::default() })
 }
 
 #[cfg(test)]
@@ -88,12 +69,12 @@ mod tests {
     }
 
     fn execute(state: &StateStore, input: &BatchInput) -> BatchOutput {
-        zkevm_processor::Engine::default().process(input, &*state.reader(input), &Interrupt::default()).unwrap()
+        zkevm_processor::Engine::default().process(input, &reader(state, input), &Interrupt::default()).unwrap()
     }
 
     fn run(state: &StateStore, input: &BatchInput) -> Result<(BatchOutput, FlushIds), StoreError> {
         let mut output = execute(state, input);
-        let flush = BatchState::keep(state, input, &mut output)?;
+        let flush = persist(state, input, &mut output)?;
         Ok((output, flush))
     }
 

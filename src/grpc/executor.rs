@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::deadline::CallTiming;
 use super::lines::{Old, Returned};
 use super::record::Records;
-use super::unpack::Unpacking;
+use super::witness_admission::WitnessAdmission;
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
@@ -40,7 +40,7 @@ pub struct ExecutorApi {
     store: Arc<StateStore>,
     prover_id: Arc<str>,
     records: Records,
-    unpacking: Unpacking,
+    witnesses: WitnessAdmission,
 }
 
 impl ExecutorApi {
@@ -54,35 +54,26 @@ impl ExecutorApi {
         prover_id: Arc<str>,
         records: Records,
     ) -> Self {
-        let unpacking = Unpacking::new(rules.witness.waiting_bytes_max);
-        Self { front, stats, lifecycle, rules, store, prover_id, records, unpacking }
+        let witnesses = WitnessAdmission::new(rules.witness.waiting_bytes_max);
+        Self { front, stats, lifecycle, rules, store, prover_id, records, witnesses }
     }
 
-    /// Counts a call, and refuses it before anything of it is looked at if the server is draining (executor-service §2).
-    fn admit<T>(&self, rpc: Rpc, request: Request<T>) -> Result<(T, CallTiming), Status> {
-        self.stats.report(StatsEvent::Call(rpc));
-        let timing = request.extensions().get().copied().unwrap_or_else(CallTiming::unbounded);
-        if self.lifecycle.is_draining() {
-            self.stats.report(StatsEvent::unanswered(BatchFailure::Draining));
-            return Err(BatchFailure::Draining.into());
-        }
-        Ok((request.into_inner(), timing))
-    }
-
-    /// Takes a call that brings a batch, and the context id out of its message.
+    /// Counts a call that brings a batch, and takes the context id out of its message.
     fn take<T: prost::Message>(
         &self,
         rpc: Rpc,
         request: Request<T>,
         context_id: fn(&mut T) -> &mut String,
-    ) -> Result<(Call, T), Status> {
+    ) -> (Call, T) {
+        self.stats.report(StatsEvent::Call(rpc));
         let mut trace = self.records.trace(rpc, &request);
-        let (mut message, timing) = self.admit(rpc, request)?;
+        let timing = request.extensions().get().copied().unwrap_or_else(CallTiming::unbounded);
+        let mut message = request.into_inner();
         let request_bytes = message.encoded_len();
         let files = self.records.request(rpc, &message);
         let context_id = std::mem::take(context_id(&mut message));
         trace.note_text("zkevm.context_id", &context_id);
-        Ok((Call { rpc, timing, request_bytes, context_id, files, trace }, message))
+        (Call { rpc, timing, request_bytes, context_id, files, trace }, message)
     }
 
     /// Counts and logs a request that fails validation, which is an answer.
@@ -203,14 +194,14 @@ impl Drop for Waiting<'_> {
         if !expired {
             self.interrupt.cancel();
         }
-        self.front.abandoned().note();
+        self.front.note_abandoned();
     }
 }
 
 #[tonic::async_trait]
 impl ExecutorService for ExecutorApi {
     async fn process_batch(&self, request: Request<wire::ProcessBatchRequest>) -> Result<Response<Encoded>, Status> {
-        let (call, request) = self.take(Rpc::ProcessBatch, request, |request| &mut request.context_id)?;
+        let (call, request) = self.take(Rpc::ProcessBatch, request, |request| &mut request.context_id);
         match validate::process_batch(request, self.rules) {
             Ok(input) => self.execute(call, input, response_v1).await,
             Err(error) => {
@@ -224,7 +215,7 @@ impl ExecutorService for ExecutorApi {
         &self,
         request: Request<wire::ProcessBatchRequestV2>,
     ) -> Result<Response<Encoded>, Status> {
-        let (call, request) = self.take(Rpc::ProcessBatchV2, request, |request| &mut request.context_id)?;
+        let (call, request) = self.take(Rpc::ProcessBatchV2, request, |request| &mut request.context_id);
         match validate::process_batch_v2(request, self.rules) {
             Ok(input) => self.execute(call, input, response_v2).await,
             Err(error) => {
@@ -238,11 +229,10 @@ impl ExecutorService for ExecutorApi {
         &self,
         request: Request<wire::ProcessStatelessBatchRequestV2>,
     ) -> Result<Response<Encoded>, Status> {
-        let (mut call, request) =
-            self.take(Rpc::ProcessStatelessBatchV2, request, |request| &mut request.context_id)?;
+        let (mut call, request) = self.take(Rpc::ProcessStatelessBatchV2, request, |request| &mut request.context_id);
         let (rules, request_bytes) = (self.rules, call.request_bytes);
         let read =
-            self.unpacking.run(request_bytes, move || validate::process_stateless_batch_v2(request, rules)).await;
+            self.witnesses.run(request_bytes, move || validate::process_stateless_batch_v2(request, rules)).await;
         let validated = read.map_err(|failure| {
             self.stats.report(StatsEvent::unanswered(failure));
             Status::from(failure)
@@ -260,8 +250,8 @@ impl ExecutorService for ExecutorApi {
         }
     }
 
-    async fn get_flush_status(&self, request: Request<()>) -> Result<Response<Encoded>, Status> {
-        self.admit(Rpc::GetFlushStatus, request)?;
+    async fn get_flush_status(&self, _: Request<()>) -> Result<Response<Encoded>, Status> {
+        self.stats.report(StatsEvent::Call(Rpc::GetFlushStatus));
         let status = self.store.flush_status();
         Ok(Response::new(Encoded::new(&wire::GetFlushStatusResponse {
             stored_flush_id: status.stored_flush_id,

@@ -8,7 +8,7 @@ pub(crate) mod convert;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::status::hashdb_status;
+use super::status::{hashdb_panicked, hashdb_status, malformed, shutting_down};
 use revm::primitives::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -54,7 +54,7 @@ impl HashDbApi {
         &self,
         call: impl FnOnce(&HashDb) -> Result<T, Status> + Send + 'static,
     ) -> Answer<T> {
-        let gone = |_| Status::cancelled("the server is shutting down");
+        let gone = |_| shutting_down();
         let place = Arc::clone(&self.running).acquire_owned().await.map_err(gone)?;
         let database = Arc::clone(&self.database);
         let done = tokio::task::spawn_blocking(move || {
@@ -65,9 +65,9 @@ impl HashDbApi {
             Ok(answer) => answer.map(Response::new),
             Err(error) if error.is_panic() => {
                 tracing::error!("a HashDB call panicked");
-                Err(Status::internal("the call made the database fail; only this call is affected"))
+                Err(hashdb_panicked())
             }
-            Err(_) => Err(Status::cancelled("the server is shutting down")),
+            Err(_) => Err(shutting_down()),
         }
     }
 }
@@ -90,7 +90,7 @@ fn noted(call: &'static str, outcome: Result<(), HashDbError>) {
 
 fn batch_uuid(uuid: String) -> Result<String, Status> {
     if uuid.len() > BATCH_UUID_BYTES_MAX {
-        return Err(Status::cancelled(format!("batch_uuid is longer than {BATCH_UUID_BYTES_MAX} bytes")));
+        return Err(malformed(format!("batch_uuid is longer than {BATCH_UUID_BYTES_MAX} bytes")));
     }
     Ok(uuid)
 }
@@ -284,7 +284,7 @@ impl HashDbService for HashDbApi {
     async fn read_tree(&self, request: Request<wire::ReadTreeRequest>) -> Answer<wire::ReadTreeResponse> {
         let request = request.into_inner();
         if request.keys.len() > READ_TREE_KEYS_MAX {
-            return Err(Status::cancelled(format!("more than {READ_TREE_KEYS_MAX} keys")));
+            return Err(malformed(format!("more than {READ_TREE_KEYS_MAX} keys")));
         }
         let root = digest(request.state_root);
         let keys: Vec<Digest> = request.keys.into_iter().map(|key| digest(Some(key))).collect();

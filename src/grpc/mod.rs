@@ -3,7 +3,8 @@
 pub mod deadline;
 pub mod executor;
 pub mod hashdb;
-pub mod reception;
+pub mod load_shed;
+pub mod receive_budget;
 pub mod record;
 pub mod remote;
 pub mod server;
@@ -13,4 +14,4 @@ pub mod tls;
 mod lines;
 mod listener;
 mod status;
-mod unpack;
+mod witness_admission;

@@ -12,7 +12,8 @@ use super::deadline::DeadlineLayer;
 use super::executor::ExecutorApi;
 use super::hashdb::HashDbApi;
 use super::listener::Gate;
-use super::reception::{ReceiveBudget, ReceptionLayer};
+use super::load_shed::LoadShed;
+use super::receive_budget::{ReceiveBudget, ReceiveLimit};
 use super::stats::StatsApi;
 use super::tls::{TlsError, TlsFiles};
 use crate::actors::front::FrontHandle;
@@ -77,8 +78,8 @@ pub async fn open(
     let executor = ExecutorServiceServer::new(executor)
         .max_decoding_message_size(door.limits.message_bytes)
         .max_encoding_message_size(door.limits.message_bytes);
-    let executor = ReceptionLayer::new(executor, door.receiving.clone(), Some(front));
-    let stats = ReceptionLayer::new(StatsServiceServer::new(stats), door.receiving.clone(), None);
+    let executor = LoadShed::new(ReceiveLimit::new(executor, door.receiving.clone()), front);
+    let stats = ReceiveLimit::new(StatsServiceServer::new(stats), door.receiving.clone());
     let router = builder(&door.limits).add_service(DeadlineLayer::new(executor)).add_service(stats);
     serve(door, router, &EXECUTOR_NAMES, lifecycle).await
 }
@@ -92,7 +93,7 @@ pub async fn open_hashdb(
     let hashdb = HashDbServiceServer::new(hashdb)
         .max_decoding_message_size(door.limits.message_bytes)
         .max_encoding_message_size(door.limits.message_bytes);
-    let hashdb = ReceptionLayer::new(hashdb, door.receiving.clone(), None);
+    let hashdb = ReceiveLimit::new(hashdb, door.receiving.clone());
     let router = builder(&door.limits).add_service(DeadlineLayer::new(hashdb));
     serve(door, router, &HASHDB_NAMES, lifecycle).await
 }

@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt};
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
 
+use super::status::statistics_stopped;
 use crate::actors::stats::{Latency, Now, Rates, StatsHandle, StatsReport, Sums, Totals, Window};
 use crate::actors::{Lifecycle, Phase};
 use zkevm_store::{CacheStats, FlushStatus, MemoryStoreStats};
@@ -26,10 +27,6 @@ impl StatsApi {
     }
 }
 
-fn stopped() -> Status {
-    Status::unavailable("the statistics have stopped")
-}
-
 #[tonic::async_trait]
 impl StatsService for StatsApi {
     type WatchStatsStream = Pin<Box<dyn Stream<Item = Result<wire::Window, Status>> + Send>>;
@@ -39,7 +36,7 @@ impl StatsService for StatsApi {
         request: Request<wire::GetStatsRequest>,
     ) -> Result<Response<wire::GetStatsResponse>, Status> {
         let windows = request.into_inner().history_windows as usize;
-        let report = self.stats.report(windows).await.ok_or_else(stopped)?;
+        let report = self.stats.report(windows).await.ok_or_else(statistics_stopped)?;
         Ok(Response::new(report.into()))
     }
 
@@ -47,7 +44,7 @@ impl StatsService for StatsApi {
         &self,
         _: Request<wire::WatchStatsRequest>,
     ) -> Result<Response<Self::WatchStatsStream>, Status> {
-        let windows = self.stats.watch().await.ok_or_else(stopped)?;
+        let windows = self.stats.watch().await.ok_or_else(statistics_stopped)?;
         let lifecycle = self.lifecycle.clone();
         let stream = BroadcastStream::new(windows)
             // A watcher that lagged goes on with the oldest window still there.

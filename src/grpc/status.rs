@@ -23,6 +23,26 @@ impl From<BatchFailure> for Status {
     }
 }
 
+/// Returns the status of a request that names something impossible (hashdb-service §4).
+pub(super) fn malformed(sentence: String) -> Status {
+    Status::cancelled(sentence)
+}
+
+/// Returns the status of a HashDB call that the end of the server interrupts.
+pub(super) fn shutting_down() -> Status {
+    Status::cancelled("the server is shutting down")
+}
+
+/// Returns the status of a HashDB call that panicked.
+pub(super) fn hashdb_panicked() -> Status {
+    Status::internal("the call made the database fail; only this call is affected")
+}
+
+/// Returns the status of a question for statistics that are not kept any more.
+pub(super) fn statistics_stopped() -> Status {
+    Status::unavailable("the statistics have stopped")
+}
+
 /// Returns the status of a HashDB failure, for the calls whose answer clients believe without looking at its code
 /// (hashdb-service §4).
 pub(super) fn hashdb_status(error: HashDbError) -> Status {

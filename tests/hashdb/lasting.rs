@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use revm::primitives::{B256, U256};
-use zkevm_executor::actors::BatchState;
+use zkevm_executor::actors::state;
 use zkevm_pool::Interrupt;
 use zkevm_store::{
     Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
@@ -60,9 +60,9 @@ fn run(store: &StateStore, chain: &mut zkevm_testkit::sample::workload::Chain, n
     let mut input = chain.next_batch(kind, 5);
     input.update_merkle_tree = true;
     let mut output =
-        zkevm_processor::Engine::default().process(&input, &*store.reader(&input), &Interrupt::default()).unwrap();
+        zkevm_processor::Engine::default().process(&input, &state::reader(store, &input), &Interrupt::default()).unwrap();
     let roots = output.roots.unwrap_or_else(|| panic!("batch {number}: {}", output.error_log));
-    BatchState::keep(store, &input, &mut output).unwrap();
+    state::persist(store, &input, &mut output).unwrap();
     chain.state_root = roots.new_state_root;
     roots.new_state_root
 }

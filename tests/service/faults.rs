@@ -183,6 +183,26 @@ async fn a_panic_costs_one_call_and_one_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_executor_is_lost_to_panics() {
+    let mut config = config();
+    (config.executors, config.small_batch_bytes_max, config.queue_capacity) = (2, 1_000, 64);
+    let server = TestServer::start_with(config).await;
+    let calls: Vec<_> =
+        futures_util::future::join_all((0..30).map(|n| server.spawn_v2(if n % 3 == 0 { b"ok" } else { PANIC }))).await;
+    let mut answered = 0;
+    for call in calls {
+        answered += usize::from(call.await.unwrap().is_ok());
+    }
+    assert_eq!(answered, 10);
+    // Two executors and the reserved one.
+    let idle = async || server.running.front().observe().await.unwrap().idle;
+    eventually("all three are idle", async || idle().await == 3).await;
+    let totals = server.report().await.totals;
+    assert_eq!((totals.executor_panics, totals.executor_restarts), (20, 20));
+    server.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn draining_refuses_new_calls_and_finishes_admitted_ones() {
     let server = TestServer::start().await;
     let running = server.spawn_v2(BLOCK).await;

@@ -5,7 +5,7 @@
 //! got the answer to a batch also finds the batch in the statistics. The sums themselves are in [`StatsBook`], without actix.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
@@ -13,9 +13,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::RwLock;
 use tokio::sync::broadcast;
 
-use super::BatchState;
+use super::gauges::FrontGauges;
 use super::lifecycle::Lifecycle;
-use super::queue::QueueGauge;
+use zkevm_store::StateStore;
 
 mod book;
 mod event;
@@ -77,12 +77,10 @@ impl StatsReporter {
 
 /// Where the stats actor reads its gauges.
 pub struct PoolGauges {
-    pub(super) queue: QueueGauge,
-    pub(super) queue_capacity: usize,
+    pub(super) front: Arc<FrontGauges>,
     pub(super) executors: usize,
-    pub(super) busy: Arc<AtomicUsize>,
     pub(super) lifecycle: Lifecycle,
-    pub(super) state: Arc<dyn BatchState>,
+    pub(super) state: Arc<StateStore>,
 }
 
 /// Asks for the statistics with the last `history_windows` closed windows.
@@ -167,10 +165,10 @@ impl StatsActor {
             now: Now {
                 unix_ms: self.book.unix_ms(now),
                 open_window: self.book.open_window(now),
-                queue_length: self.gauges.queue.jobs() as u64,
-                queue_capacity: self.gauges.queue_capacity as u64,
+                queue_length: self.gauges.front.jobs() as u64,
+                queue_capacity: self.gauges.front.capacity() as u64,
                 executors: self.gauges.executors as u64,
-                executors_busy: self.gauges.busy.load(Ordering::Relaxed) as u64,
+                executors_busy: self.gauges.front.busy() as u64,
                 draining: self.gauges.lifecycle.is_draining(),
                 window_seconds: self.book.window_length().as_secs_f64(),
                 open_files: self.open_files,

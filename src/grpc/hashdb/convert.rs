@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use revm::primitives::U256;
 use tonic::Status;
 
+use super::super::status::malformed;
 use super::wire;
 use zkevm_store::encoding::{hash_bytes, node_bytes, root_row};
 use zkevm_store::hashdb::{HashDbError, Persistence, ReadLog};
@@ -34,7 +35,7 @@ fn fea12(node: &NodeData) -> wire::Fea12 {
 fn number(digits: &str, what: &str) -> Result<U256, Status> {
     let valid = (1..=DIGITS_MAX).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     let parsed = if valid { U256::from_str_radix(digits, 16).ok() } else { None };
-    parsed.ok_or_else(|| Status::cancelled(format!("{what} must be 1 to {DIGITS_MAX} hexadecimal digits")))
+    parsed.ok_or_else(|| malformed(format!("{what} must be 1 to {DIGITS_MAX} hexadecimal digits")))
 }
 
 /// Reads a leaf value: digits without 0x.
@@ -62,7 +63,7 @@ pub fn key_map<V, T>(map: BTreeMap<String, V>, convert: impl Fn(V) -> T) -> Resu
 
 /// Reads a persistence; the original ends on unknown ones.
 pub fn persistence(number: i32) -> Result<Persistence, Status> {
-    Persistence::from_number(number).ok_or_else(|| Status::cancelled(format!("persistence {number} is unknown")))
+    Persistence::from_number(number).ok_or_else(|| malformed(format!("persistence {number} is unknown")))
 }
 
 pub fn durability(persistent: bool) -> Durability {

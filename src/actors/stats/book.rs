@@ -13,7 +13,7 @@ use crate::actors::{BatchFailure, Rpc};
 use zkevm_types::{ExecutorError, RomError};
 
 /// Closed windows that are kept: an hour of 10 s.
-pub const HISTORY_WINDOWS_MAX: usize = 360;
+pub(super) const HISTORY_WINDOWS_MAX: usize = 360;
 /// Longest latency told apart, in microseconds: an hour.
 const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 /// Decimal digits a recorded latency keeps.

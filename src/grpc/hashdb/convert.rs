@@ -16,12 +16,12 @@ use zkevm_tree::{Digest, GetDetails, NodeData, SetDetails};
 const DIGITS_MAX: usize = 64;
 
 /// Returns four field elements, each reduced; a missing message reads as zeros.
-pub fn digest(fea: Option<wire::Fea>) -> Digest {
+pub(super) fn digest(fea: Option<wire::Fea>) -> Digest {
     let wire::Fea { fe0, fe1, fe2, fe3 } = fea.unwrap_or_default();
     Digest::from_u256(U256::from_limbs([fe0, fe1, fe2, fe3]))
 }
 
-pub fn fea(digest: &Digest) -> wire::Fea {
+pub(super) fn fea(digest: &Digest) -> wire::Fea {
     let [fe0, fe1, fe2, fe3] = digest.0;
     wire::Fea { fe0, fe1, fe2, fe3 }
 }
@@ -39,12 +39,12 @@ fn number(digits: &str, what: &str) -> Result<U256, Status> {
 }
 
 /// Reads a leaf value: digits without 0x.
-pub fn value(text: &str) -> Result<U256, Status> {
+pub(super) fn value(text: &str) -> Result<U256, Status> {
     number(text, "value")
 }
 
 /// Reads a root with or without 0x; an empty text is no root.
-pub fn root_text(text: &str) -> Result<Option<Digest>, Status> {
+pub(super) fn root_text(text: &str) -> Result<Option<Digest>, Status> {
     match text.strip_prefix("0x").unwrap_or(text) {
         "" => Ok(None),
         digits => Ok(Some(Digest::from_u256(number(digits, "a state root")?))),
@@ -52,7 +52,7 @@ pub fn root_text(text: &str) -> Result<Option<Digest>, Status> {
 }
 
 /// Reads the keys of a map.
-pub fn key_map<V, T>(map: BTreeMap<String, V>, convert: impl Fn(V) -> T) -> Result<BTreeMap<Digest, T>, Status> {
+pub(super) fn key_map<V, T>(map: BTreeMap<String, V>, convert: impl Fn(V) -> T) -> Result<BTreeMap<Digest, T>, Status> {
     map.into_iter()
         .map(|(key, value)| {
             let digits = key.strip_prefix("0x").unwrap_or(&key);
@@ -62,23 +62,23 @@ pub fn key_map<V, T>(map: BTreeMap<String, V>, convert: impl Fn(V) -> T) -> Resu
 }
 
 /// Reads a persistence; the original ends on unknown ones.
-pub fn persistence(number: i32) -> Result<Persistence, Status> {
+pub(super) fn persistence(number: i32) -> Result<Persistence, Status> {
     Persistence::from_number(number).ok_or_else(|| malformed(format!("persistence {number} is unknown")))
 }
 
-pub fn durability(persistent: bool) -> Durability {
+pub(super) fn durability(persistent: bool) -> Durability {
     if persistent { Durability::Permanent } else { Durability::Volatile }
 }
 
-pub fn result(code: i32) -> Option<wire::ResultCode> {
+pub(super) fn result(code: i32) -> Option<wire::ResultCode> {
     Some(wire::ResultCode { code })
 }
 
-pub fn success() -> Option<wire::ResultCode> {
+pub(super) fn success() -> Option<wire::ResultCode> {
     result(wire::result_code::Code::Success as i32)
 }
 
-pub fn outcome_code<T>(outcome: &Result<T, HashDbError>) -> i32 {
+pub(super) fn outcome_code<T>(outcome: &Result<T, HashDbError>) -> i32 {
     match outcome {
         Ok(_) => wire::result_code::Code::Success as i32,
         Err(error) => error.result_code(),
@@ -99,7 +99,7 @@ fn read_log(log: Option<ReadLog>) -> BTreeMap<String, wire::FeList> {
     entries.map(|(hash, node)| (hex::encode(hash_bytes(&hash)), wire::FeList { fe: node.to_vec() })).collect()
 }
 
-pub fn set_response(details: &SetDetails, with_details: bool, log: Option<ReadLog>) -> wire::SetResponse {
+pub(super) fn set_response(details: &SetDetails, with_details: bool, log: Option<ReadLog>) -> wire::SetResponse {
     let mut response = wire::SetResponse {
         new_root: Some(fea(&details.new_root)),
         db_read_log: read_log(log),
@@ -126,7 +126,7 @@ pub fn set_response(details: &SetDetails, with_details: bool, log: Option<ReadLo
 }
 
 /// The value is there even if the read failed: clients parse it without looking at the code.
-pub fn get_response(
+pub(super) fn get_response(
     outcome: Result<GetDetails, HashDbError>,
     with_details: bool,
     log: Option<ReadLog>,
@@ -151,7 +151,7 @@ pub fn get_response(
     response
 }
 
-pub fn read_tree_response(
+pub(super) fn read_tree_response(
     keys: &[Digest],
     outcome: Result<Vec<U256>, HashDbError>,
     log: ReadLog,
@@ -171,7 +171,7 @@ pub fn read_tree_response(
 }
 
 /// An empty answer if nothing was stored meanwhile.
-pub fn flush_data(group: Option<&Group>, stored_flush_id: u64) -> wire::GetFlushDataResponse {
+pub(super) fn flush_data(group: Option<&Group>, stored_flush_id: u64) -> wire::GetFlushDataResponse {
     let mut response =
         wire::GetFlushDataResponse { stored_flush_id, result: success(), ..wire::GetFlushDataResponse::default() };
     for set in group.into_iter().flat_map(|group| &group.sets) {

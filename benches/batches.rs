@@ -21,7 +21,7 @@ use revm::{Context, ExecuteCommitEvm, MainBuilder, MainContext};
 use rustix::time::{ClockId, clock_gettime};
 
 use zkevm_batch::{BatchItem, SenderCache, Transaction, decode, recover_signer};
-use zkevm_executor::pages;
+use zkevm_executor::memory;
 use zkevm_pool::{Interrupt, WorkerPool};
 use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
@@ -64,7 +64,7 @@ struct Case {
 }
 
 fn main() {
-    pages::keep_small();
+    memory::disable_transparent_huge_pages();
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let mut table = Table::new(&[
         "batch",

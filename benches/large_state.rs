@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use revm::primitives::{Address, B256, Bytes, U256};
 use zkevm_executor::actors::state;
 use zkevm_executor::config::ConfigBuilder;
-use zkevm_executor::pages;
+use zkevm_executor::memory;
 use zkevm_pool::Interrupt;
 use zkevm_processor::Engine;
 use zkevm_store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, WriteSet};
@@ -41,7 +41,7 @@ const BATCHES: usize = 24;
 const CHUNK: usize = 500_000;
 
 fn main() {
-    pages::keep_small();
+    memory::disable_transparent_huge_pages();
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.iter().position(|argument| argument == "measure") {
         Some(at) => {

@@ -22,8 +22,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use zkevm_executor::cli::serve::rpc_threads;
 use zkevm_executor::config::{Config, ConfigBuilder, StoreKind};
-use zkevm_executor::pages;
-use zkevm_executor::scheduling::wake_soon;
+use zkevm_executor::memory;
+use zkevm_executor::scheduling::request_short_slice;
 use zkevm_executor::server::{RunningServer, Server};
 use zkevm_pool::{Interrupt, Interrupted};
 use zkevm_processor::Engine;
@@ -53,7 +53,7 @@ const PROCESS_V1: &str = "/executor.v1.ExecutorService/ProcessBatch";
 const FLUSH_STATUS: &str = "/executor.v1.ExecutorService/GetFlushStatus";
 
 fn main() {
-    pages::keep_small();
+    memory::disable_transparent_huge_pages();
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let bench = Bench::new(std::env::var("SERVER_CORES").ok().map(|count| count.parse().expect("a number")));
     println!("{} cores for the server; every executor count above that shares them\n", bench.cores);
@@ -98,7 +98,7 @@ impl Bench {
         let all_cores = cores();
         let start = |name, count| {
             let mut threads = Builder::new_multi_thread();
-            threads.worker_threads(count).thread_name(name).on_thread_start(wake_soon).enable_all();
+            threads.worker_threads(count).thread_name(name).on_thread_start(request_short_slice).enable_all();
             threads.build().expect("threads start")
         };
         // Threads start on the cores of the one that starts them.
@@ -293,7 +293,10 @@ impl Bench {
         }
         println!("{table}");
         let late = waits.iter_recorded().filter(|step| step.value_iterated_to() > nanoseconds(WAIT_MAX));
-        println!("{} of {TRIALS} waited longer than {WAIT_MAX:?}\n", late.map(|step| step.count_at_value()).sum::<u64>());
+        println!(
+            "{} of {TRIALS} waited longer than {WAIT_MAX:?}\n",
+            late.map(|step| step.count_at_value()).sum::<u64>()
+        );
     }
 
     /// Throughput of full batches with 1, 2, 4, 8, 16 executors, against as many threads that do nothing but execute. Without

@@ -22,7 +22,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use zkevm_executor::actors::Rpc;
 use zkevm_executor::actors::stats::{
-    BatchSample, BatchTally, DoneLine, LineRates, StatsBook, StatsEvent, StatsReporter,
+    BatchLogLine, BatchSample, BatchTotals, LineRates, StatsAggregator, StatsEvent, StatsReporter,
 };
 use zkevm_types::{ExecutorError, RomError};
 
@@ -49,7 +49,7 @@ fn sample() -> BatchSample {
         rpc: Rpc::ProcessBatchV2,
         fork_id: 9,
         bytes: 81_000,
-        tally: BatchTally {
+        totals: BatchTotals {
             txs: 730,
             gas: 15_330_000,
             error: ExecutorError::NoError,
@@ -71,7 +71,7 @@ thread_local! {
 fn write_line(counter: u64, sample: &BatchSample, rates: LineRates) {
     LINE.with_borrow_mut(|line| {
         line.clear();
-        let done = DoneLine { counter, rpc: sample.rpc, sample, rates };
+        let done = BatchLogLine { counter, rpc: sample.rpc, sample, rates };
         write!(line, "{done}").expect("a string takes every line");
         black_box(line);
     });
@@ -105,15 +105,15 @@ impl Way for Channel {
 }
 
 struct Lock {
-    book: Mutex<StatsBook>,
+    aggregator: Mutex<StatsAggregator>,
 }
 
 impl Way for Lock {
     fn report(&self, sample: &BatchSample) {
-        let mut book = self.book.lock();
-        book.close_windows(sample.finished_at);
-        book.record(&StatsEvent::Batch(*sample), sample.finished_at);
-        let rates = book.line_rates(sample.finished_at, 42);
+        let mut aggregator = self.aggregator.lock();
+        aggregator.close_windows(sample.finished_at);
+        aggregator.record(&StatsEvent::Batch(*sample), sample.finished_at);
+        let rates = aggregator.line_rates(sample.finished_at, 42);
         write_line(1, sample, rates);
     }
 }
@@ -121,19 +121,19 @@ impl Way for Lock {
 /// Does the sums of the channel until every sender is gone, on a tick like the stats actor: nobody who reports ever has to
 /// wake it.
 fn consume(events: &Receiver<StatsEvent>) {
-    let mut book = StatsBook::new(WINDOW, Instant::now(), SystemTime::now());
+    let mut aggregator = StatsAggregator::new(WINDOW, Instant::now(), SystemTime::now());
     loop {
         match events.try_recv() {
             Ok(event) => {
                 let now = Instant::now();
-                book.close_windows(now);
-                book.record(&event, now);
+                aggregator.close_windows(now);
+                aggregator.record(&event, now);
             }
             Err(TryRecvError::Empty) => std::thread::sleep(TICK),
             Err(TryRecvError::Disconnected) => break,
         }
     }
-    black_box(book.totals(Instant::now()));
+    black_box(aggregator.totals(Instant::now()));
 }
 
 /// Runs `measure` with each way to report.
@@ -144,7 +144,10 @@ fn with_each_way(mut measure: impl FnMut(&'static str, &dyn Way)) {
         measure(name, &Channel { reporter, with_line });
         let _ = consumer.join();
     }
-    measure("lock, line", &Lock { book: Mutex::new(StatsBook::new(WINDOW, Instant::now(), SystemTime::now())) });
+    measure(
+        "lock, line",
+        &Lock { aggregator: Mutex::new(StatsAggregator::new(WINDOW, Instant::now(), SystemTime::now())) },
+    );
 }
 
 /// Lets every thread report its share and returns the time from the common start to the last end.

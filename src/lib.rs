@@ -11,7 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod grpc;
 pub mod http;
-pub mod pages;
+pub mod memory;
 #[allow(unsafe_code)]
 pub mod scheduling;
 pub mod server;

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use zkevm_executor::cli::{self, Cli};
-use zkevm_executor::pages;
+use zkevm_executor::memory;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    pages::keep_small();
+    memory::disable_transparent_huge_pages();
     match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,10 +1,10 @@
-//! Threads that compute for long stand back behind those that answer calls, and these get a core as soon as they wake up.
+//! Priorities of threads: those that compute for long go behind those that answer calls, and these get a core as soon as they wake up.
 //!
-//! The only room with `unsafe` in the service: [`wake_soon`] makes a system call that no crate wraps.
+//! The only room with `unsafe` in the service: [`request_short_slice`] makes a system call that no crate wraps.
 
-/// Lets the threads that answer calls go before this one, as `executor.niceness` says.
+/// Lowers the priority of this thread behind those that answer calls, as `executor.niceness` says.
 #[cfg(target_os = "linux")]
-pub fn stand_back(niceness: i32) {
+pub fn lower_priority(niceness: i32) {
     let set = match niceness {
         0 => Ok(()),
         IDLE_CLASS => enter_idle_class(),
@@ -48,7 +48,7 @@ const SHORT_SLICE: u64 = 100_000;
 /// the cores stays what it was. For threads that sleep most of the time and work for a moment only. Earlier kernels take no
 /// notice; where the system refuses, everything stays as it is: calls are answered all the same, only later.
 #[cfg(target_os = "linux")]
-pub fn wake_soon() {
+pub fn request_short_slice() {
     let Ok(nice) = rustix::process::getpriority_process(None) else { return };
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
@@ -71,22 +71,22 @@ pub fn wake_soon() {
 
 /// Elsewhere threads have no slice of their own.
 #[cfg(not(target_os = "linux"))]
-pub fn wake_soon() {}
+pub fn request_short_slice() {}
 
 /// Elsewhere threads have no niceness of their own.
 #[cfg(not(target_os = "linux"))]
-pub fn stand_back(_: i32) {}
+pub fn lower_priority(_: i32) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use rustix::process::{getpid, getpriority_process};
 
     #[test]
-    fn one_thread_stands_back_however_often_it_starts() {
+    fn the_priority_of_one_thread_is_lowered_once_however_often_it_starts() {
         let base = getpriority_process(Some(getpid())).unwrap();
         let own = std::thread::spawn(|| {
-            super::stand_back(3);
-            super::stand_back(3);
+            super::lower_priority(3);
+            super::lower_priority(3);
             getpriority_process(None).unwrap()
         });
         assert_eq!(own.join().unwrap(), (base + 3).min(19));
@@ -96,9 +96,9 @@ mod tests {
     #[test]
     fn a_thread_that_wakes_soon_keeps_its_niceness() {
         let kept = std::thread::spawn(|| {
-            super::stand_back(2);
+            super::lower_priority(2);
             let before = getpriority_process(None).unwrap();
-            super::wake_soon();
+            super::request_short_slice();
             (before, getpriority_process(None).unwrap())
         });
         let (before, after) = kept.join().unwrap();

@@ -20,18 +20,18 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::actors::diagnostics::running::Running;
 use crate::actors::front::FrontHandle;
-use crate::actors::running::Running;
 use crate::actors::stats::StatsHandle;
 use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase, QueueBounds};
 use crate::capture::{FileWriter, StreamFiles};
 use crate::config::{Config, StoreKind, StoreOptions};
-use crate::grpc::executor::ExecutorApi;
+use crate::grpc::capture::RequestCapture;
+use crate::grpc::executor_service::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
 use crate::grpc::receive_budget::ReceiveBudget;
-use crate::grpc::record::Records;
 use crate::grpc::remote::{RemoteDatabase, RemoteOptions};
-use crate::grpc::server::Door;
+use crate::grpc::server::Endpoint;
 use crate::grpc::stats::StatsApi;
 use crate::grpc::tls::TlsFiles;
 use crate::http::Diagnosis;
@@ -70,10 +70,10 @@ pub enum StartError {
     /// Spans cannot be sent to where they are to go.
     #[error("trace.otlp_url: {0}")]
     Spans(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// The gRPC door.
+    /// The gRPC endpoint.
     #[error("gRPC: {0}")]
     Grpc(#[from] grpc::server::GrpcStartError),
-    /// The HTTP door.
+    /// The HTTP endpoint.
     #[error("HTTP: {0}")]
     Http(#[from] http::HttpStartError),
 }
@@ -98,7 +98,7 @@ impl Server {
         self
     }
 
-    /// Opens the store, starts the actors and opens the doors. When this returns, calls are answered.
+    /// Opens the store, starts the actors and binds the ports. When this returns, calls are answered.
     pub async fn start(self) -> Result<RunningServer, StartError> {
         let Self { config, engine, prover_id } = self;
         let config = Arc::new(config);
@@ -123,9 +123,9 @@ impl Server {
         let file_writer = FileWriter::start(config.files.clone())?;
         let spans = Spans::start(&config.trace, &prover_id)?;
         let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
-        match open_doors(&config, prover_id, &actors, &store, &lifecycle, &file_writer, &spans).await {
-            Ok(doors) => Ok(RunningServer {
-                doors,
+        match bind(&config, prover_id, &actors, &store, &lifecycle, &file_writer, &spans).await {
+            Ok(listeners) => Ok(RunningServer {
+                listeners,
                 actors,
                 lifecycle,
                 file_writer,
@@ -184,7 +184,7 @@ fn cache_share(config: &Config) -> usize {
     }
 }
 
-struct Doors {
+struct Listeners {
     grpc_addr: SocketAddr,
     hashdb_addr: SocketAddr,
     http_addr: SocketAddr,
@@ -195,7 +195,7 @@ struct Doors {
     aggregator: Option<JoinHandle<()>>,
 }
 
-async fn open_doors(
+async fn bind(
     config: &Config,
     prover_id: Arc<str>,
     actors: &ActorSystem,
@@ -203,7 +203,7 @@ async fn open_doors(
     lifecycle: &Lifecycle,
     file_writer: &FileWriter,
     spans: &Option<Spans>,
-) -> Result<Doors, StartError> {
+) -> Result<Listeners, StartError> {
     let front = actors.front().clone();
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
@@ -223,7 +223,7 @@ async fn open_doors(
         file_writer: file_writer.clone(),
         slowest: Arc::clone(actors.slowest()),
     };
-    let records = Records::new(file_writer.clone(), config.log, spans.clone());
+    let capture = RequestCapture::new(file_writer.clone(), config.log, spans.clone());
     let executor_api = ExecutorApi::new(
         front.clone(),
         reporter.clone(),
@@ -231,18 +231,22 @@ async fn open_doors(
         rules,
         Arc::clone(store),
         Arc::clone(&prover_id),
-        records,
+        capture,
     );
     let receiving = ReceiveBudget::new(config.limits.receive_bytes, config.limits.receive, reporter);
-    let door =
-        |address| Door { address, tls: TlsFiles::of(&config.tls), limits: config.limits, receiving: receiving.clone() };
+    let endpoint = |address| Endpoint {
+        address,
+        tls: TlsFiles::of(&config.tls),
+        limits: config.limits,
+        receiving: receiving.clone(),
+    };
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
     let (grpc_addr, grpc) =
-        grpc::server::open(door(config.grpc_addr()), executor_api, front, stats_api, lifecycle.clone()).await?;
+        grpc::server::open(endpoint(config.grpc_addr()), executor_api, front, stats_api, lifecycle.clone()).await?;
     let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb.allow_reset));
     let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb.threads);
     let (hashdb_addr, hashdb) =
-        grpc::server::open_hashdb(door(config.hashdb_addr()), hashdb_api, lifecycle.clone()).await?;
+        grpc::server::open_hashdb(endpoint(config.hashdb_addr()), hashdb_api, lifecycle.clone()).await?;
     let (http_addr, http) = http::open(config.http_addr(), stats, lifecycle.clone(), diagnosis).await?;
     tokio::spawn(watch_slow_batches(running, lifecycle.clone()));
     let grpc = tokio::spawn(logged("gRPC", grpc));
@@ -256,7 +260,7 @@ async fn open_doors(
         let files = StreamFiles::new(file_writer.clone());
         tokio::spawn(aggregator::run(options, prover_id.to_string(), aggregator::Backoff::default(), files))
     });
-    Ok(Doors { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http, aggregator })
+    Ok(Listeners { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http, aggregator })
 }
 
 /// Looks for slow batches until the server stops. Not on an executor: that is where they are.
@@ -276,15 +280,15 @@ async fn watch_slow_batches(running: Arc<Running>, lifecycle: Lifecycle) {
     }
 }
 
-async fn logged<E: std::fmt::Display>(door: &'static str, server: impl Future<Output = Result<(), E>>) {
+async fn logged<E: std::fmt::Display>(name: &'static str, server: impl Future<Output = Result<(), E>>) {
     if let Err(error) = server.await {
-        tracing::error!(door, %error, "server ended badly");
+        tracing::error!(server = name, %error, "server ended badly");
     }
 }
 
 /// A server that answers calls.
 pub struct RunningServer {
-    doors: Doors,
+    listeners: Listeners,
     actors: ActorSystem,
     lifecycle: Lifecycle,
     file_writer: FileWriter,
@@ -295,22 +299,22 @@ pub struct RunningServer {
 impl RunningServer {
     /// Returns the address of the gRPC services.
     pub fn grpc_addr(&self) -> SocketAddr {
-        self.doors.grpc_addr
+        self.listeners.grpc_addr
     }
 
     /// Returns the address of the HashDB service.
     pub fn hashdb_addr(&self) -> SocketAddr {
-        self.doors.hashdb_addr
+        self.listeners.hashdb_addr
     }
 
     /// Returns the address of the HTTP pages.
     pub fn http_addr(&self) -> SocketAddr {
-        self.doors.http_addr
+        self.listeners.http_addr
     }
 
     /// Returns the id that names this process in answers.
     pub fn prover_id(&self) -> &str {
-        &self.doors.prover_id
+        &self.listeners.prover_id
     }
 
     /// Returns the way to the statistics.
@@ -332,17 +336,17 @@ impl RunningServer {
     /// everything. Returns false if the database stored nothing for so long that the wait was given up.
     pub async fn shutdown(self) -> bool {
         self.drain();
-        if let Some(client) = &self.doors.aggregator {
+        if let Some(client) = &self.listeners.aggregator {
             client.abort();
         }
-        let Self { doors, actors, lifecycle, file_writer, spans, drain_limit } = self;
+        let Self { listeners, actors, lifecycle, file_writer, spans, drain_limit } = self;
         if tokio::time::timeout(drain_limit, actors.front().idle()).await.is_err() {
             tracing::warn!(drain_seconds = drain_limit.as_secs(), "batches still running, giving them up");
         }
         lifecycle.advance(Phase::Stopping);
-        close(doors.grpc).await;
-        close(doors.hashdb).await;
-        close(doors.http).await;
+        close(listeners.grpc).await;
+        close(listeners.hashdb).await;
+        close(listeners.http).await;
         // Waits for the database: not on a thread of the runtime.
         let stop = move || {
             let stored = actors.stop(STORE_LIMIT);
@@ -359,9 +363,9 @@ impl RunningServer {
     }
 }
 
-/// Waits for a door to close by itself, then closes it.
-async fn close(mut door: JoinHandle<()>) {
-    if tokio::time::timeout(CLOSE_LIMIT, &mut door).await.is_err() {
-        door.abort();
+/// Waits for a server to close by itself, then closes it.
+async fn close(mut server: JoinHandle<()>) {
+    if tokio::time::timeout(CLOSE_LIMIT, &mut server).await.is_err() {
+        server.abort();
     }
 }

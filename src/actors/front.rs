@@ -14,7 +14,7 @@ use super::gauges::FrontGauges;
 use super::lanes::QueueBounds;
 use super::messages::{BatchFailure, BatchJob, InFlight, InFlightGuard, Rpc};
 use super::stats::{StatsEvent, StatsReporter};
-use crate::scheduling::wake_soon;
+use crate::scheduling::request_short_slice;
 
 /// Fewest messages the front's mailbox takes, so that a burst is sorted out by the front and not by its mailbox.
 const MAILBOX_MESSAGES_MIN: usize = 256;
@@ -87,7 +87,7 @@ pub(super) struct FrontActor {
     abandoned: bool,
     /// A look at the priority lane is due.
     look_is_due: bool,
-    /// What time it is; tests have a clock of their own.
+    /// The clock; tests have one of their own.
     clock: fn() -> Instant,
 }
 
@@ -194,7 +194,7 @@ impl Actor for FrontActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        wake_soon();
+        request_short_slice();
         ctx.set_mailbox_capacity(self.gauges.capacity().max(MAILBOX_MESSAGES_MIN));
     }
 }

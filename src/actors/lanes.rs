@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::messages::BatchFailure;
 
-/// What may wait, and what counts as small.
+/// Bounds of what waits, and of what counts as small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueBounds {
     /// Jobs that may wait.

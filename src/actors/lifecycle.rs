@@ -1,10 +1,10 @@
-//! Serving, draining, stopping: the one state every door looks at.
+//! Serving, draining, stopping: the phase of the server.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Where the server is in its life. Only moves down this list.
+/// Phase of the server. Only moves down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Batches are admitted.

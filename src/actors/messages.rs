@@ -82,13 +82,13 @@ pub enum BatchFailure {
         /// Time a request may take to come in.
         limit: Duration,
     },
-    /// The state this batch leaves cannot be kept for good: memory is at its bound.
+    /// The state this batch leaves cannot be kept permanently: memory is at its bound.
     #[error(
-        "the state of the batch was not kept: what is kept for good is at its bound of {} MiB (state.permanent_mib)",
+        "the state of the batch was not kept: permanent state is at its bound of {} MiB (state.permanent_mib)",
         bytes_max >> 20
     )]
     StateFull {
-        /// Bound of what is kept for good.
+        /// Bound of permanent state.
         bytes_max: usize,
     },
     /// New batches are not admitted any more.
@@ -120,7 +120,7 @@ impl From<Interrupted> for BatchFailure {
 /// A batch that ran, with the flush ids of its writes.
 #[derive(Debug)]
 pub struct Executed {
-    /// What it left behind; nodes and programs are taken out already.
+    /// Its output; nodes and programs are taken out already.
     pub output: BatchOutput,
     /// Flush ids for the answer.
     pub flush: FlushIds,

@@ -15,16 +15,15 @@ use zkevm_tree::StateReader;
 pub use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput};
 
+pub mod diagnostics;
 mod dispatcher;
-mod executor;
+mod executor_actor;
 pub mod front;
 pub mod gauges;
 mod lanes;
 pub mod lifecycle;
 pub mod messages;
 pub mod pool;
-pub mod running;
-pub mod slowest;
 pub mod state;
 pub mod stats;
 mod writer;

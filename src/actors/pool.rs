@@ -11,13 +11,13 @@ use actix::{Actor, Addr, AsyncContext, Supervisor};
 use actix_rt::{Arbiter, System};
 
 use super::BatchEngine;
-use super::executor::{ExecutorActor, ExecutorShared};
+use super::diagnostics::running::Running;
+use super::diagnostics::slowest::Slowest;
+use super::executor_actor::{ExecutorActor, ExecutorShared};
 use super::front::{FrontActor, FrontHandle};
 use super::gauges::FrontGauges;
 use super::lanes::QueueBounds;
 use super::lifecycle::Lifecycle;
-use super::running::Running;
-use super::slowest::Slowest;
 use super::stats::{PoolGauges, StatsActor, StatsHandle, StatsReporter};
 use super::writer::WriterActor;
 use zkevm_store::StateStore;
@@ -27,7 +27,7 @@ use zkevm_store::StateStore;
 pub struct ActorOptions {
     /// Executor actors, each with a thread of its own.
     pub executors: usize,
-    /// What may wait for an executor, and how it waits.
+    /// Bounds of the jobs that wait for an executor.
     pub queue: QueueBounds,
     /// Length of a statistics window.
     pub stats_window: Duration,
@@ -92,7 +92,7 @@ impl ActorSystem {
         &self.stats
     }
 
-    /// Returns what each executor runs.
+    /// Returns the batch at hand of each executor.
     pub fn running(&self) -> &Arc<Running> {
         &self.running
     }

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_without_update_merkle_tree_leave_nothing_for_good() {
+    fn batches_without_update_merkle_tree_leave_nothing_permanent() {
         let state = StateStore::in_memory(LIMITS);
         let (mut chain, genesis) = chain();
         let input = with_genesis(&mut chain, &genesis, false);
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(state.stats().memory.permanent_bytes, 0);
         assert!(state.stats().memory.volatile_bytes > 0);
 
-        // The sequencer's way: the same batch again, this time for good.
+        // The sequencer's way: the same batch again, this time permanently.
         let replayed = BatchInput { update_merkle_tree: true, ..input };
         run(&state, &replayed).unwrap();
         assert_eq!(state.stats().memory.volatile_bytes, 0);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_state_refuses_what_is_for_good_and_executes_the_rest() {
+    fn a_full_state_refuses_what_is_permanent_and_executes_the_rest() {
         let state = StateStore::in_memory(MemoryLimits { permanent_bytes_max: 1 << 10, ..LIMITS });
         let (mut chain, genesis) = chain();
         let input = with_genesis(&mut chain, &genesis, true);

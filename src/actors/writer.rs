@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 
 use super::panic_message;
-use crate::scheduling::stand_back;
+use crate::scheduling::lower_priority;
 use zkevm_store::{StateStore, WriterStep};
 
 /// Share of the time that a quick database spends on commits: one in this many.
@@ -55,7 +55,7 @@ impl Actor for WriterActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        stand_back(self.niceness);
+        lower_priority(self.niceness);
         ctx.notify(StoreNext);
     }
 }

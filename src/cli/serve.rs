@@ -2,7 +2,7 @@
 
 use super::layers::{self, Layers};
 use super::logging;
-use crate::scheduling::wake_soon;
+use crate::scheduling::request_short_slice;
 use crate::server::Server;
 
 /// The gRPC threads only decode, validate and wait: a quarter of the cores serves all executors on the others.
@@ -30,7 +30,7 @@ pub fn run(args: &Layers<layers::Serve>) -> Result<(), Box<dyn std::error::Error
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(rpc_threads(cores))
         .thread_name("grpc")
-        .on_thread_start(wake_soon)
+        .on_thread_start(request_short_slice)
         .enable_all()
         .build()?;
     runtime.block_on(async {

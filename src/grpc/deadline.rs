@@ -17,12 +17,12 @@ use tonic::server::NamedService;
 
 use crate::actors::BatchFailure;
 
-/// What every content type of gRPC begins with.
+/// First bytes of every content type of gRPC.
 const CONTENT_TYPE_PREFIX: &[u8] = b"application/grpc";
 const TIMEOUT_HEADER: &str = "grpc-timeout";
 /// Digits the header may have besides its unit.
 const TIMEOUT_DIGITS_MAX: usize = 8;
-/// How much earlier than the client the server gives up, at most.
+/// Time the server gives up ahead of the client, at most.
 const MARGIN_MAX: Duration = Duration::from_millis(5);
 
 /// When a call arrived and when its client stops waiting. An extension of every request that came through the layer.

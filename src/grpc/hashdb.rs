@@ -23,9 +23,9 @@ use zkevm_types::FlushIds;
 use zkevm_wire::proto::hashdb::v1 as wire;
 use zkevm_wire::proto::hashdb::v1::hash_db_service_server::HashDbService;
 
-/// How long `GetFlushData` waits for a stored set.
+/// Time `GetFlushData` waits for a stored set.
 const FLUSH_DATA_WAIT: Duration = Duration::from_secs(60);
-/// How often it looks.
+/// Interval at which it looks.
 const FLUSH_DATA_POLL: Duration = Duration::from_millis(20);
 /// Keys of one `ReadTree`.
 const READ_TREE_KEYS_MAX: usize = 1 << 16;

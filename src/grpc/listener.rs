@@ -36,15 +36,15 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// At most one line per this about connections that were refused.
 const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What every port asks of its connections.
+/// Admits the connections of one port.
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct ConnectionGate {
     pub(super) connections_max: usize,
     pub(super) handshake_limit: Duration,
     pub(super) tls: Option<TlsAcceptor>,
 }
 
-impl Gate {
+impl ConnectionGate {
     /// Accepts connections until the server stops, and yields those that speak HTTP/2.
     pub(super) fn open(self, listener: TcpListener, lifecycle: Lifecycle) -> ReceiverStream<io::Result<Connection>> {
         let (ready, incoming) = mpsc::channel(READY_MAX);
@@ -171,7 +171,7 @@ enum Io {
 /// A connection that has shown its preface. Frees its place when dropped.
 pub(super) struct Connection {
     io: Io,
-    /// How much of the preface, which was read already, has been handed on.
+    /// Bytes of the preface, which was read already, that have been handed on.
     preface_given: usize,
     info: TcpConnectInfo,
     _place: OwnedSemaphorePermit,

@@ -43,7 +43,7 @@ impl ReceiveBudget {
     }
 }
 
-/// What one request has taken of the budget. Given back when dropped.
+/// Bytes one request has taken of the budget. Given back when dropped.
 struct BudgetPermit {
     budget: ReceiveBudget,
     bytes: usize,

@@ -1,4 +1,4 @@
-//! The gRPC door: its listener, limits, health and reflection.
+//! The gRPC endpoint: its listener, limits, health and reflection.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,9 +9,9 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::deadline::DeadlineLayer;
-use super::executor::ExecutorApi;
+use super::executor_service::ExecutorApi;
 use super::hashdb::HashDbApi;
-use super::listener::Gate;
+use super::listener::ConnectionGate;
 use super::load_shed::LoadShed;
 use super::receive_budget::{ReceiveBudget, ReceiveLimit};
 use super::stats::StatsApi;
@@ -36,18 +36,18 @@ const HASHDB_NAMES: [&str; 2] = ["", HASHDB_SERVICE];
 
 /// One gRPC port: where it listens and what it admits.
 #[derive(Clone)]
-pub struct Door {
+pub struct Endpoint {
     /// Address to listen on.
     pub address: SocketAddr,
     /// TLS, `None` for plaintext.
     pub tls: Option<TlsFiles>,
     /// Limits.
     pub limits: LimitOptions,
-    /// What is being received, shared by all doors.
+    /// Budget of the bytes being received, shared by all ports.
     pub receiving: ReceiveBudget,
 }
 
-/// Why the gRPC door could not be opened.
+/// A gRPC server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum GrpcStartError {
     /// The embedded descriptors do not decode.
@@ -61,7 +61,7 @@ pub enum GrpcStartError {
     Listen {
         /// Address asked for.
         address: SocketAddr,
-        /// What the system says.
+        /// Error of the system.
         source: std::io::Error,
     },
 }
@@ -69,33 +69,33 @@ pub enum GrpcStartError {
 /// Listens for the executor and statistics services and returns the bound address with the server's future, which runs
 /// until the lifecycle says stopping and the open calls have ended.
 pub async fn open(
-    door: Door,
+    endpoint: Endpoint,
     executor: ExecutorApi,
     front: FrontHandle,
     stats: StatsApi,
     lifecycle: Lifecycle,
 ) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
     let executor = ExecutorServiceServer::new(executor)
-        .max_decoding_message_size(door.limits.message_bytes)
-        .max_encoding_message_size(door.limits.message_bytes);
-    let executor = LoadShed::new(ReceiveLimit::new(executor, door.receiving.clone()), front);
-    let stats = ReceiveLimit::new(StatsServiceServer::new(stats), door.receiving.clone());
-    let router = builder(&door.limits).add_service(DeadlineLayer::new(executor)).add_service(stats);
-    serve(door, router, &EXECUTOR_NAMES, lifecycle).await
+        .max_decoding_message_size(endpoint.limits.message_bytes)
+        .max_encoding_message_size(endpoint.limits.message_bytes);
+    let executor = LoadShed::new(ReceiveLimit::new(executor, endpoint.receiving.clone()), front);
+    let stats = ReceiveLimit::new(StatsServiceServer::new(stats), endpoint.receiving.clone());
+    let router = builder(&endpoint.limits).add_service(DeadlineLayer::new(executor)).add_service(stats);
+    serve(endpoint, router, &EXECUTOR_NAMES, lifecycle).await
 }
 
 /// The same for the HashDB service.
 pub async fn open_hashdb(
-    door: Door,
+    endpoint: Endpoint,
     hashdb: HashDbApi,
     lifecycle: Lifecycle,
 ) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
     let hashdb = HashDbServiceServer::new(hashdb)
-        .max_decoding_message_size(door.limits.message_bytes)
-        .max_encoding_message_size(door.limits.message_bytes);
-    let hashdb = ReceiveLimit::new(hashdb, door.receiving.clone());
-    let router = builder(&door.limits).add_service(DeadlineLayer::new(hashdb));
-    serve(door, router, &HASHDB_NAMES, lifecycle).await
+        .max_decoding_message_size(endpoint.limits.message_bytes)
+        .max_encoding_message_size(endpoint.limits.message_bytes);
+    let hashdb = ReceiveLimit::new(hashdb, endpoint.receiving.clone());
+    let router = builder(&endpoint.limits).add_service(DeadlineLayer::new(hashdb));
+    serve(endpoint, router, &HASHDB_NAMES, lifecycle).await
 }
 
 fn builder(limits: &LimitOptions) -> transport::Server {
@@ -110,13 +110,13 @@ fn builder(limits: &LimitOptions) -> transport::Server {
 
 /// Adds health of the services called `names` and reflection, and serves.
 async fn serve(
-    door: Door,
+    endpoint: Endpoint,
     router: transport::server::Router,
     names: &'static [&'static str],
     lifecycle: Lifecycle,
 ) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
-    let Door { address, tls, limits, .. } = door;
-    let gate = Gate {
+    let Endpoint { address, tls, limits, .. } = endpoint;
+    let gate = ConnectionGate {
         connections_max: limits.connections,
         handshake_limit: limits.handshake,
         tls: tls.map(|files| files.acceptor()).transpose()?,

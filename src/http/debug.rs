@@ -12,9 +12,9 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::metrics::Exposition;
+use crate::actors::diagnostics::running::Running;
+use crate::actors::diagnostics::slowest::Slowest;
 use crate::actors::front::FrontHandle;
-use crate::actors::running::Running;
-use crate::actors::slowest::Slowest;
 use crate::capture::{FileWriter, input_file};
 use zkevm_store::StateStore;
 
@@ -23,7 +23,7 @@ const FRONT_LIMIT: Duration = Duration::from_secs(1);
 /// Texts of inputs that are made at the same time.
 const DOWNLOADS_MAX: usize = 2;
 
-/// Where the page looks.
+/// Sources of the pages.
 #[derive(Clone)]
 pub struct Diagnosis {
     /// The front.
@@ -44,7 +44,7 @@ pub(super) fn router(diagnosis: Diagnosis) -> Router {
     let input = move |Path(id): Path<u64>| input(slowest, downloads, id);
     Router::new()
         .route("/debug/actors", get(actors))
-        .route("/debug/batches", get(async |State(doors): State<Diagnosis>| Json(doors.slowest.batches())))
+        .route("/debug/batches", get(async |State(pages): State<Diagnosis>| Json(pages.slowest.batches())))
         .route("/debug/batches/{id}/input", get(input))
         .with_state(diagnosis)
 }

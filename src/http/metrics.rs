@@ -79,8 +79,8 @@ impl Exposition {
         self.counter("state_evictions_total", "Volatile nodes and programs given up.", state.evictions);
         self.gauge("state_nodes", "Nodes kept.", state.nodes);
         self.gauge("state_programs", "Programs kept.", state.programs);
-        self.gauge("state_permanent_bytes", "Estimated size of what is kept for good.", state.permanent_bytes);
-        self.gauge("state_permanent_bytes_max", "Bound of what is kept for good.", state.permanent_bytes_max);
+        self.gauge("state_permanent_bytes", "Estimated size of permanent state.", state.permanent_bytes);
+        self.gauge("state_permanent_bytes_max", "Bound of permanent state.", state.permanent_bytes_max);
         self.gauge("state_volatile_bytes", "Estimated size of volatile entries.", state.volatile_bytes);
         self.gauge("state_volatile_bytes_max", "Bound of volatile entries.", state.volatile_bytes_max);
         self.counter("cache_hits_total", "Reads answered by the cache over the database.", cache.hits);

@@ -1,4 +1,4 @@
-//! The HTTP door for operators: the live page at `/`, `/events`, `/stats`, `/metrics`, `/healthz`, `/readyz`, `/debug/…`.
+//! The HTTP pages for operators: the live page at `/`, `/events`, `/stats`, `/metrics`, `/healthz`, `/readyz`, `/debug/…`.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -23,14 +23,14 @@ pub use debug::Diagnosis;
 const HISTORY_WINDOWS_DEFAULT: usize = 6;
 
 #[derive(Clone)]
-struct Doors {
+struct Pages {
     stats: StatsHandle,
     lifecycle: Lifecycle,
     diagnosis: Diagnosis,
     listeners: page::Listeners,
 }
 
-/// Why the HTTP door could not be opened.
+/// Why the HTTP port could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct HttpStartError {
@@ -57,7 +57,7 @@ pub async fn open(
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(Doors {
+        .with_state(Pages {
             stats,
             lifecycle: lifecycle.clone(),
             diagnosis: diagnosis.clone(),
@@ -70,11 +70,11 @@ pub async fn open(
 }
 
 /// `GET /stats?history_windows=6`: the content of `stats.v1.GetStatsResponse` as JSON.
-async fn stats_json(State(doors): State<Doors>, RawQuery(query): RawQuery) -> Response {
+async fn stats_json(State(pages): State<Pages>, RawQuery(query): RawQuery) -> Response {
     let Some(windows) = history_windows(query.as_deref().unwrap_or_default()) else {
         return (StatusCode::BAD_REQUEST, "history_windows must be a number\n").into_response();
     };
-    match doors.stats.report(windows).await {
+    match pages.stats.report(windows).await {
         Some(report) => Json(report).into_response(),
         None => unavailable(),
     }
@@ -90,17 +90,17 @@ fn history_windows(query: &str) -> Option<usize> {
 }
 
 /// `GET /metrics`: Prometheus text.
-async fn metrics_text(State(doors): State<Doors>) -> Response {
-    match doors.stats.report(0).await {
-        Some(report) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&report, &doors.diagnosis))
+async fn metrics_text(State(pages): State<Pages>) -> Response {
+    match pages.stats.report(0).await {
+        Some(report) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&report, &pages.diagnosis))
             .into_response(),
         None => unavailable(),
     }
 }
 
 /// `GET /readyz`: 200 while batches are admitted, 503 from draining on.
-async fn ready(State(doors): State<Doors>) -> Response {
-    if doors.lifecycle.is_draining() {
+async fn ready(State(pages): State<Pages>) -> Response {
+    if pages.lifecycle.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     "ready\n".into_response()

@@ -59,8 +59,9 @@ fn run(store: &StateStore, chain: &mut zkevm_testkit::sample::workload::Chain, n
     let kind = if number.is_multiple_of(2) { Kind::Transfers } else { Kind::TokenTransfers };
     let mut input = chain.next_batch(kind, 5);
     input.update_merkle_tree = true;
-    let mut output =
-        zkevm_processor::Engine::default().process(&input, &state::reader(store, &input), &Interrupt::default()).unwrap();
+    let mut output = zkevm_processor::Engine::default()
+        .process(&input, &state::reader(store, &input), &Interrupt::default())
+        .unwrap();
     let roots = output.roots.unwrap_or_else(|| panic!("batch {number}: {}", output.error_log));
     state::persist(store, &input, &mut output).unwrap();
     chain.state_root = roots.new_state_root;

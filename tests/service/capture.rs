@@ -1,4 +1,4 @@
-//! Files of requests through the public doors: they are there, and what was saved with its reads replays without a store.
+//! Files of requests through the public interfaces: they are there, and what was saved with its reads replays without a store.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The configuration through the public doors: the binary, and a server that starts from zkevm-prover's own file.
+//! The configuration through the public interfaces: the binary, and a server that starts from zkevm-prover's own file.
 
 use std::path::Path;
 use std::process::Command;

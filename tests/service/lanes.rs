@@ -33,7 +33,11 @@ async fn a_small_request_does_not_wait_for_full_batches() {
     .await;
     server.assert_healthy().await;
     let now = server.report().await.now;
-    assert_eq!((now.executors, now.queue_length), (2, 2), "one executor and the express, which takes no full batch");
+    assert_eq!(
+        (now.executors, now.queue_length),
+        (2, 2),
+        "one executor and the reserved one, which takes no full batch"
+    );
     server.double.release();
     for call in running {
         call.await.unwrap().unwrap();
@@ -47,7 +51,7 @@ async fn both_lanes_share_the_bound_of_jobs() {
     config.executor.queue_capacity = 2;
     let server = TestServer::start_with(config).await;
     let mut running = vec![server.spawn_v2(BLOCK).await];
-    eventually("the express runs one", async || server.double.started() == 1).await;
+    eventually("the reserved executor runs one", async || server.double.started() == 1).await;
     running.push(server.spawn_v2(BLOCK).await);
     eventually("the executor runs one", async || server.double.started() == 2).await;
     running.push(server.spawn_v2(BLOCK).await);

@@ -1,10 +1,10 @@
-//! The service through its public doors: gRPC, HTTP, with a test double in the place of the engine, and with the engine.
+//! The service through its public interfaces: gRPC, HTTP, with a test double in the place of the engine, and with the engine.
 
 mod aggregator;
 mod capture;
 mod configuration;
 mod connections;
-mod doors;
+mod endpoints;
 mod endurance;
 mod engine;
 mod faults;

@@ -55,8 +55,8 @@ pub struct BatchSample {
     pub fork_id: u64,
     /// Size of `batch_l2_data`.
     pub bytes: u64,
-    /// What is read from the output.
-    pub tally: BatchTally,
+    /// Totals of the output.
+    pub totals: BatchTotals,
     /// When the answer was ready.
     pub finished_at: Instant,
     /// Time on the executor.
@@ -69,7 +69,7 @@ pub struct BatchSample {
 
 /// The numbers of one [`BatchOutput`] that are counted (executor-service §10).
 #[derive(Clone, Copy, Debug)]
-pub struct BatchTally {
+pub struct BatchTotals {
     /// Transactions in the answer.
     pub txs: u64,
     /// Gas in the answer: none after an abort.
@@ -82,10 +82,10 @@ pub struct BatchTally {
     pub txs_by_rom_error: [u16; ROM_ERRORS],
 }
 
-impl BatchTally {
+impl BatchTotals {
     /// Reads the numbers of an output.
     pub fn of(output: &BatchOutput) -> Self {
-        let mut tally = Self {
+        let mut totals = Self {
             txs: 0,
             gas: if output.roots.is_some() { output.gas_used } else { 0 },
             error: output.error,
@@ -93,8 +93,8 @@ impl BatchTally {
             txs_by_rom_error: [0; ROM_ERRORS],
         };
         let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
-        in_blocks.chain(&output.transactions).for_each(|tx| tally.count(tx));
-        tally
+        in_blocks.chain(&output.transactions).for_each(|tx| totals.count(tx));
+        totals
     }
 
     fn count(&mut self, tx: &TxOutput) {

@@ -2,7 +2,7 @@
 //!
 //! Samples reach it through a bounded crossbeam-channel that can never make a batch wait: when it is full the sample is
 //! dropped and the drop counted. The actor empties the channel on a short tick and before it answers a question, so whoever
-//! got the answer to a batch also finds the batch in the statistics. The sums themselves are in [`StatsBook`], without actix.
+//! got the answer to a batch also finds the batch in the statistics. The sums themselves are in [`StatsAggregator`], without actix.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,21 +17,21 @@ use super::gauges::FrontGauges;
 use super::lifecycle::Lifecycle;
 use zkevm_store::StateStore;
 
-mod book;
+mod aggregate;
+mod batch_log;
 mod event;
-mod line;
 mod report;
 
-pub use book::StatsBook;
-pub use event::{BatchSample, BatchTally, StatsEvent};
-pub use line::{DoneLine, LineRates};
+pub use aggregate::StatsAggregator;
+pub use batch_log::{BatchLogLine, LineRates};
+pub use event::{BatchSample, BatchTotals, StatsEvent};
 pub use report::{Latency, LatencyBucket, Now, Rates, StatsReport, Sums, Totals, Window};
 
 /// Samples that may wait for the stats actor.
 pub const STATS_CHANNEL_EVENTS_MAX: usize = 8192;
-/// How often the stats actor empties its channel.
+/// Interval at which the stats actor empties its channel.
 const TICK: Duration = Duration::from_millis(20);
-/// How often the open file descriptors are counted: on Linux that walks a directory.
+/// Interval at which the open file descriptors are counted: on Linux that walks a directory.
 const OPEN_FILES_INTERVAL: Duration = Duration::from_secs(1);
 /// Closed windows a slow watcher may lag behind before it skips some.
 const WATCH_WINDOWS_MAX: usize = 16;
@@ -46,7 +46,7 @@ pub struct StatsReporter {
 #[derive(Default)]
 struct ReporterShared {
     dropped: AtomicU64,
-    /// What the log line of a batch needs to know of all others, refreshed by the actor.
+    /// Rates of all batches for the log line of one, refreshed by the actor.
     rates: RwLock<LineRates>,
 }
 
@@ -75,7 +75,7 @@ impl StatsReporter {
     }
 }
 
-/// Where the stats actor reads its gauges.
+/// The gauges that the stats actor reads.
 pub struct PoolGauges {
     pub(super) front: Arc<FrontGauges>,
     pub(super) executors: usize,
@@ -85,7 +85,7 @@ pub struct PoolGauges {
 
 /// Asks for the statistics with the last `history_windows` closed windows.
 pub struct GetReport {
-    /// How many closed windows to return.
+    /// Closed windows to return.
     pub history_windows: usize,
 }
 
@@ -102,7 +102,7 @@ impl Message for WatchWindows {
 
 /// Owns the statistics.
 pub struct StatsActor {
-    book: StatsBook,
+    aggregator: StatsAggregator,
     events: Receiver<StatsEvent>,
     reporter: StatsReporter,
     gauges: PoolGauges,
@@ -119,7 +119,7 @@ impl StatsActor {
         gauges: PoolGauges,
     ) -> Self {
         Self {
-            book: StatsBook::new(window, Instant::now(), SystemTime::now()),
+            aggregator: StatsAggregator::new(window, Instant::now(), SystemTime::now()),
             events,
             reporter,
             gauges,
@@ -135,15 +135,15 @@ impl StatsActor {
             let Ok(event) = self.events.try_recv() else { break };
             let at = event.at().unwrap_or_else(Instant::now);
             self.close_windows(at);
-            self.book.record(&event, at);
+            self.aggregator.record(&event, at);
         }
         self.close_windows(Instant::now());
         self.count_open_files();
-        *self.reporter.shared.rates.write() = self.book.line_rates(Instant::now(), self.open_files);
+        *self.reporter.shared.rates.write() = self.aggregator.line_rates(Instant::now(), self.open_files);
     }
 
     fn close_windows(&mut self, now: Instant) {
-        for window in self.book.close_windows(now) {
+        for window in self.aggregator.close_windows(now) {
             // Nobody may be watching.
             let _ = self.watchers.send(window);
         }
@@ -159,23 +159,23 @@ impl StatsActor {
 
     fn report(&self, history_windows: usize) -> StatsReport {
         let now = Instant::now();
-        let mut totals = self.book.totals(now);
+        let mut totals = self.aggregator.totals(now);
         totals.samples_dropped = self.reporter.dropped();
         StatsReport {
             now: Now {
-                unix_ms: self.book.unix_ms(now),
-                open_window: self.book.open_window(now),
+                unix_ms: self.aggregator.unix_ms(now),
+                open_window: self.aggregator.open_window(now),
                 queue_length: self.gauges.front.jobs() as u64,
                 queue_capacity: self.gauges.front.capacity() as u64,
                 executors: self.gauges.executors as u64,
                 executors_busy: self.gauges.front.busy() as u64,
                 draining: self.gauges.lifecycle.is_draining(),
-                window_seconds: self.book.window_length().as_secs_f64(),
+                window_seconds: self.aggregator.window_length().as_secs_f64(),
                 open_files: self.open_files,
                 state: self.gauges.state.stats(),
             },
             totals,
-            history: self.book.history(history_windows),
+            history: self.aggregator.history(history_windows),
         }
     }
 }

@@ -55,7 +55,7 @@ pub struct Window {
     pub end_unix_ms: u64,
     /// Length.
     pub seconds: f64,
-    /// What happened.
+    /// Sums of its batches.
     pub sums: Sums,
     /// Sums divided by the length.
     pub rates: Rates,
@@ -63,7 +63,7 @@ pub struct Window {
     pub latency: Latency,
 }
 
-/// What happened in a stretch of time.
+/// Sums over a stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Sums {
     /// Batches executed, failed ones included.
@@ -149,7 +149,7 @@ pub struct Totals {
     pub start_unix_ms: u64,
     /// Time since then.
     pub seconds: f64,
-    /// What happened.
+    /// Sums of its batches.
     pub sums: Sums,
     /// Averages since the start.
     pub rates: Rates,

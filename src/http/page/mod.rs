@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Doors, unavailable};
+use super::{Pages, unavailable};
 use crate::actors::Phase;
-use crate::actors::slowest::SlowBatch;
+use crate::actors::diagnostics::slowest::SlowBatch;
 use crate::actors::stats::StatsReport;
 
 /// Listeners at one time; further ones get 503.
@@ -75,17 +75,17 @@ fn file(content_type: &'static str, text: &'static str) -> Response {
 
 /// `GET /events`: the statistics as server-sent events, in the shape of `/stats` with the slowest batches beside, once a second
 /// until the server stops.
-pub(super) async fn events(State(doors): State<Doors>) -> Response {
-    let Ok(place) = Arc::clone(&doors.listeners.0).try_acquire_owned() else {
+pub(super) async fn events(State(pages): State<Pages>) -> Response {
+    let Ok(place) = Arc::clone(&pages.listeners.0).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many listeners\n").into_response();
     };
-    if doors.lifecycle.phase() >= Phase::Stopping {
+    if pages.lifecycle.phase() >= Phase::Stopping {
         return unavailable();
     }
     let (messages, stream) = mpsc::channel::<Result<Event, Infallible>>(MESSAGES_BEHIND_MAX);
     tokio::spawn(async move {
         let _place = place;
-        let stopping = doors.lifecycle.reached(Phase::Stopping);
+        let stopping = pages.lifecycle.reached(Phase::Stopping);
         tokio::pin!(stopping);
         let mut ticks = tokio::time::interval(INTERVAL);
         let mut windows = WINDOWS_FIRST;
@@ -95,9 +95,9 @@ pub(super) async fn events(State(doors): State<Doors>) -> Response {
                 () = messages.closed() => return,
                 _ = ticks.tick() => {}
             }
-            let Some(report) = doors.stats.report(windows).await else { return };
+            let Some(report) = pages.stats.report(windows).await else { return };
             windows = WINDOWS_NEXT;
-            let message = Message { report, slowest_batches: doors.diagnosis.slowest.batches() };
+            let message = Message { report, slowest_batches: pages.diagnosis.slowest.batches() };
             let Ok(event) = Event::default().json_data(&message) else { return };
             // Full: the listener does not read. It may come again.
             if messages.try_send(Ok(event)).is_err() {

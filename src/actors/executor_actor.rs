@@ -11,16 +11,16 @@ use std::time::Instant;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Supervised};
 
+use super::diagnostics::running::{Running, RunningGuard};
+use super::diagnostics::slowest::{Ended, Slowest};
 use super::dispatcher::WorkerId;
 use super::front::{FrontActor, Run, WorkerIdle};
 use super::messages::{BatchFailure, BatchJob, Executed};
-use super::running::{Running, RunningGuard};
-use super::slowest::{Ended, Slowest};
 use super::state;
-use super::stats::{BatchSample, BatchTally, DoneLine, StatsEvent, StatsReporter};
+use super::stats::{BatchLogLine, BatchSample, BatchTotals, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
 use crate::capture::input_json;
-use crate::scheduling::{stand_back, wake_soon};
+use crate::scheduling::{lower_priority, request_short_slice};
 use crate::telemetry::CallSpan;
 use zkevm_pool::Interrupted;
 use zkevm_store::StateStore;
@@ -29,14 +29,14 @@ use zkevm_types::FlushIds;
 use zkevm_types::PhaseTimes;
 use zkevm_types::{BatchInput, BatchOutput, ExecutorError};
 
-/// What all executors share.
+/// The parts that all executors share.
 pub(super) struct ExecutorShared {
     pub(super) engine: Arc<dyn BatchEngine>,
     pub(super) state: Arc<StateStore>,
     pub(super) stats: StatsReporter,
-    /// What each executor runs.
+    /// The batches at hand.
     pub(super) running: Arc<Running>,
-    /// What was slow.
+    /// The slow batches.
     pub(super) slowest: Arc<Slowest>,
     /// Niceness of the threads but the reserved one's, where the system has that for a thread.
     pub(super) niceness: i32,
@@ -73,9 +73,9 @@ impl Actor for ExecutorActor {
     fn started(&mut self, _: &mut Self::Context) {
         // The reserved one runs for a moment only, for somebody who waits for just that: it goes before full batches.
         if self.is_reserved {
-            wake_soon();
+            request_short_slice();
         } else {
-            stand_back(self.shared.niceness);
+            lower_priority(self.shared.niceness);
         }
         self.front.do_send(WorkerIdle(self.number));
     }
@@ -145,7 +145,7 @@ impl ExecutorShared {
             }
         };
         job.trace.end_phase("store");
-        let tally = BatchTally::of(&output);
+        let totals = BatchTotals::of(&output);
         let BatchJob {
             rpc,
             input,
@@ -163,7 +163,7 @@ impl ExecutorShared {
             rpc,
             fork_id: input.fork_id.get(),
             bytes: input.batch_l2_data.len() as u64,
-            tally,
+            totals,
             finished_at,
             busy: finished_at - started,
             queue_wait: started - received_at,
@@ -172,7 +172,7 @@ impl ExecutorShared {
         self.stats.report(StatsEvent::Batch(sample));
         send();
         trace.end_phase("respond");
-        note_outcome(&mut trace, &tally);
+        note_outcome(&mut trace, &totals);
         trace.finish();
         self.log(rpc, &context_id, &sample);
         self.log_slow_input(&input, &sample);
@@ -198,7 +198,7 @@ impl ExecutorShared {
 
     /// Logs the input of a batch that ran at fewer gas per second than the threshold (executor-service §10).
     fn log_slow_input(&self, input: &BatchInput, sample: &BatchSample) {
-        let gas_per_second = sample.tally.gas as f64 / sample.busy.as_secs_f64();
+        let gas_per_second = sample.totals.gas as f64 / sample.busy.as_secs_f64();
         if gas_per_second < self.input_gas_threshold && tracing::enabled!(tracing::Level::INFO) {
             let json = input_json(input, None).to_string().replace('"', "'");
             tracing::info!("TP={gas_per_second:.6}gas/s Input={json}");
@@ -210,7 +210,7 @@ impl ExecutorShared {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
-        let line = DoneLine { counter, rpc, sample, rates: self.stats.rates() };
+        let line = BatchLogLine { counter, rpc, sample, rates: self.stats.rates() };
         if context_id.is_empty() {
             tracing::info!("{line}");
         } else {
@@ -219,10 +219,10 @@ impl ExecutorShared {
     }
 }
 
-/// What the spans of a call say about its batch.
-fn note_outcome(trace: &mut CallSpan, tally: &BatchTally) {
-    trace.note("zkevm.transactions", i64::try_from(tally.txs).unwrap_or(i64::MAX));
-    trace.note("zkevm.gas", i64::try_from(tally.gas).unwrap_or(i64::MAX));
-    trace.note("zkevm.error", tally.error.name());
-    trace.note("zkevm.error_rom", tally.error_rom.name());
+/// Notes the outcome of the batch in the spans of its call.
+fn note_outcome(trace: &mut CallSpan, totals: &BatchTotals) {
+    trace.note("zkevm.transactions", i64::try_from(totals.txs).unwrap_or(i64::MAX));
+    trace.note("zkevm.gas", i64::try_from(totals.gas).unwrap_or(i64::MAX));
+    trace.note("zkevm.error", totals.error.name());
+    trace.note("zkevm.error_rom", totals.error_rom.name());
 }

@@ -151,15 +151,15 @@ async fn readiness_ends_with_draining_and_liveness_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_is_an_error_that_names_it() {
     let server = TestServer::start().await;
-    for (door, taken) in [("gRPC", server.running.grpc_addr()), ("HTTP", server.running.http_addr())] {
+    for (endpoint, taken) in [("gRPC", server.running.grpc_addr()), ("HTTP", server.running.http_addr())] {
         let mut config = config();
-        if door == "gRPC" {
+        if endpoint == "gRPC" {
             (config.grpc.host, config.grpc.port) = (taken.ip(), taken.port());
         } else {
             (config.http.host, config.http.port) = (taken.ip(), taken.port());
         }
-        let Err(error) = Server::new(config).start().await else { panic!("{door}: started twice") };
+        let Err(error) = Server::new(config).start().await else { panic!("{endpoint}: started twice") };
         let text = error.to_string();
-        assert!(text.starts_with(&format!("{door}: cannot listen on {taken}: ")), "{text}");
+        assert!(text.starts_with(&format!("{endpoint}: cannot listen on {taken}: ")), "{text}");
     }
 }

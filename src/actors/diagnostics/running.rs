@@ -1,4 +1,4 @@
-//! What each executor runs at the moment, for diagnosis: written at the begin and the end of a batch, read by anybody.
+//! The batch at hand of each executor, for diagnosis: written at the begin and the end of a batch, read by anybody.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::messages::BatchJob;
+use super::super::messages::BatchJob;
 
 /// The batches at hand, by executor.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Running {
 #[derive(Debug, Default)]
 struct Slot {
     /// Takes small requests only.
-    express: bool,
+    is_reserved: bool,
     restarts: AtomicU64,
     batch: Mutex<Option<Entry>>,
 }
@@ -57,22 +57,23 @@ pub struct ExecutorView {
     /// Its number, from 0.
     pub executor: usize,
     /// Takes small requests only.
-    pub express: bool,
-    /// How often it was started again after a panic.
+    #[serde(rename = "express")]
+    pub is_reserved: bool,
+    /// Starts after a panic.
     pub restarts: u64,
-    /// What it runs.
+    /// Its batch at hand.
     pub batch: Option<BatchView>,
 }
 
 impl Running {
-    /// Creates the board of idle executors, given which of them are express. `slow_after` says when a batch is slow.
-    pub fn new(express: impl IntoIterator<Item = bool>, slow_after: Option<Duration>) -> Arc<Self> {
-        let slots = express.into_iter().map(|express| Slot { express, ..Slot::default() }).collect();
+    /// Creates the slots of idle executors, given which of them are reserved. A batch is slow after `slow_after`.
+    pub fn new(reserved: impl IntoIterator<Item = bool>, slow_after: Option<Duration>) -> Arc<Self> {
+        let slots = reserved.into_iter().map(|is_reserved| Slot { is_reserved, ..Slot::default() }).collect();
         Arc::new(Self { slots, begun: AtomicU64::new(0), slow_after, slow_batches: AtomicU64::new(0) })
     }
 
     /// Notes that an executor begins a batch, until the guard is dropped.
-    pub(super) fn begin(&self, executor: usize, job: &BatchJob) -> Option<RunningGuard<'_>> {
+    pub(crate) fn begin(&self, executor: usize, job: &BatchJob) -> Option<RunningGuard<'_>> {
         let slot = self.slots.get(executor)?;
         let view = BatchView {
             id: self.begun.fetch_add(1, Ordering::Relaxed) + 1,
@@ -88,7 +89,7 @@ impl Running {
     }
 
     /// Notes that an executor was started again.
-    pub(super) fn restarted(&self, executor: usize) {
+    pub(crate) fn restarted(&self, executor: usize) {
         if let Some(slot) = self.slots.get(executor) {
             slot.restarts.fetch_add(1, Ordering::Relaxed);
         }
@@ -100,7 +101,12 @@ impl Running {
             let entry = slot.batch.lock().clone();
             let batch =
                 entry.map(|Entry { view, since, .. }| BatchView { seconds: since.elapsed().as_secs_f64(), ..view });
-            ExecutorView { executor, express: slot.express, restarts: slot.restarts.load(Ordering::Relaxed), batch }
+            ExecutorView {
+                executor,
+                is_reserved: slot.is_reserved,
+                restarts: slot.restarts.load(Ordering::Relaxed),
+                batch,
+            }
         };
         self.slots.iter().enumerate().map(view).collect()
     }
@@ -150,14 +156,14 @@ impl Running {
 }
 
 /// A batch at hand. Dropped, also by a panic, it leaves the executor idle.
-pub(super) struct RunningGuard<'a> {
+pub(crate) struct RunningGuard<'a> {
     slot: &'a Slot,
     id: u64,
 }
 
 impl RunningGuard<'_> {
     /// Returns the number of the batch.
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 }

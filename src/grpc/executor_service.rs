@@ -1,13 +1,13 @@
-//! `executor.v1.ExecutorService`: validates, hands over to the actors, waits.
+//! `executor.v1.ExecutorService`: validates requests, submits them to the front, waits.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
+use super::capture::RequestCapture;
 use super::deadline::CallTiming;
-use super::lines::{Old, Returned};
-use super::record::Records;
+use super::request_log::{BatchOrigin, LoggedResponse};
 use super::witness_admission::WitnessAdmission;
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
@@ -39,7 +39,7 @@ pub struct ExecutorApi {
     rules: ValidationRules,
     store: Arc<StateStore>,
     prover_id: Arc<str>,
-    records: Records,
+    capture: RequestCapture,
     witnesses: WitnessAdmission,
 }
 
@@ -52,10 +52,10 @@ impl ExecutorApi {
         rules: ValidationRules,
         store: Arc<StateStore>,
         prover_id: Arc<str>,
-        records: Records,
+        capture: RequestCapture,
     ) -> Self {
         let witnesses = WitnessAdmission::new(rules.witness.waiting_bytes_max);
-        Self { front, stats, lifecycle, rules, store, prover_id, records, witnesses }
+        Self { front, stats, lifecycle, rules, store, prover_id, capture, witnesses }
     }
 
     /// Counts a call that brings a batch, and takes the context id out of its message.
@@ -66,11 +66,11 @@ impl ExecutorApi {
         context_id: fn(&mut T) -> &mut String,
     ) -> (Call, T) {
         self.stats.report(StatsEvent::Call(rpc));
-        let mut trace = self.records.trace(rpc, &request);
+        let mut trace = self.capture.trace(rpc, &request);
         let timing = request.extensions().get().copied().unwrap_or_else(CallTiming::unbounded);
         let mut message = request.into_inner();
         let request_bytes = message.encoded_len();
-        let files = self.records.request(rpc, &message);
+        let files = self.capture.request(rpc, &message);
         let context_id = std::mem::take(context_id(&mut message));
         trace.note_text("zkevm.context_id", &context_id);
         (Call { rpc, timing, request_bytes, context_id, files, trace }, message)
@@ -87,15 +87,15 @@ impl ExecutorApi {
     }
 
     /// Sends a valid batch to the front and waits for what comes back.
-    async fn execute<R: Returned + 'static>(
+    async fn execute<R: LoggedResponse + 'static>(
         &self,
         call: Call,
         input: BatchInput,
         convert: Convert<R>,
     ) -> Result<Response<Encoded>, Status> {
         let Call { rpc, timing, request_bytes, context_id, files, mut trace } = call;
-        self.records.input(rpc, files.as_ref(), &context_id, &input);
-        let old = Old::from(&input);
+        self.capture.input(rpc, files.as_ref(), &context_id, &input);
+        let origin = BatchOrigin::from(&input);
         let (sender, receiver) = oneshot::channel();
         let interrupt = Interrupt::new(timing.deadline);
         let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
@@ -113,7 +113,15 @@ impl ExecutorApi {
             trace,
             interrupt,
             received_at: timing.arrived_at,
-            reply: Box::new(OneshotReply { sender, context, convert, rpc, files, old, records: self.records.clone() }),
+            reply: Box::new(OneshotReply {
+                sender,
+                context,
+                convert,
+                rpc,
+                files,
+                origin,
+                capture: self.capture.clone(),
+            }),
             in_flight: self.front.enter(),
         }));
         let answer = tokio::select! {
@@ -127,7 +135,7 @@ impl ExecutorApi {
     }
 }
 
-/// What is known of a call beside its batch.
+/// A call without its batch.
 struct Call {
     rpc: Rpc,
     timing: CallTiming,
@@ -148,23 +156,23 @@ struct OneshotReply<R> {
     convert: Convert<R>,
     rpc: Rpc,
     files: Option<RequestFiles>,
-    old: Old,
-    records: Records,
+    origin: BatchOrigin,
+    capture: RequestCapture,
 }
 
-impl<R: Returned + 'static> ReplyPort for OneshotReply<R> {
+impl<R: LoggedResponse + 'static> ReplyPort for OneshotReply<R> {
     fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
     fn finish(self: Box<Self>, executed: Executed) -> SendReply {
-        let Self { sender, context, convert, rpc, files, old, records } = *self;
+        let Self { sender, context, convert, rpc, files, origin, capture } = *self;
         // A client that left in the meantime needs no answer.
         if sender.is_closed() {
             return Box::new(|| ());
         }
         let response = convert(executed.output, &context, executed.flush);
-        records.response(rpc, files.as_ref(), old, &response);
+        capture.response(rpc, files.as_ref(), origin, &response);
         let encoded = Encoded::new(&response);
         Box::new(move || {
             let _ = sender.send(Ok(encoded));

@@ -7,7 +7,7 @@ use super::event::BatchSample;
 use super::report::Rates;
 use crate::actors::Rpc;
 
-/// What the line says about all batches: a copy the stats actor refreshes, so that no line is built under a lock.
+/// The part of the line about all batches: a copy the stats actor refreshes, so that no line is built under a lock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LineRates {
     /// Rates of the last closed window.
@@ -23,7 +23,7 @@ pub struct LineRates {
 /// Displays as the line: `ExecutorServiceImpl::<Rpc>() done counter=… filedesc=…`.
 ///
 /// `time` is the time on the executor: like the original's, it leaves out the wait for a free thread.
-pub struct DoneLine<'a> {
+pub struct BatchLogLine<'a> {
     /// Number of this batch among all counted ones.
     pub counter: u64,
     /// Call it came by.
@@ -34,18 +34,18 @@ pub struct DoneLine<'a> {
     pub rates: LineRates,
 }
 
-impl fmt::Display for DoneLine<'_> {
+impl fmt::Display for BatchLogLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BatchSample { bytes, busy, tally, .. } = *self.sample;
+        let BatchSample { bytes, busy, totals, .. } = *self.sample;
         let busy_seconds = seconds(busy);
         let own = Throughput {
             bytes: bytes as f64 / busy_seconds,
-            txs: tally.txs as f64 / busy_seconds,
-            gas: tally.gas as f64 / busy_seconds,
-            gas_per_byte: tally.gas as f64 / bytes as f64,
+            txs: totals.txs as f64 / busy_seconds,
+            gas: totals.gas as f64 / busy_seconds,
+            gas_per_byte: totals.gas as f64 / bytes as f64,
         };
         write!(f, "ExecutorServiceImpl::{}() done", self.rpc.name())?;
-        write!(f, " counter={} B={bytes} TX={} gas={}", self.counter, tally.txs, tally.gas)?;
+        write!(f, " counter={} B={bytes} TX={} gas={}", self.counter, totals.txs, totals.gas)?;
         write!(f, " time={} TP={own}", Double(busy_seconds))?;
         write!(f, " totalTP(10s)={}", Throughput::of(&self.rates.window))?;
         write!(f, " totalTP(ever)={}", Throughput::of(&self.rates.ever))?;
@@ -124,7 +124,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::actors::stats::BatchTally;
+    use crate::actors::stats::BatchTotals;
     use zkevm_types::{ExecutorError, RomError};
 
     fn sample(bytes: u64, txs: u64, gas: u64, busy: Duration) -> BatchSample {
@@ -133,7 +133,7 @@ mod tests {
             rpc: Rpc::ProcessBatchV2,
             fork_id: 9,
             bytes,
-            tally: BatchTally { txs, gas, error, error_rom, txs_by_rom_error: [0; 36] },
+            totals: BatchTotals { txs, gas, error, error_rom, txs_by_rom_error: [0; 36] },
             finished_at: Instant::now(),
             busy,
             queue_wait: Duration::from_millis(7),
@@ -148,7 +148,7 @@ mod tests {
         let ever = Rates { gas_per_second: 10.0, bytes_per_second: 0.5, txs_per_second: 0.25, ..Default::default() };
         let rates = LineRates { window, ever, busy_seconds: 1.5, open_files: 42 };
         let sample = sample(200, 2, 42_000, Duration::from_micros(500_000));
-        let line = DoneLine { counter: 7, rpc: Rpc::ProcessBatchV2, sample: &sample, rates };
+        let line = BatchLogLine { counter: 7, rpc: Rpc::ProcessBatchV2, sample: &sample, rates };
         assert_eq!(
             line.to_string(),
             "ExecutorServiceImpl::ProcessBatchV2() done counter=7 B=200 TX=2 gas=42000 time=0.500000 \
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn division_by_zero_prints_inf_and_nan() {
         let sample = sample(0, 0, 5, Duration::ZERO);
-        let line = DoneLine { counter: 1, rpc: Rpc::ProcessBatch, sample: &sample, rates: LineRates::default() };
+        let line = BatchLogLine { counter: 1, rpc: Rpc::ProcessBatch, sample: &sample, rates: LineRates::default() };
         let text = line.to_string();
         assert!(text.contains(" TP=nanB/s=nanTX/s=infgas/s=infgas/B "), "{text}");
     }

@@ -81,48 +81,48 @@ impl Display for GotLine<'_> {
     }
 }
 
-/// What the batch was built on.
+/// State and number the batch was built on.
 #[derive(Clone, Copy)]
-pub(super) struct Old {
+pub(super) struct BatchOrigin {
     pub(super) state_root: B256,
     pub(super) batch_num: u64,
 }
 
-impl From<&BatchInput> for Old {
+impl From<&BatchInput> for BatchOrigin {
     fn from(input: &BatchInput) -> Self {
         Self { state_root: input.old_state_root, batch_num: input.old_batch_num }
     }
 }
 
 /// A response that has a line.
-pub(super) trait Returned: Message {
+pub(super) trait LoggedResponse: Message {
     /// Writes what follows `returns`; `txs` says whether every transaction is told.
-    fn line(&self, old: Old, txs: bool, f: &mut Formatter<'_>) -> fmt::Result;
+    fn line(&self, origin: BatchOrigin, txs: bool, f: &mut Formatter<'_>) -> fmt::Result;
 }
 
 /// Displays as `ExecutorServiceImpl::<Rpc>() returns …`.
 pub(super) struct ReturnsLine<'a, R> {
     pub(super) rpc: Rpc,
-    pub(super) old: Old,
+    pub(super) origin: BatchOrigin,
     pub(super) response: &'a R,
     /// Tell every transaction as well.
     pub(super) txs: bool,
 }
 
-impl<R: Returned> Display for ReturnsLine<'_, R> {
+impl<R: LoggedResponse> Display for ReturnsLine<'_, R> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "ExecutorServiceImpl::{}() returns", self.rpc.name())?;
-        self.response.line(self.old, self.txs, f)
+        self.response.line(self.origin, self.txs, f)
     }
 }
 
 /// Writes the part between the errors and the blocks.
 macro_rules! summary {
-    ($f:expr, $response:expr, $old:expr, $gas_used:expr $(, $key:literal = $counter:expr)?) => {{
-        let (r, old) = ($response, $old);
-        write!($f, " old_state_root={:#x}", old.state_root)?;
+    ($f:expr, $response:expr, $origin:expr, $gas_used:expr $(, $key:literal = $counter:expr)?) => {{
+        let (r, origin) = ($response, $origin);
+        write!($f, " old_state_root={:#x}", origin.state_root)?;
         write!($f, " new_state_root={} new_acc_input_hash={}", word(&r.new_state_root), word(&r.new_acc_input_hash))?;
-        write!($f, " new_local_exit_root={} old_batch_num={}", word(&r.new_local_exit_root), old.batch_num)?;
+        write!($f, " new_local_exit_root={} old_batch_num={}", word(&r.new_local_exit_root), origin.batch_num)?;
         write!($f, " steps={} gasUsed={} counters.keccakF={}", r.cnt_steps, $gas_used, r.cnt_keccak_hashes)?;
         write!($f, " counters.poseidonG={}", r.cnt_poseidon_hashes)?;
         write!($f, " counters.paddingPG={} counters.memAlign={}", r.cnt_poseidon_paddings, r.cnt_mem_aligns)?;
@@ -144,10 +144,10 @@ macro_rules! transactions {
     };
 }
 
-impl Returned for wire::ProcessBatchResponse {
-    fn line(&self, old: Old, txs: bool, f: &mut Formatter<'_>) -> fmt::Result {
+impl LoggedResponse for wire::ProcessBatchResponse {
+    fn line(&self, origin: BatchOrigin, txs: bool, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, " result={}", executor_error(self.error))?;
-        summary!(f, self, old, self.cumulative_gas_used);
+        summary!(f, self, origin, self.cumulative_gas_used);
         write!(f, " nTxs={}", self.responses.len())?;
         if txs {
             transactions!(f, &self.responses, 0_usize);
@@ -156,12 +156,12 @@ impl Returned for wire::ProcessBatchResponse {
     }
 }
 
-impl Returned for wire::ProcessBatchResponseV2 {
-    fn line(&self, old: Old, txs: bool, f: &mut Formatter<'_>) -> fmt::Result {
+impl LoggedResponse for wire::ProcessBatchResponseV2 {
+    fn line(&self, origin: BatchOrigin, txs: bool, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, " result={}", executor_error(self.error))?;
         write!(f, " error_rom={}={}", self.error_rom, rom_error(self.error_rom))?;
         write!(f, " invalid_batch={}", self.invalid_batch)?;
-        summary!(f, self, old, self.gas_used, "counters.sha256F" = self.cnt_sha256_hashes);
+        summary!(f, self, origin, self.gas_used, "counters.sha256F" = self.cnt_sha256_hashes);
         let blocks = &self.block_responses;
         let count: usize = blocks.iter().map(|block| block.responses.len()).sum();
         write!(f, " nBlocks={} nTxs={count}", blocks.len())?;
@@ -282,8 +282,8 @@ mod tests {
             block_responses: vec![block.clone(), block],
             ..Default::default()
         };
-        let old = Old { state_root: B256::ZERO, batch_num: 10 };
-        let line = |txs| ReturnsLine { rpc: Rpc::ProcessBatchV2, old, response: &response, txs }.to_string();
+        let origin = BatchOrigin { state_root: B256::ZERO, batch_num: 10 };
+        let line = |txs| ReturnsLine { rpc: Rpc::ProcessBatchV2, origin, response: &response, txs }.to_string();
         let zero = B256::ZERO;
         let short = format!(
             "ExecutorServiceImpl::ProcessBatchV2() returns result=EXECUTOR_ERROR_NO_ERROR error_rom=1=ROM_ERROR_NO_ERROR \
@@ -301,7 +301,7 @@ mod tests {
         };
         assert_eq!(line(true), format!("{short}{}{}", one(0), one(1)));
         let response = wire::ProcessBatchResponse { error: 1, ..Default::default() };
-        let line = ReturnsLine { rpc: Rpc::ProcessBatch, old, response: &response, txs: true }.to_string();
+        let line = ReturnsLine { rpc: Rpc::ProcessBatch, origin, response: &response, txs: true }.to_string();
         assert!(
             line.starts_with("ExecutorServiceImpl::ProcessBatch() returns result=EXECUTOR_ERROR_NO_ERROR old_state")
         );

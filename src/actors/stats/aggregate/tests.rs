@@ -1,11 +1,11 @@
 use super::*;
-use crate::actors::stats::BatchTally;
+use crate::actors::stats::BatchTotals;
 
 const WINDOW: Duration = Duration::from_secs(10);
 
-fn book() -> (StatsBook, Instant) {
+fn aggregator() -> (StatsAggregator, Instant) {
     let start = Instant::now();
-    (StatsBook::new(WINDOW, start, UNIX_EPOCH + Duration::from_secs(1_000)), start)
+    (StatsAggregator::new(WINDOW, start, UNIX_EPOCH + Duration::from_secs(1_000)), start)
 }
 
 fn batch(finished_at: Instant, latency: Duration) -> StatsEvent {
@@ -16,7 +16,7 @@ fn batch(finished_at: Instant, latency: Duration) -> StatsEvent {
         rpc: Rpc::ProcessBatchV2,
         fork_id: 9,
         bytes: 300,
-        tally: BatchTally {
+        totals: BatchTotals {
             txs: 3,
             gas: 63_000,
             error: ExecutorError::NoError,
@@ -32,9 +32,9 @@ fn batch(finished_at: Instant, latency: Duration) -> StatsEvent {
 
 #[test]
 fn windows_close_by_the_clock_even_when_idle() {
-    let (mut book, start) = book();
-    assert!(book.close_windows(start + WINDOW - Duration::from_millis(1)).is_empty());
-    let closed = book.close_windows(start + 3 * WINDOW + Duration::from_secs(1));
+    let (mut aggregator, start) = aggregator();
+    assert!(aggregator.close_windows(start + WINDOW - Duration::from_millis(1)).is_empty());
+    let closed = aggregator.close_windows(start + 3 * WINDOW + Duration::from_secs(1));
     let bounds: Vec<_> = closed.iter().map(|w| (w.sequence, w.start_unix_ms, w.end_unix_ms)).collect();
     assert_eq!(bounds, [(1, 1_000_000, 1_010_000), (2, 1_010_000, 1_020_000), (3, 1_020_000, 1_030_000)]);
     assert!(closed.iter().all(|w| w.sums == Sums::default() && w.latency == Latency::default()));
@@ -46,26 +46,26 @@ fn a_step_of_the_wall_clock_changes_no_window() {
     let start = Instant::now();
     let calendars = [UNIX_EPOCH - Duration::from_secs(3600), UNIX_EPOCH, SystemTime::now() + 1000 * WINDOW];
     for wall in calendars {
-        let mut book = StatsBook::new(WINDOW, start, wall);
+        let mut aggregator = StatsAggregator::new(WINDOW, start, wall);
         let at = start + Duration::from_secs(1);
-        book.record(&batch(at, Duration::from_millis(5)), at);
-        let closed = book.close_windows(start + 2 * WINDOW);
+        aggregator.record(&batch(at, Duration::from_millis(5)), at);
+        let closed = aggregator.close_windows(start + 2 * WINDOW);
         assert_eq!(closed.iter().map(|window| window.sums.batches).collect::<Vec<_>>(), [1, 0]);
         let lengths: Vec<_> = closed.iter().map(|window| window.end_unix_ms - window.start_unix_ms).collect();
         assert_eq!(lengths, [10_000, 10_000]);
         // An event that is older than the window it meets is counted there.
-        assert!(book.close_windows(start).is_empty());
+        assert!(aggregator.close_windows(start).is_empty());
     }
 }
 
 #[test]
 fn a_window_holds_sums_rates_and_latencies_of_its_batches_only() {
-    let (mut book, start) = book();
+    let (mut aggregator, start) = aggregator();
     for n in 1..=100 {
         let at = start + Duration::from_millis(90 * n);
-        book.record(&batch(at, Duration::from_millis(n)), at);
+        aggregator.record(&batch(at, Duration::from_millis(n)), at);
     }
-    let window = book.close_windows(start + WINDOW).remove(0);
+    let window = aggregator.close_windows(start + WINDOW).remove(0);
     assert_eq!((window.sums.batches, window.sums.txs, window.sums.bytes), (100, 300, 30_000));
     assert_eq!(window.sums.gas, 6_300_000);
     assert_eq!((window.rates.batches_per_second, window.rates.gas_per_second), (10.0, 630_000.0));
@@ -79,33 +79,34 @@ fn a_window_holds_sums_rates_and_latencies_of_its_batches_only() {
     ] {
         assert!((got - want).abs() / want < 0.01, "latency {got}, expected about {want}");
     }
-    let next = book.close_windows(start + 2 * WINDOW).remove(0);
+    let next = aggregator.close_windows(start + 2 * WINDOW).remove(0);
     assert_eq!(next.sums, Sums::default());
 }
 
 #[test]
 fn the_ring_keeps_the_last_360_windows() {
-    let (mut book, start) = book();
-    book.close_windows(start + 400 * WINDOW);
-    let history = book.history(1_000);
+    let (mut aggregator, start) = aggregator();
+    aggregator.close_windows(start + 400 * WINDOW);
+    let history = aggregator.history(1_000);
     assert_eq!(history.len(), HISTORY_WINDOWS_MAX);
     assert_eq!((history[0].sequence, history[359].sequence), (41, 400));
-    assert_eq!(book.history(2).iter().map(|w| w.sequence).collect::<Vec<_>>(), [399, 400]);
-    assert!(book.history(0).is_empty());
+    assert_eq!(aggregator.history(2).iter().map(|w| w.sequence).collect::<Vec<_>>(), [399, 400]);
+    assert!(aggregator.history(0).is_empty());
 }
 
 #[test]
 fn totals_count_by_kind() {
-    let (mut book, start) = book();
-    book.record(&StatsEvent::Call(Rpc::ProcessBatchV2), start);
-    book.record(&batch(start + Duration::from_secs(4), Duration::from_millis(20)), start + Duration::from_secs(4));
-    book.record(&StatsEvent::InvalidRequest(ExecutorError::InvalidChainId), start);
-    book.record(&StatsEvent::unanswered(BatchFailure::QueueFull { capacity: 4 }), start);
-    book.record(&StatsEvent::unanswered(BatchFailure::Cancelled), start);
-    book.record(&StatsEvent::unanswered(BatchFailure::DeadlineExceeded), start);
-    book.record(&StatsEvent::ExecutorPanicked, start);
-    book.record(&StatsEvent::ExecutorRestarted, start);
-    let totals = book.totals(start + Duration::from_secs(4));
+    let (mut aggregator, start) = aggregator();
+    aggregator.record(&StatsEvent::Call(Rpc::ProcessBatchV2), start);
+    aggregator
+        .record(&batch(start + Duration::from_secs(4), Duration::from_millis(20)), start + Duration::from_secs(4));
+    aggregator.record(&StatsEvent::InvalidRequest(ExecutorError::InvalidChainId), start);
+    aggregator.record(&StatsEvent::unanswered(BatchFailure::QueueFull { capacity: 4 }), start);
+    aggregator.record(&StatsEvent::unanswered(BatchFailure::Cancelled), start);
+    aggregator.record(&StatsEvent::unanswered(BatchFailure::DeadlineExceeded), start);
+    aggregator.record(&StatsEvent::ExecutorPanicked, start);
+    aggregator.record(&StatsEvent::ExecutorRestarted, start);
+    let totals = aggregator.totals(start + Duration::from_secs(4));
     let sums = totals.sums;
     assert_eq!((sums.batches, sums.failed_batches, sums.invalid_requests), (2, 1, 1));
     assert_eq!((sums.refused, sums.cancelled, sums.expired), (1, 1, 1));
@@ -127,12 +128,12 @@ fn totals_count_by_kind() {
 
 #[test]
 fn stale_gas_near_the_limit_does_not_overflow_the_sums() {
-    let (mut book, start) = book();
+    let (mut aggregator, start) = aggregator();
     let mut event = batch(start, Duration::ZERO);
     if let StatsEvent::Batch(sample) = &mut event {
-        sample.tally.gas = u64::MAX;
+        sample.totals.gas = u64::MAX;
     }
-    book.record(&event, start);
-    book.record(&event, start);
-    assert_eq!(book.totals(start).sums.gas, u64::MAX);
+    aggregator.record(&event, start);
+    aggregator.record(&event, start);
+    assert_eq!(aggregator.totals(start).sums.gas, u64::MAX);
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 
+use super::batch_log::LineRates;
 use super::event::{BatchSample, StatsEvent};
-use super::line::LineRates;
 use super::report::{Latency, LatencyBucket, Rates, Sums, Totals, Window};
 use crate::actors::{BatchFailure, Rpc};
 use zkevm_types::{ExecutorError, RomError};
@@ -25,12 +25,12 @@ const LATENCY_BUCKETS_MICROS: [u64; 15] = [
 ];
 
 /// Sums and latencies of one stretch of time.
-struct Stretch {
+struct Accumulator {
     sums: Sums,
     latency: Option<Histogram<u64>>,
 }
 
-impl Stretch {
+impl Accumulator {
     fn new() -> Self {
         // The bounds are constants that the histogram accepts; a test creates one.
         Self { sums: Sums::default(), latency: Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, LATENCY_DIGITS).ok() }
@@ -73,11 +73,11 @@ impl Stretch {
     fn record_batch(&mut self, sample: &BatchSample) {
         let sums = &mut self.sums;
         sums.batches += 1;
-        sums.failed_batches += u64::from(sample.tally.failed());
+        sums.failed_batches += u64::from(sample.totals.failed());
         // Gas can be a stale register value near 2^64 (executor-service §6.6).
-        sums.gas = sums.gas.saturating_add(sample.tally.gas);
+        sums.gas = sums.gas.saturating_add(sample.totals.gas);
         sums.bytes += sample.bytes;
-        sums.txs += sample.tally.txs;
+        sums.txs += sample.totals.txs;
         sums.busy_seconds += sample.busy.as_secs_f64();
         sums.queue_wait_seconds += sample.queue_wait.as_secs_f64();
         if let Some(latency) = &mut self.latency {
@@ -133,11 +133,11 @@ impl Counters {
 
     fn record_batch(&mut self, sample: &BatchSample) {
         *self.batches_by_fork_id.entry(sample.fork_id).or_default() += 1;
-        *self.answers_by_executor_error.entry(sample.tally.error).or_default() += 1;
-        *self.batches_by_rom_error.entry(sample.tally.error_rom).or_default() += 1;
+        *self.answers_by_executor_error.entry(sample.totals.error).or_default() += 1;
+        *self.batches_by_rom_error.entry(sample.totals.error_rom).or_default() += 1;
         for error in RomError::ALL {
             let number = usize::try_from(error.number()).unwrap_or(0);
-            let txs = sample.tally.txs_by_rom_error.get(number).copied().unwrap_or(0);
+            let txs = sample.totals.txs_by_rom_error.get(number).copied().unwrap_or(0);
             if txs > 0 {
                 *self.txs_by_rom_error.entry(*error).or_default() += u64::from(txs);
             }
@@ -147,33 +147,33 @@ impl Counters {
 }
 
 /// All statistics of one process.
-pub struct StatsBook {
+pub struct StatsAggregator {
     window_length: Duration,
     started: Instant,
     started_unix: Duration,
-    open: Stretch,
+    open: Accumulator,
     /// Sequence number of the open window, from 1.
     open_sequence: u64,
     open_since: Instant,
     closed: VecDeque<Arc<Window>>,
-    totals: Stretch,
+    totals: Accumulator,
     counters: Counters,
     /// Start of the first batch ever, for the log line (executor-service §10).
     first_batch_at: Option<Instant>,
 }
 
-impl StatsBook {
+impl StatsAggregator {
     /// Opens the first window at `now`; `wall` is the same moment on the calendar.
     pub fn new(window_length: Duration, now: Instant, wall: SystemTime) -> Self {
         Self {
             window_length: window_length.max(Duration::from_millis(1)),
             started: now,
             started_unix: wall.duration_since(UNIX_EPOCH).unwrap_or_default(),
-            open: Stretch::new(),
+            open: Accumulator::new(),
             open_sequence: 1,
             open_since: now,
             closed: VecDeque::with_capacity(HISTORY_WINDOWS_MAX),
-            totals: Stretch::new(),
+            totals: Accumulator::new(),
             counters: Counters::default(),
             first_batch_at: None,
         }
@@ -286,5 +286,4 @@ fn millis(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "book_tests.rs"]
 mod tests;

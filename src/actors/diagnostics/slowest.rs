@@ -9,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::stats::BatchSample;
+use super::super::stats::BatchSample;
 use zkevm_types::BatchInput;
 
 /// Batches that are listed.
 const BATCHES_MAX: usize = 10;
 /// Age from which on a batch is not recent any more.
 const AGE_MAX: Duration = Duration::from_secs(600);
-/// What an input takes beside its request: maps, and the buffer the request was received in.
+/// Bytes an input takes beside its request: maps, and the buffer the request was received in.
 const FIXED_BYTES: usize = 16 << 10;
 /// Characters of the client's free text that are kept.
 const CONTEXT_ID_CHARS_MAX: usize = 128;
@@ -61,12 +61,12 @@ struct Entry {
 }
 
 /// A batch that ended, beside its sample.
-pub(super) struct Ended {
-    pub(super) id: u64,
-    pub(super) context_id: String,
-    pub(super) input: BatchInput,
+pub(crate) struct Ended {
+    pub(crate) id: u64,
+    pub(crate) context_id: String,
+    pub(crate) input: BatchInput,
     /// Size of the request as sent.
-    pub(super) request_bytes: usize,
+    pub(crate) request_bytes: usize,
 }
 
 /// The list. Its lock is held for a comparison at the end of a batch, and for a copy of few lines when somebody asks.
@@ -84,7 +84,7 @@ impl Slowest {
     }
 
     /// Takes in a batch if it is among the slowest.
-    pub(super) fn note(&self, ended: Ended, sample: &BatchSample) {
+    pub(crate) fn note(&self, ended: Ended, sample: &BatchSample) {
         // Made before the lock, so dropped after it: inputs may be large.
         let mut gone = Vec::new();
         let mut entries = self.entries.lock();
@@ -135,10 +135,10 @@ fn entry(ended: Ended, sample: &BatchSample) -> Entry {
         end_unix_ms: end.as_millis().try_into().unwrap_or(u64::MAX),
         seconds: sample.busy.as_secs_f64(),
         queue_wait_seconds: sample.queue_wait.as_secs_f64(),
-        txs: sample.tally.txs,
-        gas: sample.tally.gas,
+        txs: sample.totals.txs,
+        gas: sample.totals.gas,
         bytes: sample.bytes,
-        error: sample.tally.error.name(),
+        error: sample.totals.error.name(),
         has_input: true,
     };
     let input_bytes = request_bytes.saturating_add(FIXED_BYTES);
@@ -149,7 +149,7 @@ fn entry(ended: Ended, sample: &BatchSample) -> Entry {
 mod tests {
     use super::*;
     use crate::actors::Rpc;
-    use crate::actors::stats::BatchTally;
+    use crate::actors::stats::BatchTotals;
     use zkevm_testkit::sample::Workload;
     use zkevm_types::ForkId;
     use zkevm_types::{ExecutorError, RomError};
@@ -165,7 +165,7 @@ mod tests {
             rpc: Rpc::ProcessBatchV2,
             fork_id: 9,
             bytes: 0,
-            tally: BatchTally { txs: 1, gas: 2, error, error_rom, txs_by_rom_error: [0; 36] },
+            totals: BatchTotals { txs: 1, gas: 2, error, error_rom, txs_by_rom_error: [0; 36] },
             finished_at,
             busy,
             queue_wait: Duration::ZERO,

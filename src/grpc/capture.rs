@@ -1,10 +1,10 @@
-//! What is kept of a call beside its answer: files, log lines and spans (executor-service §11.2, §11.4).
+//! Capture of requests beside their answers: files, log lines and spans (executor-service §11.2, §11.4).
 
 use prost::Message;
 use tonic::Request;
 
 use super::deadline::CallTiming;
-use super::lines::{GotLine, Old, Returned, ReturnsLine};
+use super::request_log::{BatchOrigin, GotLine, LoggedResponse, ReturnsLine};
 use crate::actors::Rpc;
 use crate::capture::{FileWriter, RequestFiles, input_json};
 use crate::config::LogOptions;
@@ -13,16 +13,16 @@ use zkevm_types::BatchInput;
 use zkevm_wire::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
 use zkevm_wire::text::{text_file, text_form};
 
-/// Keeps what the configuration asks for.
+/// Captures what the configuration asks for.
 #[derive(Clone, Debug)]
-pub struct Records {
+pub struct RequestCapture {
     file_writer: FileWriter,
     log: LogOptions,
     spans: Option<Spans>,
 }
 
-impl Records {
-    /// Creates the records of one server.
+impl RequestCapture {
+    /// Creates the capture of one server.
     pub fn new(file_writer: FileWriter, log: LogOptions, spans: Option<Spans>) -> Self {
         Self { file_writer, log, spans }
     }
@@ -65,10 +65,16 @@ impl Records {
         }
     }
 
-    /// Takes a response before it goes out; `old` is what its batch was built on.
-    pub(super) fn response(&self, rpc: Rpc, files: Option<&RequestFiles>, old: Old, response: &impl Returned) {
+    /// Takes a response before it goes out; `origin` is what its batch was built on.
+    pub(super) fn response(
+        &self,
+        rpc: Rpc,
+        files: Option<&RequestFiles>,
+        origin: BatchOrigin,
+        response: &impl LoggedResponse,
+    ) {
         if self.log.calls {
-            tracing::info!("{}", ReturnsLine { rpc, old, response, txs: self.log.txs });
+            tracing::info!("{}", ReturnsLine { rpc, origin, response, txs: self.log.txs });
         }
         let file = files.filter(|files| files.wants_response());
         let line = self.log.responses && tracing::enabled!(tracing::Level::INFO);

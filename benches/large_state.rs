@@ -19,7 +19,7 @@ use zkevm_executor::config::ConfigBuilder;
 use zkevm_executor::memory;
 use zkevm_pool::Interrupt;
 use zkevm_processor::Engine;
-use zkevm_store::{Database, EmbeddedDatabase, LastingOptions, QueueLimits, StateStore, WriteSet};
+use zkevm_store::{Database, DurableOptions, EmbeddedDatabase, QueueLimits, StateStore, WriteSet};
 use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
 use zkevm_tools::table::Table;
 use zkevm_tree::{Digest, LeafKind, NodeData, StateTree, account_key};
@@ -148,7 +148,7 @@ fn measure(folder: &Path, root: &str, accounts: u64) {
     let config = ConfigBuilder::new().and_then(ConfigBuilder::build).expect("the defaults are valid");
     let share = config.store.cache_bytes_max / 2;
     let database = EmbeddedDatabase::open(folder, share, Duration::ZERO).expect("the database is filled");
-    let options = LastingOptions {
+    let options = DurableOptions {
         volatile_bytes_max: config.state.volatile_bytes_max,
         cache_bytes_max: share,
         queue: QueueLimits::default(),

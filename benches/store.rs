@@ -20,7 +20,7 @@ use zkevm_executor::actors::state;
 use zkevm_pool::Interrupt;
 use zkevm_processor::Engine;
 use zkevm_store::{
-    Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
+    Database, Durability, DurableOptions, EmbeddedDatabase, MemoryLimits, PostgresDatabase, PostgresOptions,
     QueueLimits, StateStore, WriteSet, WriterStep,
 };
 use zkevm_testkit::sample::genesis::GenesisState;
@@ -135,7 +135,7 @@ fn folder_bytes(folder: &Path) -> u64 {
 }
 
 const LIMITS: MemoryLimits = MemoryLimits { volatile_bytes_max: 256 << 20, permanent_bytes_max: 16 << 30 };
-const OPTIONS: LastingOptions = LastingOptions {
+const OPTIONS: DurableOptions = DurableOptions {
     volatile_bytes_max: 256 << 20,
     cache_bytes_max: CACHE_BYTES,
     queue: QueueLimits { backlog_bytes_max: 512 << 20, group_bytes_max: 64 << 20, wait_max: Duration::from_secs(60) },
@@ -208,7 +208,7 @@ fn keep_genesis(store: &StateStore, genesis: &GenesisState) {
         programs: genesis.programs.iter().map(|(hash, code)| (*hash, code.clone())).collect(),
         latest_root: Some(genesis.root),
     };
-    store.keep(set, Durability::Permanent, 0).expect("there is room");
+    store.persist(set, Durability::Permanent, 0).expect("there is room");
 }
 
 fn run_chain(store: &StateStore, mut chain: Chain, kind: Kind, count: usize, stop: &AtomicBool, batches: &AtomicU64) {

@@ -38,7 +38,7 @@ use crate::http::Diagnosis;
 use crate::telemetry::Spans;
 use crate::{aggregator, grpc, http};
 use zkevm_store::hashdb::{HashDb, SessionLimits};
-use zkevm_store::{Database, EmbeddedDatabase, LastingOptions, PostgresDatabase, QueueLimits, StateStore};
+use zkevm_store::{Database, DurableOptions, EmbeddedDatabase, PostgresDatabase, QueueLimits, StateStore};
 use zkevm_tree::StoreError;
 use zkevm_wire::validate::{ValidationRules, WitnessLimits};
 
@@ -147,7 +147,7 @@ pub fn open_store(config: &Config) -> Result<Arc<StateStore>, StoreError> {
         Some(database) => {
             let queue = QueueLimits { backlog_bytes_max: config.store.backlog_bytes_max, ..QueueLimits::default() };
             let (volatile_bytes_max, cache_bytes_max) = (config.state.volatile_bytes_max, cache_share(config));
-            StateStore::over(database, LastingOptions { volatile_bytes_max, cache_bytes_max, queue })?
+            StateStore::over(database, DurableOptions { volatile_bytes_max, cache_bytes_max, queue })?
         }
     };
     Ok(Arc::new(store.read_only(config.database.read_only)))

@@ -1,6 +1,6 @@
 //! State as the executors need it: read together with what a request brought along, kept after a batch.
 
-use zkevm_store::{Claims, Durability, RequestOverlay, StateStore, WriteSet};
+use zkevm_store::{Durability, RequestOverlay, StateStore, WitnessEntries, WriteSet};
 use zkevm_tree::{Digest, StoreError};
 use zkevm_types::{BatchInput, BatchOutput, FlushIds};
 
@@ -22,8 +22,8 @@ pub fn reader<'a>(store: &'a StateStore, input: &'a BatchInput) -> RequestOverla
 /// was aborted has no ids to show.
 pub fn persist(store: &StateStore, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError> {
     let durability = if input.update_merkle_tree { Durability::Permanent } else { Durability::Volatile };
-    let claims = Claims { nodes: &input.db, programs: &input.contracts_bytecode, is_hashed: input.is_hashed };
-    let mut set: WriteSet = store.unknown_claims(claims, durability)?;
+    let entries = WitnessEntries { nodes: &input.db, programs: &input.contracts_bytecode, verified: input.is_hashed };
+    let mut set: WriteSet = store.unknown_entries(entries, durability)?;
     let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
     if let Some(roots) = &output.roots {
         set.nodes.extend(nodes);
@@ -32,7 +32,7 @@ pub fn persist(store: &StateStore, input: &BatchInput, output: &mut BatchOutput)
     }
     let completed = output.roots.is_some();
     let maps = u64::from(!input.db.is_empty()) + u64::from(!input.contracts_bytecode.is_empty());
-    let ids = store.keep(set, durability, maps + u64::from(completed))?;
+    let ids = store.persist(set, durability, maps + u64::from(completed))?;
     Ok(if completed { ids } else { FlushIds::default() })
 }
 

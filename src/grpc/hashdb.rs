@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use crate::actors::{Lifecycle, Phase};
 use convert::{digest, key_map, outcome_code, persistence, result, root_text, success, value};
 use zkevm_store::hashdb::{HashDb, HashDbError, Position, SetCall};
-use zkevm_store::{Durability, Group};
+use zkevm_store::{Durability, FlushGroup};
 use zkevm_tree::Digest;
 use zkevm_types::FlushIds;
 use zkevm_wire::proto::hashdb::v1 as wire;
@@ -246,7 +246,7 @@ impl HashDbService for HashDbApi {
         let known = request.into_inner().flush_id;
         let limit = Instant::now() + FLUSH_DATA_WAIT;
         let newer = || self.database.store().latest_group().filter(|group| group.flush_id > known);
-        let mut group: Option<Arc<Group>> = newer();
+        let mut group: Option<Arc<FlushGroup>> = newer();
         while group.is_none() && Instant::now() < limit && self.lifecycle.phase() < Phase::Stopping {
             tokio::time::sleep(FLUSH_DATA_POLL).await;
             group = newer();

@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 
 use super::hashdb::convert::{digest, fea};
 use zkevm_store::encoding::{hash_bytes, node_bytes, node_from_bytes};
-use zkevm_store::{Bridge, Database, ReadCache, Retries, WriteSet};
+use zkevm_store::{AsyncBridge, Database, ReadCache, Retries, WriteSet};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_wire::proto::hashdb::v1 as wire;
@@ -38,7 +38,7 @@ const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 /// Longest wait before a failed read is tried again; it doubles from the configured one up to this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
 
-/// Where the other HashDB is and how to deal with it.
+/// Address of the other HashDB, and limits of calls to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteOptions {
     /// `host:port` or `http://host:port`.
@@ -59,7 +59,7 @@ type Client = HashDbServiceClient<Channel>;
 
 /// The HashDB service of another process.
 pub struct RemoteDatabase {
-    bridge: Bridge,
+    bridge: AsyncBridge,
     client: Client,
     options: RemoteOptions,
     ahead: ReadCache,
@@ -73,7 +73,8 @@ impl RemoteDatabase {
         let unavailable = |what: &str, error: &dyn std::fmt::Display| {
             StoreError::Unavailable(format!("HashDB {}: {what}: {error}", options.url))
         };
-        let bridge = Bridge::new(1, "remote-hashdb").map_err(|error| unavailable("cannot start a thread", &error))?;
+        let bridge =
+            AsyncBridge::new(1, "remote-hashdb").map_err(|error| unavailable("cannot start a thread", &error))?;
         let url = if options.url.contains("://") { options.url.clone() } else { format!("http://{}", options.url) };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|error| unavailable("not an address", &error))?

@@ -56,6 +56,6 @@ pub(super) fn hashdb_status(error: HashDbError) -> Status {
         HashDbError::Store(StoreError::Unavailable(_))
         | HashDbError::Tree(TreeError::Store(StoreError::Unavailable(_))) => Status::unavailable(sentence),
         HashDbError::Tree(_) | HashDbError::Store(_) => Status::data_loss(sentence),
-        HashDbError::FalseClaim(_) => Status::cancelled(sentence),
+        HashDbError::HashMismatch(_) => Status::cancelled(sentence),
     }
 }

@@ -7,7 +7,7 @@ use revm::primitives::{B256, U256};
 use zkevm_executor::actors::state;
 use zkevm_pool::Interrupt;
 use zkevm_store::{
-    Database, Durability, EmbeddedDatabase, LastingOptions, MemoryLimits, PostgresDatabase, PostgresOptions,
+    Database, Durability, DurableOptions, EmbeddedDatabase, MemoryLimits, PostgresDatabase, PostgresOptions,
     StateStore, WriterStep,
 };
 use zkevm_testkit::sample::{Kind, Workload};
@@ -18,7 +18,7 @@ use zkevm_types::ForkId;
 use super::postgres_server::PostgresServer;
 use super::support::*;
 
-const OPTIONS: LastingOptions = LastingOptions {
+const OPTIONS: DurableOptions = DurableOptions {
     volatile_bytes_max: 1 << 24,
     // Small, so that most reads reach the database.
     cache_bytes_max: 1 << 18,
@@ -54,7 +54,7 @@ async fn a_restart_forgets_nothing_and_names_the_process_anew() {
     assert!(server.shutdown().await);
 }
 
-/// Runs one batch for good and returns its root.
+/// Runs one permanent batch and returns its root.
 fn run(store: &StateStore, chain: &mut zkevm_testkit::sample::workload::Chain, number: usize) -> B256 {
     let kind = if number.is_multiple_of(2) { Kind::Transfers } else { Kind::TokenTransfers };
     let mut input = chain.next_batch(kind, 5);
@@ -97,12 +97,12 @@ fn restarted_chain(open: impl Fn() -> Arc<dyn Database>) {
         latest_root: Some(genesis.root),
     };
     let memory = StateStore::in_memory(MemoryLimits { volatile_bytes_max: 0, permanent_bytes_max: 1 << 30 });
-    memory.keep(set.clone(), Durability::Permanent, 0).unwrap();
+    memory.persist(set.clone(), Durability::Permanent, 0).unwrap();
     let mut in_memory = workload.chain(0, genesis.root.to_b256());
     let mut restarted = workload.chain(0, genesis.root.to_b256());
     {
         let store = reopened();
-        store.keep(set, Durability::Permanent, 0).unwrap();
+        store.persist(set, Durability::Permanent, 0).unwrap();
         assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
     }
     for number in 0..batches() {

@@ -4,7 +4,7 @@
 //! another round. The upper levels of the tree, read by every batch, so stay. An entry that is not stored yet is nowhere
 //! else, and stays whatever the budget says.
 
-use std::collections::hash_map::Entry as Place;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -13,14 +13,12 @@ use alloy_primitives::Bytes;
 use foldhash::fast::RandomState;
 use serde::Serialize;
 
-use super::database::WriteSet;
-use super::lock::Lock;
+use crate::database::{CACHED_NODE_BYTES, WriteSet};
+use crate::lock::ParkingRwLock;
 use zkevm_tree::{Digest, NodeData};
 
 /// Number of shards; a power of two.
 const SHARDS: usize = 64;
-/// What one node costs in memory, map and clock slots included.
-pub(super) const NODE_BYTES: usize = 256;
 /// What one program costs beside its code.
 const PROGRAM_OVERHEAD_BYTES: usize = 192;
 /// Share of the budget programs may take: one in this many.
@@ -79,17 +77,18 @@ impl ReadCache {
         self.programs[shard_index(hash)].ring.read().entries.contains_key(hash)
     }
 
-    /// Keeps a node of the database.
+    /// Adds a node of the database.
     pub fn put_node(&self, hash: Digest, node: NodeData) {
         self.put_node_of(hash, node, STORED);
     }
 
-    /// Keeps a program of the database.
+    /// Adds a program of the database.
     pub fn put_program(&self, hash: Digest, code: Bytes) {
         self.put_program_of(hash, code, STORED);
     }
 
-    /// Keeps what is in a queued set, at least until [`Self::set_stored`] has come to its number. Numbers begin with 1.
+    /// Adds the entries of a queued set, which stay at least until [`Self::set_stored`] has come to its number. Numbers begin with
+    /// 1.
     pub fn put_queued(&self, set: &WriteSet, number: u64) {
         set.nodes.iter().for_each(|(hash, node)| self.put_node_of(*hash, *node, number));
         set.programs.iter().for_each(|(hash, code)| self.put_program_of(*hash, code.clone(), number));
@@ -101,7 +100,7 @@ impl ReadCache {
     }
 
     fn put_node_of(&self, hash: Digest, node: NodeData, number: u64) {
-        self.nodes[shard_index(&hash)].put(hash, node, NODE_BYTES, number, &self.stored);
+        self.nodes[shard_index(&hash)].put(hash, node, CACHED_NODE_BYTES, number, &self.stored);
     }
 
     fn put_program_of(&self, hash: Digest, code: Bytes, number: u64) {
@@ -109,7 +108,7 @@ impl ReadCache {
         self.programs[shard_index(&hash)].put(hash, code, bytes, number, &self.stored);
     }
 
-    /// Forgets everything; counts go on.
+    /// Removes everything; counts go on.
     pub fn clear(&self) {
         self.nodes.iter().for_each(|shard| *shard.ring.write() = Ring::default());
         self.programs.iter().for_each(|shard| *shard.ring.write() = Ring::default());
@@ -131,7 +130,7 @@ fn shard_index(hash: &Digest) -> usize {
 fn shards<T>(bytes_max: usize) -> Box<[Shard<T>]> {
     (0..SHARDS)
         .map(|_| Shard {
-            ring: Lock::new(Ring::default()),
+            ring: ParkingRwLock::new(Ring::default()),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             bytes_max: bytes_max / SHARDS,
@@ -140,20 +139,20 @@ fn shards<T>(bytes_max: usize) -> Box<[Shard<T>]> {
 }
 
 struct Shard<T> {
-    ring: Lock<Ring<T>>,
+    ring: ParkingRwLock<Ring<T>>,
     hits: AtomicU64,
     misses: AtomicU64,
     bytes_max: usize,
 }
 
 struct Ring<T> {
-    entries: HashMap<Digest, Entry<T>, RandomState>,
+    entries: HashMap<Digest, CacheEntry<T>, RandomState>,
     /// Entries in the order the hand passes them.
     clock: VecDeque<Digest>,
     bytes: usize,
 }
 
-struct Entry<T> {
+struct CacheEntry<T> {
     data: T,
     bytes: usize,
     /// Number of the set it came with, or [`STORED`].
@@ -188,8 +187,8 @@ impl<T: Clone> Shard<T> {
         let mut ring = self.ring.write();
         match ring.entries.entry(hash) {
             // Stored already, or queued before: then it is stored no later.
-            Place::Occupied(_) => return,
-            Place::Vacant(place) => place.insert(Entry { data, bytes, number, read: AtomicBool::new(false) }),
+            Entry::Occupied(_) => return,
+            Entry::Vacant(vacant) => vacant.insert(CacheEntry { data, bytes, number, read: AtomicBool::new(false) }),
         };
         ring.clock.push_back(hash);
         ring.bytes += bytes;
@@ -236,15 +235,16 @@ mod tests {
 
     #[test]
     fn entries_read_since_the_last_pass_outlive_others() {
-        let cache =
-            ReadCache::new(4 * NODE_BYTES * SHARDS * PROGRAM_SHARE / (PROGRAM_SHARE - 1) + SHARDS * PROGRAM_SHARE);
+        let cache = ReadCache::new(
+            4 * CACHED_NODE_BYTES * SHARDS * PROGRAM_SHARE / (PROGRAM_SHARE - 1) + SHARDS * PROGRAM_SHARE,
+        );
         (0..4).for_each(|number| cache.put_node(hash(number), [number; 12]));
         assert_eq!(cache.node(&hash(0)), Some([0; 12]));
         (4..7).for_each(|number| cache.put_node(hash(number), [number; 12]));
         let left: Vec<u64> = (0..7).filter(|number| cache.has_node(&hash(*number))).collect();
         assert_eq!(left, [0, 4, 5, 6]);
         let stats = cache.stats();
-        assert_eq!((stats.hits, stats.misses, stats.bytes), (1, 0, 4 * NODE_BYTES));
+        assert_eq!((stats.hits, stats.misses, stats.bytes), (1, 0, 4 * CACHED_NODE_BYTES));
         cache.clear();
         assert_eq!(cache.node(&hash(0)), None);
         assert_eq!(cache.stats().bytes, 0);
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn what_is_not_stored_stays_past_the_budget_until_it_is() {
-        let cache = ReadCache::new(SHARDS * PROGRAM_SHARE * NODE_BYTES * 4 / (PROGRAM_SHARE - 1));
+        let cache = ReadCache::new(SHARDS * PROGRAM_SHARE * CACHED_NODE_BYTES * 4 / (PROGRAM_SHARE - 1));
         let set = |numbers: std::ops::Range<u64>| WriteSet {
             nodes: numbers.map(|number| (hash(number), [number; 12])).collect(),
             programs: vec![(hash(1), Bytes::from(vec![0; 1000]))],

@@ -1,11 +1,11 @@
-//! What a lasting database must be able to do.
+//! What a database that survives the process must be able to do.
 
 use alloy_primitives::Bytes;
 
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
 
-/// Nodes, programs and at most one latest root that become lasting together.
+/// Nodes, programs and at most one latest root that become permanent together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteSet {
     /// Nodes by hash.
@@ -16,13 +16,15 @@ pub struct WriteSet {
     pub latest_root: Option<Digest>,
 }
 
+/// Estimated memory of one node in the read cache, table and clock included.
+pub(crate) const CACHED_NODE_BYTES: usize = 256;
 /// Estimated memory of one queued node: in its set, and in the cache until it is stored.
-const NODE_BYTES: usize = size_of::<(Digest, NodeData)>() + super::cache::NODE_BYTES;
+const QUEUED_NODE_BYTES: usize = size_of::<(Digest, NodeData)>() + CACHED_NODE_BYTES;
 /// What one queued program costs beside its code.
 const PROGRAM_OVERHEAD_BYTES: usize = 192;
 
 impl WriteSet {
-    /// True when there is nothing to write.
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.programs.is_empty() && self.latest_root.is_none()
     }
@@ -30,7 +32,7 @@ impl WriteSet {
     /// Estimated size in bytes.
     pub fn bytes(&self) -> usize {
         let programs = self.programs.iter().map(|(_, code)| code.len() + PROGRAM_OVERHEAD_BYTES).sum::<usize>();
-        self.nodes.len() * NODE_BYTES + programs
+        self.nodes.len() * QUEUED_NODE_BYTES + programs
     }
 }
 

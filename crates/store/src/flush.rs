@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
-use super::database::WriteSet;
+use crate::database::WriteSet;
 use zkevm_tree::Digest;
 use zkevm_tree::StoreError;
 use zkevm_types::FlushIds;
@@ -55,7 +55,7 @@ impl Default for QueueLimits {
 
 /// Sets that are committed together.
 #[derive(Debug)]
-pub struct Group {
+pub struct FlushGroup {
     /// In the order they came.
     pub sets: Vec<Arc<WriteSet>>,
     /// Everything up to this flush is stored with the group.
@@ -65,7 +65,7 @@ pub struct Group {
     bytes: usize,
 }
 
-impl Group {
+impl FlushGroup {
     /// Nodes of all sets.
     pub fn nodes(&self) -> u64 {
         self.sets.iter().map(|set| set.nodes.len() as u64).sum()
@@ -79,7 +79,7 @@ impl Group {
 
 /// The numbers of [`FlushStatus`], read without a lock: clients poll them in a loop without pause.
 #[derive(Debug, Default)]
-struct Counters {
+struct FlushCounters {
     stored: AtomicU64,
     storing: AtomicU64,
     last: AtomicU64,
@@ -101,7 +101,7 @@ struct Queued {
 struct Waiting {
     pending: VecDeque<Queued>,
     /// Taken by the writer and not yet stored.
-    storing: Option<Arc<Group>>,
+    storing: Option<Arc<FlushGroup>>,
     bytes: usize,
     last: u64,
     /// Sets taken in so far. Not the flush ids: a set may come without one.
@@ -110,24 +110,24 @@ struct Waiting {
 }
 
 /// The queue. Anyone may submit; one writer takes.
-pub struct FlushQueue {
+pub(crate) struct FlushQueue {
     waiting: Mutex<Waiting>,
     room: Condvar,
     work: Condvar,
     stored: Condvar,
-    counters: Counters,
+    counters: FlushCounters,
     limits: QueueLimits,
 }
 
 impl FlushQueue {
     /// Creates an empty queue.
-    pub fn new(limits: QueueLimits) -> Self {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
         Self {
             waiting: Mutex::default(),
             room: Condvar::new(),
             work: Condvar::new(),
             stored: Condvar::new(),
-            counters: Counters::default(),
+            counters: FlushCounters::default(),
             limits,
         }
     }
@@ -136,7 +136,7 @@ impl FlushQueue {
     ///
     /// Waits for room. Fails with [`StoreError::Unavailable`], and takes nothing in, if there is none in time or the
     /// queue is closed.
-    pub fn submit(&self, set: Arc<WriteSet>, flushes: u64) -> Result<(FlushIds, u64), StoreError> {
+    pub(crate) fn submit(&self, set: Arc<WriteSet>, flushes: u64) -> Result<(FlushIds, u64), StoreError> {
         let bytes = set.bytes();
         let mut waiting = self.waiting.lock();
         let limit = Instant::now() + self.limits.wait_max;
@@ -178,7 +178,7 @@ impl FlushQueue {
     /// Returns the group to write next: the one not confirmed yet, else what is waiting. Waits until there is something.
     ///
     /// `None` once the queue is closed and empty.
-    pub fn take(&self) -> Option<Arc<Group>> {
+    pub(crate) fn take(&self) -> Option<Arc<FlushGroup>> {
         let mut waiting = self.waiting.lock();
         loop {
             if let Some(group) = &waiting.storing {
@@ -203,8 +203,8 @@ impl FlushQueue {
         Some(group)
     }
 
-    fn next_group(&self, waiting: &mut Waiting) -> Group {
-        let mut group = Group { sets: Vec::new(), flush_id: 0, number: 0, bytes: 0 };
+    fn next_group(&self, waiting: &mut Waiting) -> FlushGroup {
+        let mut group = FlushGroup { sets: Vec::new(), flush_id: 0, number: 0, bytes: 0 };
         while let Some(queued) = waiting.pending.front() {
             if !group.sets.is_empty() && group.bytes + queued.bytes > self.limits.group_bytes_max {
                 break;
@@ -218,7 +218,7 @@ impl FlushQueue {
     }
 
     /// Notes that a group taken is in the database.
-    pub fn confirm(&self, group: &Group) {
+    pub(crate) fn confirm(&self, group: &FlushGroup) {
         let mut waiting = self.waiting.lock();
         waiting.storing = None;
         waiting.bytes -= group.bytes;
@@ -229,14 +229,14 @@ impl FlushQueue {
     }
 
     /// Accepts nothing more; the writer goes on until everything is stored.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.waiting.lock().closed = true;
         self.work.notify_all();
         self.room.notify_all();
     }
 
     /// Waits until everything accepted is stored; false if that takes longer than `limit`.
-    pub fn wait_stored(&self, limit: Duration) -> bool {
+    pub(crate) fn wait_stored(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let mut waiting = self.waiting.lock();
         while waiting.bytes > 0 || waiting.storing.is_some() || !waiting.pending.is_empty() {
@@ -248,7 +248,7 @@ impl FlushQueue {
     }
 
     /// Returns the latest root of what is accepted and not yet stored.
-    pub fn latest_root(&self) -> Option<Digest> {
+    pub(crate) fn latest_root(&self) -> Option<Digest> {
         let waiting = self.waiting.lock();
         let storing = waiting.storing.iter().flat_map(|group| &group.sets);
         let mut sets = storing.chain(waiting.pending.iter().map(|queued| &queued.set));
@@ -256,7 +256,7 @@ impl FlushQueue {
     }
 
     /// Returns the present numbers. Never waits.
-    pub fn status(&self) -> FlushStatus {
+    pub(crate) fn status(&self) -> FlushStatus {
         // In this order no id is read ahead of one that must be at least as large.
         let stored_flush_id = self.counters.stored.load(Ordering::Acquire);
         let storing_flush_id = self.counters.storing.load(Ordering::Acquire);

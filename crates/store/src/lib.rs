@@ -3,8 +3,21 @@
 //!
 //! Decides: what is kept how long, in which order it is stored, and under which flush id. Must not know: which roots are in
 //! use, batches, the wire.
+//!
+//! | Module | What |
+//! |---|---|
+//! | `writer` | [`StateWriter`], [`Durability`]; reading is [`zkevm_tree::StateReader`] |
+//! | `state_store` | [`StateStore`]: permanent state in a database or in memory, volatile state in memory |
+//! | `memory` | [`MemoryStore`]: nodes and programs in this process |
+//! | `database` | [`Database`], which what survives the process implements, and [`WriteSet`] |
+//! | `embedded`, `postgres` | the two databases of this crate |
+//! | `cache`, `flush` | in front of a database: what was read or is queued; the queue and its flush ids |
+//! | `overlay` | [`RequestOverlay`]: what a request brings along, in front of a store |
+//! | [`hashdb`] | the state database behind the HashDB service |
+//! | `async_bridge` | [`AsyncBridge`]: from callers that block to drivers that do not |
+//! | [`encoding`], [`pem`] | bytes of rows; certificates |
 
-mod bridge;
+mod async_bridge;
 mod cache;
 mod database;
 mod embedded;
@@ -17,40 +30,15 @@ mod overlay;
 pub mod pem;
 mod postgres;
 mod state_store;
+mod writer;
 
-pub use bridge::{Bridge, Retries};
+pub use async_bridge::{AsyncBridge, Retries};
 pub use cache::{CacheStats, ReadCache};
 pub use database::{Database, WriteSet};
 pub use embedded::EmbeddedDatabase;
-pub use flush::{FlushStatus, Group, QueueLimits};
+pub use flush::{FlushGroup, FlushStatus, QueueLimits};
 pub use memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 pub use overlay::{RequestOverlay, verified_nodes, verified_programs};
 pub use postgres::{PostgresDatabase, PostgresOptions};
-pub use state_store::{Claims, LastingOptions, StateStats, StateStore, WriterStep};
-
-use alloy_primitives::Bytes;
-
-use zkevm_tree::{Digest, NodeData, StoreError};
-
-/// Writes state by content address. Writing what is already there changes nothing but its durability.
-///
-/// The caller vouches that every node and program has the hash it is written under.
-pub trait StateWriter: Send + Sync {
-    /// Writes nodes and programs.
-    fn write(
-        &self,
-        nodes: &[(Digest, NodeData)],
-        programs: &[(Digest, Bytes)],
-        durability: Durability,
-    ) -> Result<(), StoreError>;
-}
-
-/// How long a written entry must stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Part of the chain: never given up.
-    Permanent,
-    /// Of a batch run without `update_merkle_tree`: readable across requests, given up oldest first when memory runs
-    /// out (state-tree §10).
-    Volatile,
-}
+pub use state_store::{DurableOptions, StateStats, StateStore, WitnessEntries, WriterStep};
+pub use writer::{Durability, StateWriter};

@@ -7,8 +7,8 @@ use alloy_primitives::Bytes;
 use foldhash::fast::RandomState;
 use serde::Serialize;
 
-use super::lock::Lock;
-use super::{Durability, StateWriter};
+use crate::lock::ParkingRwLock;
+use crate::writer::{Durability, StateWriter};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
 
@@ -62,15 +62,15 @@ pub struct MemoryStoreStats {
 
 #[derive(Default)]
 struct Shard {
-    entries: Lock<Entries>,
+    entries: ParkingRwLock<ShardEntries>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
 #[derive(Default)]
-struct Entries {
-    nodes: HashMap<Digest, Entry<NodeData>, RandomState>,
-    programs: HashMap<Digest, Entry<Bytes>>,
+struct ShardEntries {
+    nodes: HashMap<Digest, MemoryEntry<NodeData>, RandomState>,
+    programs: HashMap<Digest, MemoryEntry<Bytes>>,
     /// Volatile entries by age. An item whose write is not the entry's latest is stale.
     queue: VecDeque<(Item, u64)>,
     volatile_count: usize,
@@ -79,13 +79,13 @@ struct Entries {
     evictions: u64,
 }
 
-struct Entry<T> {
+struct MemoryEntry<T> {
     data: T,
     /// Number of the latest volatile write, `None` once permanent.
     volatile_since: Option<u64>,
 }
 
-impl<T> Entry<T> {
+impl<T> MemoryEntry<T> {
     fn is_permanent(&self) -> bool {
         self.volatile_since.is_none()
     }
@@ -108,10 +108,10 @@ impl MemoryStore {
         Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), limits, permanent_bytes: AtomicUsize::new(0) }
     }
 
-    /// Returns true if the node is known, and then keeps it from now on as if it had just been written so.
+    /// True if the node is known; it then stays as if it had just been written so.
     ///
     /// Spares the caller the hashing that a write must be preceded by.
-    pub fn keep_known_node(&self, hash: &Digest, durability: Durability) -> Result<bool, StoreError> {
+    pub fn retain_known_node(&self, hash: &Digest, durability: Durability) -> Result<bool, StoreError> {
         let known = self.shard(hash).entries.read().nodes.get(hash).map(|entry| (entry.data, entry.is_permanent()));
         if let Some((data, false)) = known {
             self.write(&[(*hash, data)], &[], durability)?;
@@ -119,8 +119,8 @@ impl MemoryStore {
         Ok(known.is_some())
     }
 
-    /// Returns true if the program is known, and then keeps it from now on as if it had just been written so.
-    pub fn keep_known_program(&self, hash: &Digest, durability: Durability) -> Result<bool, StoreError> {
+    /// True if the program is known; it then stays as if it had just been written so.
+    pub fn retain_known_program(&self, hash: &Digest, durability: Durability) -> Result<bool, StoreError> {
         let shard = self.shard(hash);
         let known = shard.entries.read().programs.get(hash).map(|entry| (entry.data.clone(), entry.is_permanent()));
         let is_known = known.is_some();
@@ -152,7 +152,7 @@ impl MemoryStore {
         for shard in &self.shards {
             let mut entries = shard.entries.write();
             let evictions = entries.evictions;
-            *entries = Entries { evictions, ..Entries::default() };
+            *entries = ShardEntries { evictions, ..ShardEntries::default() };
         }
         self.permanent_bytes.store(0, Relaxed);
     }
@@ -266,7 +266,7 @@ impl StateWriter for MemoryStore {
     }
 }
 
-impl Entries {
+impl ShardEntries {
     /// Returns the bytes that were not permanent before and are now.
     fn write_node(&mut self, hash: Digest, data: NodeData, durability: Durability) -> usize {
         self.writes += 1;
@@ -275,7 +275,7 @@ impl Entries {
         if before == Some(None) {
             return 0;
         }
-        self.nodes.insert(hash, Entry { data, volatile_since: stamp });
+        self.nodes.insert(hash, MemoryEntry { data, volatile_since: stamp });
         self.account(Item::Node(hash), NODE_BYTES, before.is_some(), stamp)
     }
 
@@ -287,7 +287,7 @@ impl Entries {
         if before == Some(None) {
             return 0;
         }
-        self.programs.insert(hash, Entry { data: code.clone(), volatile_since: stamp });
+        self.programs.insert(hash, MemoryEntry { data: code.clone(), volatile_since: stamp });
         self.account(Item::Program(hash), code.len() + PROGRAM_OVERHEAD_BYTES, before.is_some(), stamp)
     }
 
@@ -445,8 +445,8 @@ mod tests {
         assert!((0..11).all(|number| known(&store, number)));
         write(&store, 8..10, Durability::Permanent);
         assert_eq!(store.stats().permanent_bytes, bytes_max);
-        assert_eq!(store.keep_known_node(&hash(10), Durability::Permanent), Err(StoreError::Full { bytes_max }));
-        assert_eq!(store.keep_known_node(&hash(9), Durability::Permanent), Ok(true));
+        assert_eq!(store.retain_known_node(&hash(10), Durability::Permanent), Err(StoreError::Full { bytes_max }));
+        assert_eq!(store.retain_known_node(&hash(9), Durability::Permanent), Ok(true));
     }
 
     #[test]
@@ -463,16 +463,16 @@ mod tests {
     #[test]
     fn known_entries_are_made_young_or_permanent_without_their_data() {
         let store = bounded(usize::MAX);
-        assert_eq!(store.keep_known_node(&hash(0), Durability::Permanent), Ok(false));
-        assert_eq!(store.keep_known_program(&hash(0), Durability::Permanent), Ok(false));
+        assert_eq!(store.retain_known_node(&hash(0), Durability::Permanent), Ok(false));
+        assert_eq!(store.retain_known_program(&hash(0), Durability::Permanent), Ok(false));
         write(&store, 0..10, Durability::Volatile);
-        assert_eq!(store.keep_known_node(&hash(0), Durability::Volatile), Ok(true));
-        assert_eq!(store.keep_known_node(&hash(1), Durability::Permanent), Ok(true));
+        assert_eq!(store.retain_known_node(&hash(0), Durability::Volatile), Ok(true));
+        assert_eq!(store.retain_known_node(&hash(1), Durability::Permanent), Ok(true));
         write(&store, 10..12, Durability::Volatile);
         assert!(known(&store, 0) && known(&store, 1) && !known(&store, 2));
         assert_eq!(store.stats().permanent_bytes, NODE_BYTES);
         store.write(&[], &[(hash(20), Bytes::from_static(&[7]))], Durability::Volatile).unwrap();
-        assert_eq!(store.keep_known_program(&hash(20), Durability::Permanent), Ok(true));
+        assert_eq!(store.retain_known_program(&hash(20), Durability::Permanent), Ok(true));
         assert_eq!(store.stats().permanent_bytes, NODE_BYTES + PROGRAM_OVERHEAD_BYTES + 1);
     }
 

@@ -11,7 +11,7 @@ use zkevm_tree::{StateReader, StoreError};
 
 /// Reads a request's own entries first, then a store.
 ///
-/// A request may claim anything about its own batch, so entries are not verified on reading. Only verified ones may
+/// A request may say anything about its own batch, so entries are not verified on reading. Only verified ones may
 /// go into a shared store.
 #[derive(Clone, Copy)]
 pub struct RequestOverlay<'a> {
@@ -24,45 +24,40 @@ pub struct RequestOverlay<'a> {
 }
 
 impl RequestOverlay<'_> {
-    /// Returns the request's nodes that have the hash they claim.
+    /// Returns the request's nodes that have the hash they are said to have.
     pub fn verified_nodes(&self) -> Vec<(Digest, NodeData)> {
         verified_nodes(self.nodes)
     }
 
-    /// Returns the request's programs that have the hash they claim.
+    /// Returns the request's programs that have the hash they are said to have.
     pub fn verified_programs(&self) -> Vec<(Digest, Bytes)> {
         verified_programs(self.programs)
     }
 }
 
 /// Returns those of these nodes that have 12 elements, with canonical ones.
-pub(super) fn canonical_nodes<'a>(
-    claims: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>,
+pub(crate) fn canonical_nodes<'a>(
+    entries: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>,
 ) -> impl Iterator<Item = (Digest, NodeData)> {
-    claims.into_iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements)?)))
+    entries.into_iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements)?)))
 }
 
-/// Returns the nodes that have the hash they claim, with canonical elements.
-pub fn verified_nodes<'a>(claims: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>) -> Vec<(Digest, NodeData)> {
-    let nodes: Vec<(Digest, NodeData)> = canonical_nodes(claims).collect();
+/// Returns the nodes that have the hash they are listed under, with canonical elements.
+pub fn verified_nodes<'a>(entries: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>) -> Vec<(Digest, NodeData)> {
+    let nodes: Vec<(Digest, NodeData)> = canonical_nodes(entries).collect();
     let states: Vec<NodeData> = nodes.iter().map(|(_, data)| *data).collect();
-    nodes
-        .into_iter()
-        .zip(hashes_of(&states))
-        .filter(|((claimed, _), hash)| claimed == hash)
-        .map(|(node, _)| node)
-        .collect()
+    nodes.into_iter().zip(hashes_of(&states)).filter(|((key, _), hash)| key == hash).map(|(node, _)| node).collect()
 }
 
-/// Returns the programs that have the hash they claim.
-pub fn verified_programs<'a>(claims: impl IntoIterator<Item = (&'a Digest, &'a Bytes)>) -> Vec<(Digest, Bytes)> {
-    let programs: Vec<(&Digest, &Bytes)> = claims.into_iter().collect();
+/// Returns the programs that have the hash they are listed under.
+pub fn verified_programs<'a>(entries: impl IntoIterator<Item = (&'a Digest, &'a Bytes)>) -> Vec<(Digest, Bytes)> {
+    let programs: Vec<(&Digest, &Bytes)> = entries.into_iter().collect();
     let codes: Vec<&[u8]> = programs.iter().map(|(_, code)| code.as_ref()).collect();
     let hashes = linear_hash_many(&codes);
     programs
         .into_iter()
         .zip(hashes)
-        .filter(|((claimed, _), hash)| *claimed == hash)
+        .filter(|((key, _), hash)| *key == hash)
         .map(|((hash, code), _)| (*hash, code.clone()))
         .collect()
 }
@@ -104,7 +99,8 @@ fn canonical_node(elements: &[u64]) -> Option<NodeData> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Durability, MemoryStore, StateWriter};
+    use crate::memory::MemoryStore;
+    use crate::writer::{Durability, StateWriter};
     use zkevm_tree::goldilocks::GOLDILOCKS_PRIME;
     use zkevm_tree::poseidon::{hash_node, linear_hash};
 

@@ -17,6 +17,7 @@ pub struct TlsError {
 }
 
 impl TlsError {
+    /// Creates the error for a file.
     pub fn new(path: &Path, reason: impl ToString) -> Self {
         Self { path: path.to_owned(), reason: reason.to_string() }
     }

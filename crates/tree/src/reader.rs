@@ -34,8 +34,8 @@ pub enum StoreError {
         /// Elements found.
         elements: usize,
     },
-    /// The bound of what may be kept for good is reached; reads and volatile writes still work.
-    #[error("the state store is full: nothing more can be kept for good within its {} MiB", bytes_max >> 20)]
+    /// The bound of permanent state is reached; reads and volatile writes still work.
+    #[error("the state store is full: no more permanent state fits within its {} MiB", bytes_max >> 20)]
     Full {
         /// The bound.
         bytes_max: usize,

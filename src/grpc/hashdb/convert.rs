@@ -9,7 +9,7 @@ use super::super::status::malformed;
 use super::wire;
 use zkevm_store::encoding::{hash_bytes, node_bytes, root_row};
 use zkevm_store::hashdb::{HashDbError, Persistence, ReadLog};
-use zkevm_store::{Durability, Group};
+use zkevm_store::{Durability, FlushGroup};
 use zkevm_tree::{Digest, GetDetails, NodeData, SetDetails};
 
 /// Digits of a 256-bit number.
@@ -171,7 +171,7 @@ pub(super) fn read_tree_response(
 }
 
 /// An empty answer if nothing was stored meanwhile.
-pub(super) fn flush_data(group: Option<&Group>, stored_flush_id: u64) -> wire::GetFlushDataResponse {
+pub(super) fn flush_data(group: Option<&FlushGroup>, stored_flush_id: u64) -> wire::GetFlushDataResponse {
     let mut response =
         wire::GetFlushDataResponse { stored_flush_id, result: success(), ..wire::GetFlushDataResponse::default() };
     for set in group.into_iter().flat_map(|group| &group.sets) {

@@ -1,6 +1,7 @@
 //! The log of the embedded database: nodes in one file that is only ever added to.
 //!
-//! A file is [`FILE_MARK`] and then groups, each synced before the next one begins. Integers are little-endian.
+//! A file is [`FILE_MARK`], which holds the format version, and then groups, each synced before the next one begins. Integers
+//! are little-endian.
 //!
 //! | part of a group | bytes |
 //! |---|---|
@@ -14,17 +15,20 @@
 //! one behind it is damage, and the file is refused.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use alloy_primitives::B256;
 
+use super::version::{FORMAT_VERSION, found_version, refusal};
 use crate::encoding::{CONTENT_BYTES, LATEST_ROOT_KEY, NODE_BYTES, hash_bytes, node_bytes};
 use zkevm_tree::{Digest, NodeData};
 
-/// What a log starts with: its name and the version of its format.
+/// What a log starts with: [`FILE_NAME`], the format version in decimal, an end of line.
 const FILE_MARK: [u8; 16] = *b"zkevm-nodes v1\r\n";
+const FILE_NAME: &[u8] = b"zkevm-nodes v";
+const _: () = assert!(FORMAT_VERSION == 1, "the version is in the mark");
 /// What a group starts with. No field element is like that.
 const GROUP_MARK: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0xfe, b'l', b'o', b'g'];
 const GROUP_HEAD_BYTES: usize = 8 + 8 + 32;
@@ -46,18 +50,25 @@ pub(super) struct NodeLog {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Replayed {
     /// Where the next group goes.
-    pub end: u64,
+    pub(super) end: u64,
     /// The last latest root in the part read.
-    pub latest_root: Option<Digest>,
+    pub(super) latest_root: Option<Digest>,
 }
 
 impl NodeLog {
-    /// Place of the first group.
-    pub const START: u64 = FILE_MARK.len() as u64;
+    /// Offset of the first group.
+    pub(super) const START: u64 = FILE_MARK.len() as u64;
 
-    /// Makes an empty log, in place of any file of that name.
-    pub fn create(path: &Path) -> Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    /// Makes an empty log. Fails if there is a file of that name with more in it than a creation cut short leaves.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut before = Vec::new();
+        (&file).take(Self::START + 1).read_to_end(&mut before)?;
+        if !FILE_MARK.starts_with(&before)
+            && (before.len() as u64 > Self::START || before.iter().any(|byte| *byte != 0))
+        {
+            return Err(Error::new(ErrorKind::AlreadyExists, refusal("the file is there, but no index names it")));
+        }
         file.write_all_at(&FILE_MARK, 0)?;
         file.sync_all()?;
         // The name has to last as well.
@@ -67,22 +78,27 @@ impl NodeLog {
         Ok(Self { file })
     }
 
-    /// Opens a log. Fails if the file is not one.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// Opens a log. Fails if the file is not one, or has another format version.
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let mut mark = [0; FILE_MARK.len()];
-        match file.read_exact_at(&mut mark, 0) {
-            Ok(()) if mark == FILE_MARK => Ok(Self { file }),
-            Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error),
-            _ => Err(damaged("it is not a log of nodes in the format of this version")),
+        let mut mark = Vec::new();
+        (&file).take(Self::START).read_to_end(&mut mark)?;
+        if mark == FILE_MARK {
+            return Ok(Self { file });
         }
+        let found = match format_version(&mark) {
+            Some(version) => found_version(version),
+            None if mark.is_empty() => "the file is empty".to_owned(),
+            None => "the file is not a log of nodes".to_owned(),
+        };
+        Err(Error::new(ErrorKind::InvalidData, refusal(found)))
     }
 
     /// Writes one group at `end`, of at most [`GROUP_NODES_MAX`] nodes, so that it survives once this returns.
     ///
-    /// Returns each node's place, in order, and where the next group goes. After an error the same `end` may be tried
+    /// Returns each node's offset, in order, and where the next group goes. After an error the same `end` may be tried
     /// again.
-    pub fn append(
+    pub(super) fn append(
         &self,
         end: u64,
         nodes: &[(&Digest, &NodeData)],
@@ -93,9 +109,9 @@ impl NodeLog {
         writer.put(&GROUP_MARK)?;
         writer.put(&(length as u64).to_le_bytes())?;
         writer.put(&latest_root.map_or(LATEST_ROOT_KEY, |root| hash_bytes(&root)))?;
-        let mut places = Vec::with_capacity(nodes.len());
+        let mut offsets = Vec::with_capacity(nodes.len());
         for (hash, node) in nodes {
-            places.push(writer.place());
+            offsets.push(writer.offset());
             let length = data_bytes(node);
             writer.put(&[length as u8])?;
             writer.put(&hash_bytes(hash))?;
@@ -103,31 +119,31 @@ impl NodeLog {
         }
         let end = writer.finish()?;
         self.file.sync_data()?;
-        Ok((places, end))
+        Ok((offsets, end))
     }
 
-    /// Reads every group from `from` on, where one begins, and calls `found` with each node's hash and place.
+    /// Reads every group from `from` on, where one begins, and calls `found` with each node's hash and offset.
     ///
     /// Cuts off a last group that is not whole. Fails if the file is shorter than `from` or damaged.
-    pub fn replay(&self, from: u64, mut found: impl FnMut(Digest, u64)) -> Result<Replayed> {
+    pub(super) fn replay(&self, from: u64, mut found: impl FnMut(Digest, u64)) -> Result<Replayed> {
         let length = self.file.metadata()?.len();
         if length < from {
             return Err(damaged(format_args!("{length} bytes are left of at least {from}")));
         }
         let mut replayed = Replayed { end: from, latest_root: None };
         while let Some(group) = self.whole_group(replayed.end, length)? {
-            let mut place = replayed.end + GROUP_HEAD_BYTES as u64;
+            let mut offset = replayed.end + GROUP_HEAD_BYTES as u64;
             let mut records = &group.records[..];
             while let Some((record, rest)) = split_record(records) {
-                found(Digest::from(B256::from(record.hash)), place);
-                place += (records.len() - rest.len()) as u64;
+                found(Digest::from(B256::from(record.hash)), offset);
+                offset += (records.len() - rest.len()) as u64;
                 records = rest;
             }
             if !records.is_empty() {
-                return Err(damaged(format_args!("a record at {place} is none")));
+                return Err(damaged(format_args!("a record at {offset} is none")));
             }
             replayed.latest_root = group.latest_root.or(replayed.latest_root);
-            replayed.end = place + CHECKSUM_BYTES as u64;
+            replayed.end = offset + CHECKSUM_BYTES as u64;
         }
         if replayed.end < length {
             self.cut_off(replayed.end, length)?;
@@ -135,16 +151,16 @@ impl NodeLog {
         Ok(replayed)
     }
 
-    /// Reads the record at a place that [`Self::append`] or [`Self::replay`] named.
-    pub fn read(&self, place: u64) -> Result<Record> {
+    /// Reads the record at an offset that [`Self::append`] or [`Self::replay`] named.
+    pub(super) fn read(&self, offset: u64) -> Result<Record> {
         let mut bytes = [0; RECORD_BYTES_MAX];
         let mut filled = 0;
         loop {
             if let Some((record, _)) = split_record(&bytes[..filled]) {
                 return Ok(record);
             }
-            match self.file.read_at(&mut bytes[filled..], place + filled as u64) {
-                Ok(0) => return Err(damaged(format_args!("no record at {place}"))),
+            match self.file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => return Err(damaged(format_args!("no record at {offset}"))),
                 Ok(more) => filled += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -152,13 +168,13 @@ impl NodeLog {
         }
     }
 
-    /// Returns the group at a place of a log of that length, `None` if there is no whole one.
-    fn whole_group(&self, place: u64, length: u64) -> Result<Option<WholeGroup>> {
+    /// Returns the group at an offset of a log of that length, `None` if there is no whole one.
+    fn whole_group(&self, offset: u64, length: u64) -> Result<Option<WholeGroup>> {
         let mut head = [0; GROUP_HEAD_BYTES];
-        let Some(rest) = length.checked_sub(place + (GROUP_HEAD_BYTES + CHECKSUM_BYTES) as u64) else {
+        let Some(rest) = length.checked_sub(offset + (GROUP_HEAD_BYTES + CHECKSUM_BYTES) as u64) else {
             return Ok(None);
         };
-        self.file.read_exact_at(&mut head, place)?;
+        self.file.read_exact_at(&mut head, offset)?;
         let (mark, sizes) = head.split_at(GROUP_MARK.len());
         let (records_bytes, root) = sizes.split_at(8);
         let records_bytes = u64::from_le_bytes(records_bytes.try_into().expect("eight bytes"));
@@ -166,7 +182,7 @@ impl NodeLog {
             return Ok(None);
         }
         let mut records = vec![0; records_bytes as usize + CHECKSUM_BYTES];
-        self.file.read_exact_at(&mut records, place + GROUP_HEAD_BYTES as u64)?;
+        self.file.read_exact_at(&mut records, offset + GROUP_HEAD_BYTES as u64)?;
         let checksum = records.split_off(records_bytes as usize);
         let mut actual = crc32fast::Hasher::new();
         actual.update(&head);
@@ -181,19 +197,19 @@ impl NodeLog {
     /// Removes what is behind the last whole group. Fails if there is a whole group in it.
     fn cut_off(&self, end: u64, length: u64) -> Result<()> {
         let mut window = vec![0; WRITE_BYTES];
-        let mut place = end;
-        while length - place >= GROUP_MARK.len() as u64 {
-            let bytes = window.len().min((length - place) as usize);
-            self.file.read_exact_at(&mut window[..bytes], place)?;
+        let mut offset = end;
+        while length - offset >= GROUP_MARK.len() as u64 {
+            let bytes = window.len().min((length - offset) as usize);
+            self.file.read_exact_at(&mut window[..bytes], offset)?;
             for at in 0..=bytes - GROUP_MARK.len() {
-                if window[at..].starts_with(&GROUP_MARK) && self.whole_group(place + at as u64, length)?.is_some() {
+                if window[at..].starts_with(&GROUP_MARK) && self.whole_group(offset + at as u64, length)?.is_some() {
                     return Err(damaged(format_args!("the group at {end} is not whole, but one behind it is")));
                 }
             }
             // A mark may begin in the last bytes of the window.
-            place += (bytes - GROUP_MARK.len() + 1) as u64;
+            offset += (bytes - GROUP_MARK.len() + 1) as u64;
         }
-        tracing::warn!(place = end, bytes = length - end, "the last write was cut short and is taken back");
+        tracing::warn!(offset = end, bytes = length - end, "the last write was cut short and is taken back");
         self.file.set_len(end)?;
         self.file.sync_all()
     }
@@ -202,14 +218,14 @@ impl NodeLog {
 /// A node as it is in the log.
 pub(super) struct Record {
     /// The node's hash, most significant limb first.
-    pub hash: [u8; 32],
+    pub(super) hash: [u8; 32],
     data: [u8; NODE_BYTES],
     length: usize,
 }
 
 impl Record {
     /// Content, and capacity unless that is zero.
-    pub fn data(&self) -> &[u8] {
+    pub(super) fn data(&self) -> &[u8] {
         &self.data[..self.length]
     }
 }
@@ -238,6 +254,12 @@ fn data_bytes(node: &NodeData) -> usize {
     if node[8..] == [0; 4] { CONTENT_BYTES } else { NODE_BYTES }
 }
 
+/// Returns the version in the mark of a log, `None` if it is no such mark.
+fn format_version(mark: &[u8]) -> Option<u64> {
+    let digits = mark.strip_prefix(FILE_NAME)?.split(|byte| !byte.is_ascii_digit()).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 fn damaged(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidData, format!("the file is damaged: {what}"))
 }
@@ -257,7 +279,7 @@ impl<'a> Writer<'a> {
         Self { file, start, buffer: Vec::with_capacity(WRITE_BYTES + NODE_BYTES), checksum: crc32fast::Hasher::new() }
     }
 
-    fn place(&self) -> u64 {
+    fn offset(&self) -> u64 {
         self.start + self.buffer.len() as u64
     }
 
@@ -278,7 +300,7 @@ impl<'a> Writer<'a> {
     fn flush(&mut self) -> Result<()> {
         self.checksum.update(&self.buffer);
         self.file.write_all_at(&self.buffer, self.start)?;
-        self.start = self.place();
+        self.start = self.offset();
         self.buffer.clear();
         Ok(())
     }
@@ -303,12 +325,12 @@ mod tests {
 
     fn replay(log: &NodeLog, from: u64) -> Result<(Vec<(Digest, u64)>, Replayed)> {
         let mut found = Vec::new();
-        let replayed = log.replay(from, |hash, place| found.push((hash, place)))?;
+        let replayed = log.replay(from, |hash, offset| found.push((hash, offset)))?;
         Ok((found, replayed))
     }
 
     #[test]
-    fn what_was_appended_is_read_in_its_place_and_found_again() {
+    fn what_was_appended_is_read_at_its_offset_and_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = NodeLog::create(&path).unwrap();
@@ -316,8 +338,8 @@ mod tests {
         let (first, second_at) = append(&log, NodeLog::START, 0..20_000, Some(Digest([7; 4])));
         let (second, end) = append(&log, second_at, 20_000..20_003, None);
         let log = NodeLog::open(&path).unwrap();
-        for (number, place) in (0..).zip(first.iter().chain(&second)) {
-            let ((hash, node), record) = (node(number), log.read(*place).unwrap());
+        for (number, offset) in (0..).zip(first.iter().chain(&second)) {
+            let ((hash, node), record) = (node(number), log.read(*offset).unwrap());
             assert_eq!((record.hash, record.data()), (hash_bytes(&hash), &node_bytes(&node)[..data_bytes(&node)]));
         }
         let (found, replayed) = replay(&log, NodeLog::START).unwrap();
@@ -357,10 +379,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = NodeLog::create(&path).unwrap();
-        let (places, second_at) = append(&log, NodeLog::START, 0..20_000, None);
+        let (offsets, second_at) = append(&log, NodeLog::START, 0..20_000, None);
         append(&log, second_at, 20_000..20_001, None);
         let length = log.file.metadata().unwrap().len();
-        log.file.write_all_at(&[1], places[9_999] + 40).unwrap();
+        log.file.write_all_at(&[1], offsets[9_999] + 40).unwrap();
         let error = replay(&log, NodeLog::START).unwrap_err().to_string();
         assert!(error.contains("damaged") && error.contains("behind it"), "{error}");
         assert_eq!(log.file.metadata().unwrap().len(), length, "nothing is taken away");

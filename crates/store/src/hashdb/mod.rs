@@ -19,7 +19,10 @@ use parking_lot::Mutex;
 pub use session::{Persistence, Position, SessionError};
 pub use sessions::{SessionLimits, Sessions};
 
-use crate::{Durability, StateStore, WriteSet};
+use crate::database::WriteSet;
+use crate::overlay::{verified_nodes, verified_programs};
+use crate::state_store::StateStore;
+use crate::writer::Durability;
 use zkevm_tree::{Digest, GetDetails, NodeData, SetDetails, StateTree, TreeError};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::FlushIds;
@@ -39,9 +42,9 @@ pub enum HashDbError {
     /// The session does not allow this.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// An entry does not have the hash it claims, or not the length of a node.
-    #[error("entry {} does not have the hash it claims", .0.to_b256())]
-    FalseClaim(Digest),
+    /// An entry does not have the hash it is listed under, or not the length of a node.
+    #[error("entry {} does not have the hash it entries", .0.to_b256())]
+    HashMismatch(Digest),
     /// Resets are switched off.
     #[error("resetting the database is not enabled (hashdb.allow_reset)")]
     ResetDisabled,
@@ -56,7 +59,7 @@ impl HashDbError {
             | Self::Store(StoreError::InvalidNodeSize { .. }) => 8,
             Self::Session(_) => 25,
             Self::Tree(_) | Self::Store(_) | Self::ResetDisabled => 3,
-            Self::FalseClaim(_) => 4,
+            Self::HashMismatch(_) => 4,
         }
     }
 }
@@ -145,11 +148,11 @@ impl HashDb {
         let (details, nodes, log) = write_leaf(&*self.store, call)?;
         let latest_root = (call.persistence == Persistence::Database && details.new_root != details.old_root)
             .then_some(details.new_root);
-        self.store.keep(WriteSet { nodes, latest_root, ..WriteSet::default() }, call.persistence.durability(), 0)?;
+        self.store.persist(WriteSet { nodes, latest_root, ..WriteSet::default() }, call.persistence.durability(), 0)?;
         Ok((details, log))
     }
 
-    /// Keeps a program: in a session, or at once.
+    /// Writes a program: into a session, or at once.
     pub fn set_program(
         &self,
         hash: Digest,
@@ -160,7 +163,7 @@ impl HashDb {
     ) -> Result<(), HashDbError> {
         if batch_uuid.is_empty() {
             let set = WriteSet { programs: vec![(hash, code)], ..WriteSet::default() };
-            self.store.keep(set, persistence.durability(), 0)?;
+            self.store.persist(set, persistence.durability(), 0)?;
         } else {
             self.sessions.open(batch_uuid)?.lock().set_program(position, persistence, hash, code)?;
         }
@@ -177,9 +180,9 @@ impl HashDb {
         Ok(self.store.program(hash)?)
     }
 
-    /// Keeps nodes and programs that have the hash they claim.
+    /// Persists nodes and programs that have the hash they are listed under.
     ///
-    /// Fails with [`HashDbError::FalseClaim`], and keeps nothing, if one has not.
+    /// Fails with [`HashDbError::HashMismatch`], and changes nothing, if one has not.
     pub fn load(
         &self,
         nodes: &BTreeMap<Digest, Vec<u64>>,
@@ -187,7 +190,7 @@ impl HashDb {
         durability: Durability,
     ) -> Result<(), HashDbError> {
         let set = WriteSet { nodes: verified(nodes)?, programs: verified_codes(programs)?, latest_root: None };
-        self.store.keep(set, durability, 0)?;
+        self.store.persist(set, durability, 0)?;
         Ok(())
     }
 
@@ -196,7 +199,7 @@ impl HashDb {
     pub fn set_latest_root(&self, root: Digest) -> Result<(), HashDbError> {
         if self.store.node(&root)?.is_some() {
             let set = WriteSet { latest_root: Some(root), ..WriteSet::default() };
-            self.store.keep(set, Durability::Permanent, 0)?;
+            self.store.persist(set, Durability::Permanent, 0)?;
         }
         Ok(())
     }
@@ -225,7 +228,7 @@ impl HashDb {
         Ok(())
     }
 
-    /// Keeps what a session wrote, ends it, and takes a flush id. Without such a session just takes an id.
+    /// Persists what a session wrote, ends it, and takes a flush id. Without such a session just takes an id.
     ///
     /// `root` is the final root; the root the session started from drops it. If this fails, the session stays.
     pub fn flush(
@@ -236,16 +239,16 @@ impl HashDb {
     ) -> Result<FlushIds, HashDbError> {
         let durability = persistence.durability();
         let Some(session) = self.sessions.find(batch_uuid) else {
-            return Ok(self.store.keep(WriteSet::default(), durability, 1)?);
+            return Ok(self.store.persist(WriteSet::default(), durability, 1)?);
         };
         let mut session = session.lock();
         let written = session.written(root)?;
         if durability == Durability::Volatile {
             // Programs of the database are kept whatever the flush says (hashdb-service §5).
             let programs = written.database_programs;
-            self.store.keep(WriteSet { programs, ..WriteSet::default() }, Durability::Permanent, 0)?;
+            self.store.persist(WriteSet { programs, ..WriteSet::default() }, Durability::Permanent, 0)?;
         }
-        let ids = self.store.keep(written.set, durability, 1)?;
+        let ids = self.store.persist(written.set, durability, 1)?;
         session.end();
         self.sessions.remove(batch_uuid);
         Ok(ids)
@@ -307,8 +310,8 @@ impl StateReader for Recorder<'_> {
 }
 
 /// Returns the nodes if all have their hash. Nodes without capacity get one of zeros.
-fn verified(claims: &BTreeMap<Digest, Vec<u64>>) -> Result<Vec<(Digest, NodeData)>, HashDbError> {
-    let whole: Vec<(Digest, Vec<u64>)> = claims
+fn verified(entries: &BTreeMap<Digest, Vec<u64>>) -> Result<Vec<(Digest, NodeData)>, HashDbError> {
+    let whole: Vec<(Digest, Vec<u64>)> = entries
         .iter()
         .map(|(hash, elements)| {
             let mut elements = elements.clone();
@@ -318,23 +321,23 @@ fn verified(claims: &BTreeMap<Digest, Vec<u64>>) -> Result<Vec<(Digest, NodeData
             (*hash, elements)
         })
         .collect();
-    let nodes = crate::verified_nodes(whole.iter().map(|(hash, elements)| (hash, elements)));
-    all_there(claims.keys(), nodes)
+    let nodes = verified_nodes(whole.iter().map(|(hash, elements)| (hash, elements)));
+    all_there(entries.keys(), nodes)
 }
 
-fn verified_codes(claims: &BTreeMap<Digest, Bytes>) -> Result<Vec<(Digest, Bytes)>, HashDbError> {
-    all_there(claims.keys(), crate::verified_programs(claims))
+fn verified_codes(entries: &BTreeMap<Digest, Bytes>) -> Result<Vec<(Digest, Bytes)>, HashDbError> {
+    all_there(entries.keys(), verified_programs(entries))
 }
 
 fn all_there<'a, T>(
-    claimed: impl Iterator<Item = &'a Digest>,
+    keys: impl Iterator<Item = &'a Digest>,
     verified: Vec<(Digest, T)>,
 ) -> Result<Vec<(Digest, T)>, HashDbError> {
     // Verifying keeps the order.
     let mut present = verified.iter().map(|(hash, _)| hash).peekable();
-    for hash in claimed {
+    for hash in keys {
         if present.next_if(|next| *next == hash).is_none() {
-            return Err(HashDbError::FalseClaim(*hash));
+            return Err(HashDbError::HashMismatch(*hash));
         }
     }
     Ok(verified)

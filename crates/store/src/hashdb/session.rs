@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use alloy_primitives::Bytes;
 
-use crate::{Durability, WriteSet};
+use crate::database::WriteSet;
+use crate::writer::Durability;
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
 
@@ -114,7 +115,7 @@ struct Block {
 }
 
 /// What a flush keeps.
-pub struct Written {
+pub(super) struct Written {
     /// Everything, with the last root if it changed.
     pub set: WriteSet,
     /// Programs written for the database, again.
@@ -122,7 +123,7 @@ pub struct Written {
 }
 
 /// A session.
-pub struct Session {
+pub(super) struct Session {
     nodes: HashMap<Digest, NodeData>,
     programs: HashMap<Digest, Bytes>,
     blocks: Vec<Block>,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{LastingOptions, MemoryLimits};
+use crate::{DurableOptions, MemoryLimits};
 
 const UUID: &str = "one";
 
@@ -165,12 +165,12 @@ fn entries_are_loaded_only_with_the_hash_they_claim() {
         let (nodes, programs) = (BTreeMap::from([(hash, node.clone())]), BTreeMap::from([(program, code.clone())]));
         database.load(&nodes, &programs, Durability::Permanent)
     };
-    assert_eq!(load(&node, &Bytes::new()), Err(HashDbError::FalseClaim(program)));
+    assert_eq!(load(&node, &Bytes::new()), Err(HashDbError::HashMismatch(program)));
     assert_eq!(database.store().node(&hash), Ok(None));
     load(&node, &code).unwrap();
     assert_eq!(database.store().node(&hash).unwrap().unwrap()[7..9], [7, 0]);
     node.pop();
-    assert_eq!(load(&node, &code), Err(HashDbError::FalseClaim(hash)));
+    assert_eq!(load(&node, &code), Err(HashDbError::HashMismatch(hash)));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_reset_must_be_enabled() {
 fn reads_and_writes_report_the_nodes_they_needed() {
     let folder = tempfile::tempdir().unwrap();
     let embedded = Arc::new(crate::EmbeddedDatabase::open(folder.path(), 1 << 20, Duration::ZERO).unwrap());
-    let options = LastingOptions { volatile_bytes_max: 1 << 20, cache_bytes_max: 1 << 20, queue: Default::default() };
+    let options = DurableOptions { volatile_bytes_max: 1 << 20, cache_bytes_max: 1 << 20, queue: Default::default() };
     let store = Arc::new(StateStore::over(embedded, options).unwrap());
     let database = HashDb::new(store, SessionLimits::default(), false);
     let root = database.set(&call(Digest::ZERO, 1, 1, "")).unwrap().0.new_root;

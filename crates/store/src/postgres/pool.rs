@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Row, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::Asked;
+use super::tls::TlsRequest;
 
 /// A value with its type: statements are sent in one round trip and not prepared, which also works behind a pooler.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -34,21 +34,21 @@ pub(super) struct Pool {
 pub(super) struct DatabaseError {
     sentence: String,
     /// Trying again will not help.
-    lasting: bool,
+    is_final: bool,
 }
 
 impl DatabaseError {
     pub(super) fn closed() -> Self {
-        Self { sentence: "the database is closed".to_owned(), lasting: true }
+        Self { sentence: "the database is closed".to_owned(), is_final: true }
     }
 
-    pub(super) fn is_lasting(&self) -> bool {
-        self.lasting
+    pub(super) fn is_final(&self) -> bool {
+        self.is_final
     }
 
     /// Says what to do if the error is that a table is not there.
     pub(super) fn if_tables_are_missing(mut self) -> Self {
-        if self.lasting {
+        if self.is_final {
             self.sentence += "; start once with --init-db to create schema and tables";
         }
         self
@@ -63,24 +63,24 @@ impl fmt::Display for DatabaseError {
 
 impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
-        const LASTING: [SqlState; 5] = [
+        const FINAL: [SqlState; 5] = [
             SqlState::UNDEFINED_TABLE,
             SqlState::INVALID_SCHEMA_NAME,
             SqlState::INSUFFICIENT_PRIVILEGE,
             SqlState::UNDEFINED_COLUMN,
             SqlState::READ_ONLY_SQL_TRANSACTION,
         ];
-        let lasting = error.code().is_some_and(|code| LASTING.contains(code));
+        let is_final = error.code().is_some_and(|code| FINAL.contains(code));
         // The driver's own text often leaves out the reason.
         let reason = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-        Self { sentence: format!("PostgreSQL: {error}{reason}"), lasting }
+        Self { sentence: format!("PostgreSQL: {error}{reason}"), is_final }
     }
 }
 
 impl Pool {
     pub(super) fn new(url: &str, connections: usize, timeout: Duration) -> Result<Self, DatabaseError> {
-        let refused = |reason: &str| DatabaseError { sentence: format!("store.url: {reason}"), lasting: true };
-        let asked = Asked::of(url).map_err(|reason| refused(&reason))?;
+        let refused = |reason: &str| DatabaseError { sentence: format!("store.url: {reason}"), is_final: true };
+        let asked = TlsRequest::of(url).map_err(|reason| refused(&reason))?;
         // The parser's error names the option, never its value.
         let mut config: Config = asked.url.parse().map_err(|error: tokio_postgres::Error| {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
@@ -105,7 +105,7 @@ impl Pool {
                 return Ok(Connection { pool: self, client, permit });
             }
         }
-        let at = |sentence: String| DatabaseError { sentence: format!("{sentence} ({})", self.place), lasting: false };
+        let at = |sentence: String| DatabaseError { sentence: format!("{sentence} ({})", self.place), is_final: false };
         let connected = timeout(self.timeout, self.config.connect(self.tls.clone())).await;
         let connected = connected.map_err(|_| at(format!("PostgreSQL: no connection within {:?}", self.timeout)))?;
         let (client, connection) = connected.map_err(|error| at(DatabaseError::from(error).sentence))?;
@@ -143,7 +143,7 @@ impl Pool {
     pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, DatabaseError> {
         timeout(self.timeout, work).await.map_err(|_| {
             let sentence = format!("PostgreSQL: no answer within {:?} ({})", self.timeout, self.place);
-            DatabaseError { sentence, lasting: false }
+            DatabaseError { sentence, is_final: false }
         })
     }
 }

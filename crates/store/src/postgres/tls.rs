@@ -59,17 +59,17 @@ impl Mode {
     }
 }
 
-/// A URL without what it asks of TLS, and that.
+/// A URL without the keys that concern TLS, and these.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct TlsRequest {
     /// For the driver, whose parser knows neither all modes nor `sslrootcert`.
     pub(super) url: String,
     mode: Option<Mode>,
     authorities: Option<String>,
 }
 
-impl Asked {
-    /// Takes a URL, or a text of `key=value` pairs, apart. Fails with a sentence if the mode is not one.
+impl TlsRequest {
+    /// Parses a URL, or a text of `key=value` pairs. Fails with a sentence if the mode is not one.
     pub(super) fn of(url: &str) -> Result<Self, String> {
         let (before, pairs, separator) = if SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
             // Where the driver begins to read pairs: a user and a password before them may hold question marks.
@@ -162,6 +162,16 @@ struct AnyHost {
     provider: Arc<CryptoProvider>,
 }
 
+impl AnyHost {
+    /// Checks a signature only if certificates are checked: whoever may have any certificate may have its key as well.
+    fn verify_signature(
+        &self,
+        verify: impl FnOnce(&WebPkiServerVerifier) -> Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.authorities.as_deref().map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verify)
+    }
+}
+
 impl ServerCertVerifier for AnyHost {
     fn verify_server_cert(
         &self,
@@ -181,17 +191,13 @@ impl ServerCertVerifier for AnyHost {
         }
     }
 
-    // Whoever may have any certificate may have its key as well.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let any = Ok(HandshakeSignatureValid::assertion());
-        self.authorities
-            .as_ref()
-            .map_or(any, |verifier| verifier.verify_tls12_signature(message, certificate, signature))
+        self.verify_signature(|verifier| verifier.verify_tls12_signature(message, certificate, signature))
     }
 
     fn verify_tls13_signature(
@@ -200,10 +206,7 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let any = Ok(HandshakeSignatureValid::assertion());
-        self.authorities
-            .as_ref()
-            .map_or(any, |verifier| verifier.verify_tls13_signature(message, certificate, signature))
+        self.verify_signature(|verifier| verifier.verify_tls13_signature(message, certificate, signature))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -238,9 +241,9 @@ mod tests {
             ),
         ];
         for (text, url, mode, authorities) in cases {
-            let expected = Asked { url: url.to_owned(), mode, authorities: authorities.map(str::to_owned) };
-            assert_eq!(Asked::of(text), Ok(expected), "{text}");
+            let expected = TlsRequest { url: url.to_owned(), mode, authorities: authorities.map(str::to_owned) };
+            assert_eq!(TlsRequest::of(text), Ok(expected), "{text}");
         }
-        assert!(Asked::of("postgresql://db/x?sslmode=always").unwrap_err().contains("sslmode=always"));
+        assert!(TlsRequest::of("postgresql://db/x?sslmode=always").unwrap_err().contains("sslmode=always"));
     }
 }

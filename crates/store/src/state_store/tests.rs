@@ -5,7 +5,7 @@ use alloy_primitives::U256;
 use super::*;
 use zkevm_tree::{StateTree, TreeRef};
 
-const OPTIONS: LastingOptions = LastingOptions {
+const OPTIONS: DurableOptions = DurableOptions {
     volatile_bytes_max: 64 << 20,
     cache_bytes_max: 0,
     queue: QueueLimits { backlog_bytes_max: 1 << 20, group_bytes_max: 1 << 18, wait_max: Duration::from_millis(20) },
@@ -79,7 +79,7 @@ fn assert_value(store: &dyn StateReader, root: Digest, key: u64, value: u64) {
 fn what_is_for_good_is_readable_before_and_after_it_is_stored() {
     let (database, store) = store();
     let (root, set) = update(&store, Digest::ZERO, 20, 1);
-    let ids = store.keep(set, Durability::Permanent, 1).unwrap();
+    let ids = store.persist(set, Durability::Permanent, 1).unwrap();
     assert_eq!(ids, FlushIds { flush_id: 1, stored_flush_id: 0 });
     assert_eq!(store.latest_root(), Ok(root));
     assert_eq!(database.latest_root(), Ok(Digest::ZERO));
@@ -96,10 +96,10 @@ fn a_failed_write_keeps_everything_readable_and_is_tried_again() {
     let (database, store) = store();
     database.failing.store(true, Ordering::Relaxed);
     let (first, set) = update(&store, Digest::ZERO, 20, 1);
-    store.keep(set, Durability::Permanent, 1).unwrap();
+    store.persist(set, Durability::Permanent, 1).unwrap();
     assert!(matches!(store.write_next(), WriterStep::Failed { flush_id: 1, .. }));
     let (second, set) = update(&store, first, 20, 2);
-    store.keep(set, Durability::Permanent, 1).unwrap();
+    store.persist(set, Durability::Permanent, 1).unwrap();
     assert!(matches!(store.write_next(), WriterStep::Failed { flush_id: 1, .. }));
     assert_eq!(store.flush_status().stored_flush_id, 0);
     assert_value(&store, second, 20, 2);
@@ -117,17 +117,19 @@ fn a_failed_write_keeps_everything_readable_and_is_tried_again() {
 fn state_for_good_takes_the_volatile_state_it_builds_on_with_it() {
     let (database, store) = store();
     let (genesis, set) = update(&store, Digest::ZERO, 50, 1);
-    store.keep(set, Durability::Volatile, 1).unwrap();
+    store.persist(set, Durability::Volatile, 1).unwrap();
     let code = Bytes::from_static(&[1, 2, 3]);
     let program = Digest([5, 6, 7, 8]);
-    store.keep(WriteSet { programs: vec![(program, code)], ..WriteSet::default() }, Durability::Volatile, 1).unwrap();
+    store
+        .persist(WriteSet { programs: vec![(program, code)], ..WriteSet::default() }, Durability::Volatile, 1)
+        .unwrap();
     assert_eq!(store.flush_status().stored_flush_id, 2, "volatile state is never waited for");
     let mut tree = StateTree::new(&store);
     let at = tree.open(genesis);
     let version = tree.update(at, &mut [(Digest([1, 1, 7, 7]), program.to_u256())]).unwrap();
     let root = tree.root(version);
     let nodes = tree.new_nodes(&[version]);
-    store.keep(WriteSet { nodes, ..WriteSet::default() }, Durability::Permanent, 1).unwrap();
+    store.persist(WriteSet { nodes, ..WriteSet::default() }, Durability::Permanent, 1).unwrap();
     assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
     (2..=50).for_each(|key| assert_value(&*database, root, key, 1));
     assert!(database.program(&program).unwrap().is_some());
@@ -139,9 +141,9 @@ fn a_full_queue_refuses_and_keeps_nothing_of_what_it_refused() {
     let (database, store) = store();
     database.failing.store(true, Ordering::Relaxed);
     let (_, set) = update(&store, Digest::ZERO, 3000, 1);
-    store.keep(set, Durability::Permanent, 1).unwrap();
+    store.persist(set, Durability::Permanent, 1).unwrap();
     let (refused, set) = update(&store, Digest::ZERO, 3000, 2);
-    let error = store.keep(set, Durability::Permanent, 1).unwrap_err();
+    let error = store.persist(set, Durability::Permanent, 1).unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert_eq!(store.node(&refused), Ok(None));
     assert_eq!(store.flush_status().last_flush_id, 1);
@@ -152,7 +154,7 @@ fn a_read_only_store_keeps_new_state_volatile_and_counts_no_flushes() {
     let (database, store) = store();
     let store = store.read_only(true);
     let (root, set) = update(&store, Digest::ZERO, 5, 1);
-    assert_eq!(store.keep(set, Durability::Permanent, 1), Ok(FlushIds::default()));
+    assert_eq!(store.persist(set, Durability::Permanent, 1), Ok(FlushIds::default()));
     assert_value(&store, root, 5, 1);
     assert_eq!(store.flush_status(), FlushStatus::default());
     assert!(database.sets.lock().is_empty());
@@ -163,7 +165,7 @@ fn a_read_only_store_keeps_new_state_volatile_and_counts_no_flushes() {
 fn clearing_forgets_all() {
     let (_, store) = store();
     let (root, set) = update(&store, Digest::ZERO, 5, 1);
-    store.keep(set, Durability::Permanent, 1).unwrap();
+    store.persist(set, Durability::Permanent, 1).unwrap();
     assert!(store.clear(Duration::ZERO).is_err(), "the set is not stored yet");
     store.write_next();
     store.clear(Duration::ZERO).unwrap();
@@ -177,14 +179,14 @@ fn closing_waits_as_long_as_the_database_gets_on() {
     let fill = |store: &StateStore| {
         (0..20).fold(Digest::ZERO, |root, value| {
             let (root, set) = update(store, root, 5, value + 1);
-            store.keep(set, Durability::Permanent, 1).unwrap();
+            store.persist(set, Durability::Permanent, 1).unwrap();
             root
         })
     };
     let one_by_one = QueueLimits { group_bytes_max: 1, ..OPTIONS.queue };
 
     let database = Arc::new(Double::default());
-    let store = StateStore::over(database.clone(), LastingOptions { queue: one_by_one, ..OPTIONS }).unwrap();
+    let store = StateStore::over(database.clone(), DurableOptions { queue: one_by_one, ..OPTIONS }).unwrap();
     database.slow.store(true, Ordering::Relaxed);
     let root = fill(&store);
     std::thread::scope(|scope| {

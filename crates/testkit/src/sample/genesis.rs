@@ -74,7 +74,7 @@ impl Genesis {
 }
 
 impl GenesisState {
-    /// Writes the state to a store, for good.
+    /// Writes the state to a store, as permanent.
     pub fn write_to(&self, store: &dyn StateWriter) -> Result<(), StoreError> {
         let nodes: Vec<_> = self.nodes.iter().map(|(hash, node)| (*hash, *node)).collect();
         let programs: Vec<_> = self.programs.iter().map(|(hash, code)| (*hash, code.clone())).collect();

@@ -11,7 +11,7 @@
 //! `UNNEST` will do. Rows are inserted and, the latest root aside, never changed, so any number of executors may share a
 //! database. Inserts are sorted by key: writers that meet wait for each other, and never in a circle.
 //!
-//! The driver is asynchronous and its callers are not: a [`Bridge`] is between them.
+//! The driver is asynchronous and its callers are not: a [`AsyncBridge`] is between them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use alloy_primitives::Bytes;
 use tokio_postgres::types::Type;
 
-use super::bridge::{Bridge, Retries};
-use super::database::{Database, WriteSet};
-use super::encoding::{LATEST_ROOT_KEY, hash_bytes, node_bytes, node_from_bytes, root_from_row, root_row};
+use crate::async_bridge::{AsyncBridge, Retries};
+use crate::database::{Database, WriteSet};
+use crate::encoding::{LATEST_ROOT_KEY, hash_bytes, node_bytes, node_from_bytes, root_from_row, root_row};
 use pool::{DatabaseError, Parameter, Pool};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
@@ -91,7 +91,7 @@ impl PostgresOptions {
 
 /// A database in PostgreSQL.
 pub struct PostgresDatabase {
-    bridge: Bridge,
+    bridge: AsyncBridge,
     pool: Arc<Pool>,
     sql: Arc<Sql>,
     retries: Retries,
@@ -158,7 +158,7 @@ impl PostgresDatabase {
                 return Err(StoreError::Unavailable(format!("{table:?} is not a table name like state.nodes")));
             }
         }
-        let bridge = Bridge::new(THREADS, "postgres")
+        let bridge = AsyncBridge::new(THREADS, "postgres")
             .map_err(|error| StoreError::Unavailable(format!("cannot start threads for PostgreSQL: {error}")))?;
         let sql = Arc::new(Sql::new(&options.nodes_table, &options.program_table));
         let pool = Pool::new(&options.url, options.connections, options.timeout);
@@ -203,7 +203,7 @@ impl PostgresDatabase {
         T: Send + 'static,
         F: Future<Output = Result<T, DatabaseError>> + Send + 'static,
     {
-        let read = self.retries.run(DatabaseError::is_lasting, || self.wait(work(Arc::clone(&self.pool))));
+        let read = self.retries.run(DatabaseError::is_final, || self.wait(work(Arc::clone(&self.pool))));
         read.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 

@@ -9,12 +9,12 @@ use crossbeam_channel::bounded;
 use tokio::runtime::{EnterGuard, Runtime};
 
 /// Threads of a driver. A caller waits for its answer on a channel, which also works on threads that drive another runtime.
-pub struct Bridge {
+pub struct AsyncBridge {
     /// `None` only while dropping.
     runtime: Option<Runtime>,
 }
 
-impl Bridge {
+impl AsyncBridge {
     /// Starts the threads; fails if the system has none left.
     pub fn new(threads: usize, name: &str) -> io::Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -38,7 +38,7 @@ impl Bridge {
     }
 }
 
-impl Drop for Bridge {
+impl Drop for AsyncBridge {
     fn drop(&mut self) {
         // An ordinary drop would block, which a thread that drives another runtime must not.
         if let Some(runtime) = self.runtime.take() {
@@ -62,11 +62,11 @@ pub struct Retries {
 
 impl Retries {
     /// Tries until it works; an error that will not go away by itself ends it at once.
-    pub fn run<T, E: Display>(&self, is_lasting: impl Fn(&E) -> bool, work: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    pub fn run<T, E: Display>(&self, is_final: impl Fn(&E) -> bool, work: impl Fn() -> Result<T, E>) -> Result<T, E> {
         let (start, mut tries, mut pause) = (Instant::now(), 0, self.pause);
         loop {
             match work() {
-                Err(error) if tries < self.times && !is_lasting(&error) && start.elapsed() + pause <= self.limit => {
+                Err(error) if tries < self.times && !is_final(&error) && start.elapsed() + pause <= self.limit => {
                     tries += 1;
                     tracing::debug!(%error, tries, "database call failed, trying again");
                     std::thread::sleep(pause);
@@ -91,13 +91,13 @@ mod tests {
         limit: Duration::from_secs(60),
     };
 
-    fn tries(retries: Retries, works_at: u32, is_lasting: bool) -> (Result<u32, String>, u32) {
+    fn tries(retries: Retries, works_at: u32, is_final: bool) -> (Result<u32, String>, u32) {
         let tries = Cell::new(0);
         let work = || {
             tries.set(tries.get() + 1);
             if tries.get() == works_at { Ok(works_at) } else { Err("broken".to_owned()) }
         };
-        (retries.run(|_| is_lasting, work), tries.get())
+        (retries.run(|_| is_final, work), tries.get())
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn work_that_panics_is_no_answer() {
-        let bridge = Bridge::new(1, "bridge").unwrap();
+        let bridge = AsyncBridge::new(1, "bridge").unwrap();
         assert_eq!(bridge.wait(async { 7 }), Some(7));
         let panics: Option<u32> = bridge.wait(async { panic!("on purpose") });
         assert_eq!(panics, None);
@@ -119,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bridge_may_be_used_and_dropped_on_the_thread_of_another_runtime() {
-        let bridge = Bridge::new(1, "bridge").unwrap();
+        let bridge = AsyncBridge::new(1, "bridge").unwrap();
         assert_eq!(bridge.wait(async { 7 }), Some(7));
         drop(bridge);
     }

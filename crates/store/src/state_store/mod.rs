@@ -1,8 +1,8 @@
-//! The state of the service: what is for good in a database (or in memory), what is volatile in memory.
+//! The state of the service: permanent in a database (or in memory), volatile in memory.
 //!
 //! ```text
 //! read:   cache, with all that is queued → volatile → database (→ cache)
-//! write:  for good → queue → writer → database        volatile → memory, within its budget
+//! write:  permanent → queue → writer → database       volatile → memory, within its budget
 //! ```
 //!
 //! Without a database everything stays in this process, and flushes count as stored at once.
@@ -15,12 +15,12 @@ use alloy_primitives::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use super::cache::{CacheStats, ReadCache};
-use super::database::{Database, WriteSet};
-use super::flush::{FlushQueue, FlushStatus, Group, QueueLimits};
-use super::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
-use super::overlay::{canonical_nodes, verified_nodes, verified_programs};
-use super::{Durability, StateWriter};
+use crate::cache::{CacheStats, ReadCache};
+use crate::database::{Database, WriteSet};
+use crate::flush::{FlushGroup, FlushQueue, FlushStatus, QueueLimits};
+use crate::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
+use crate::overlay::{canonical_nodes, verified_nodes, verified_programs};
+use crate::writer::{Durability, StateWriter};
 use zkevm_tree::keys::value_from_limbs;
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
@@ -28,7 +28,7 @@ use zkevm_types::FlushIds;
 
 /// Sizes and mode of a [`StateStore`] over a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastingOptions {
+pub struct DurableOptions {
     /// Budget of volatile entries.
     pub volatile_bytes_max: usize,
     /// Budget of the read cache.
@@ -52,30 +52,30 @@ pub struct StateStats {
 /// Nodes and programs of the service.
 pub struct StateStore {
     memory: MemoryStore,
-    lasting: Option<Lasting>,
+    tier: Option<DatabaseTier>,
     queue: FlushQueue,
-    /// Latest root accepted for good, without a database.
+    /// Latest permanent root, without a database.
     latest_root: Mutex<Digest>,
     /// Group stored last, for those who follow along.
-    latest_group: Mutex<Option<Arc<Group>>>,
+    latest_group: Mutex<Option<Arc<FlushGroup>>>,
     read_only: bool,
 }
 
-/// What there is in front of a database. All of it is for good: in the database or in the queue.
-struct Lasting {
+/// A database and the cache in front of it. All of it is permanent: in the database or in the queue.
+struct DatabaseTier {
     database: Arc<dyn Database>,
     cache: ReadCache,
 }
 
-/// What a client brought along.
+/// Nodes and programs that a request brought along.
 #[derive(Clone, Copy, Debug)]
-pub struct Claims<'a> {
-    /// Nodes by the hash they claim.
+pub struct WitnessEntries<'a> {
+    /// Nodes by the hash they are said to have.
     pub nodes: &'a HashMap<Digest, Vec<u64>>,
-    /// Programs by the Poseidon code hash they claim.
+    /// Programs by the Poseidon code hash they are said to have.
     pub programs: &'a HashMap<Digest, Bytes>,
-    /// True if the keys were found by hashing: then nothing is only claimed.
-    pub is_hashed: bool,
+    /// True if the keys were found by hashing the entries.
+    pub verified: bool,
 }
 
 /// What became of one step of the writer.
@@ -98,11 +98,11 @@ pub enum WriterStep {
 }
 
 impl StateStore {
-    /// Creates a store that keeps everything in this process.
+    /// Creates a store that holds everything in this process.
     pub fn in_memory(limits: MemoryLimits) -> Self {
         Self {
             memory: MemoryStore::with_limits(limits),
-            lasting: None,
+            tier: None,
             queue: FlushQueue::new(QueueLimits::default()),
             latest_root: Mutex::default(),
             latest_group: Mutex::default(),
@@ -111,7 +111,7 @@ impl StateStore {
     }
 
     /// Creates a store over a database. Somebody must call [`Self::write_next`] in a loop.
-    pub fn over(database: Arc<dyn Database>, options: LastingOptions) -> Result<Self, StoreError> {
+    pub fn over(database: Arc<dyn Database>, options: DurableOptions) -> Result<Self, StoreError> {
         // Now rather than with the first request: a database that cannot be read refuses the start.
         database.latest_root()?;
         let limits = MemoryLimits { volatile_bytes_max: options.volatile_bytes_max, permanent_bytes_max: 0 };
@@ -121,33 +121,33 @@ impl StateStore {
             latest_root: Mutex::default(),
             latest_group: Mutex::default(),
             read_only: false,
-            lasting: Some(Lasting { database, cache: ReadCache::new(options.cache_bytes_max) }),
+            tier: Some(DatabaseTier { database, cache: ReadCache::new(options.cache_bytes_max) }),
         })
     }
 
-    /// Keeps nothing for good from now on: everything is volatile and flush ids are zero (hashdb-service §9).
+    /// Makes everything volatile from now on, with flush ids of zero (hashdb-service §9).
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = read_only;
         self
     }
 
-    /// Keeps a set and takes `flushes` new flush ids, all zero in read-only mode.
+    /// Persists a set, or holds it if it is volatile, and takes `flushes` new flush ids, all zero in read-only mode.
     ///
-    /// What is for good is readable when this returns, and stored once the stored id reaches the one returned. Nodes that
-    /// it refers to and that so far are volatile become lasting with it.
+    /// The set is readable when this returns, and a permanent one is stored once the stored id reaches the one returned. Nodes
+    /// that it refers to and that so far are volatile become permanent with it.
     ///
-    /// Fails without keeping anything if memory or the queue have no room.
-    pub fn keep(&self, mut set: WriteSet, durability: Durability, flushes: u64) -> Result<FlushIds, StoreError> {
+    /// Fails, leaving everything as it was, if memory or the queue have no room.
+    pub fn persist(&self, mut set: WriteSet, durability: Durability, flushes: u64) -> Result<FlushIds, StoreError> {
         if self.read_only || durability == Durability::Volatile {
-            self.keep_volatile(&set)?;
+            self.write_volatile(&set)?;
             set = WriteSet::default();
         } else {
-            self.complete(&mut set);
+            self.include_referenced(&mut set);
         }
         if self.read_only {
             return Ok(FlushIds::default());
         }
-        let ids = match &self.lasting {
+        let ids = match &self.tier {
             None => {
                 self.memory.write(&set.nodes, &set.programs, Durability::Permanent)?;
                 if let Some(root) = set.latest_root {
@@ -155,30 +155,30 @@ impl StateStore {
                 }
                 self.queue.submit(Arc::default(), flushes)?.0
             }
-            Some(lasting) => {
-                lasting.leave_out_known(&mut set);
+            Some(tier) => {
+                tier.leave_out_known(&mut set);
                 // What waits is counted by what is in it.
                 set.nodes.shrink_to_fit();
                 set.programs.shrink_to_fit();
                 let set = Arc::new(set);
                 let (ids, number) = self.queue.submit(Arc::clone(&set), flushes)?;
                 // Only now: whoever finds an entry in the cache may rely on its being queued already.
-                lasting.cache.put_queued(&set, number);
+                tier.cache.put_queued(&set, number);
                 ids
             }
         };
         Ok(ids)
     }
 
-    fn keep_volatile(&self, set: &WriteSet) -> Result<(), StoreError> {
-        let lasting = |hash: &Digest| self.lasting.as_ref().is_some_and(|lasting| lasting.cache.has_node(hash));
-        let nodes: Vec<_> = set.nodes.iter().filter(|(hash, _)| !lasting(hash)).copied().collect();
+    fn write_volatile(&self, set: &WriteSet) -> Result<(), StoreError> {
+        let tier = |hash: &Digest| self.tier.as_ref().is_some_and(|tier| tier.cache.has_node(hash));
+        let nodes: Vec<_> = set.nodes.iter().filter(|(hash, _)| !tier(hash)).copied().collect();
         self.memory.write(&nodes, &set.programs, Durability::Volatile)
     }
 
-    /// Adds what the set's nodes refer to and only volatile memory holds: a batch for good may start from the root of one
-    /// that was not.
-    fn complete(&self, set: &mut WriteSet) {
+    /// Adds what the set's nodes refer to and only volatile memory holds: a permanent batch may start from the root of a
+    /// volatile one.
+    fn include_referenced(&self, set: &mut WriteSet) {
         if !self.memory.has_volatile() {
             return;
         }
@@ -204,58 +204,58 @@ impl StateStore {
         }
     }
 
-    /// Returns what a client brought along that has the hash it claims and is not kept yet (executor-service §5.8).
+    /// Returns the entries of a request that have their hash and are not here yet (executor-service §5.8).
     ///
-    /// Entries kept already had their hash when they came and are not hashed again.
-    pub fn unknown_claims(&self, claims: Claims<'_>, durability: Durability) -> Result<WriteSet, StoreError> {
+    /// Entries that are here already had their hash when they came and are not hashed again.
+    pub fn unknown_entries(&self, entries: WitnessEntries<'_>, durability: Durability) -> Result<WriteSet, StoreError> {
         let mut set = WriteSet::default();
-        let mut claimed_nodes = Vec::new();
-        for claim in claims.nodes {
-            if !self.keep_known_node(claim.0, durability, &mut set)? {
-                claimed_nodes.push(claim);
+        let mut new_nodes = Vec::new();
+        for node in entries.nodes {
+            if !self.retain_known_node(node.0, durability, &mut set)? {
+                new_nodes.push(node);
             }
         }
-        let mut claimed_programs = Vec::new();
-        for claim in claims.programs {
-            if !self.keep_known_program(claim.0, durability, &mut set)? {
-                claimed_programs.push(claim);
+        let mut new_programs = Vec::new();
+        for program in entries.programs {
+            if !self.retain_known_program(program.0, durability, &mut set)? {
+                new_programs.push(program);
             }
         }
-        if claims.is_hashed {
-            set.nodes.extend(canonical_nodes(claimed_nodes));
-            set.programs.extend(claimed_programs.into_iter().map(|(hash, code)| (*hash, code.clone())));
+        if entries.verified {
+            set.nodes.extend(canonical_nodes(new_nodes));
+            set.programs.extend(new_programs.into_iter().map(|(hash, code)| (*hash, code.clone())));
         } else {
-            set.nodes.extend(verified_nodes(claimed_nodes));
-            set.programs.extend(verified_programs(claimed_programs));
+            set.nodes.extend(verified_nodes(new_nodes));
+            set.programs.extend(verified_programs(new_programs));
         }
         Ok(set)
     }
 
-    fn keep_known_node(&self, hash: &Digest, durability: Durability, set: &mut WriteSet) -> Result<bool, StoreError> {
-        let Some(lasting) = &self.lasting else { return self.memory.keep_known_node(hash, durability) };
-        if lasting.cache.has_node(hash) {
+    fn retain_known_node(&self, hash: &Digest, durability: Durability, set: &mut WriteSet) -> Result<bool, StoreError> {
+        let Some(tier) = &self.tier else { return self.memory.retain_known_node(hash, durability) };
+        if tier.cache.has_node(hash) {
             return Ok(true);
         }
         if durability == Durability::Volatile {
-            return self.memory.keep_known_node(hash, durability);
+            return self.memory.retain_known_node(hash, durability);
         }
         let known = self.memory.volatile_node(hash);
         set.nodes.extend(known.map(|data| (*hash, data)));
         Ok(known.is_some())
     }
 
-    fn keep_known_program(
+    fn retain_known_program(
         &self,
         hash: &Digest,
         durability: Durability,
         set: &mut WriteSet,
     ) -> Result<bool, StoreError> {
-        let Some(lasting) = &self.lasting else { return self.memory.keep_known_program(hash, durability) };
-        if lasting.cache.has_program(hash) {
+        let Some(tier) = &self.tier else { return self.memory.retain_known_program(hash, durability) };
+        if tier.cache.has_program(hash) {
             return Ok(true);
         }
         if durability == Durability::Volatile {
-            return self.memory.keep_known_program(hash, durability);
+            return self.memory.retain_known_program(hash, durability);
         }
         let known = self.memory.volatile_program(hash);
         let is_known = known.is_some();
@@ -265,23 +265,23 @@ impl StateStore {
 
     /// Writes the next group of the queue to the database, waiting until there is one. For the writer only.
     pub fn write_next(&self) -> WriterStep {
-        let (Some(group), Some(lasting)) = (self.queue.take(), &self.lasting) else { return WriterStep::Closed };
+        let (Some(group), Some(tier)) = (self.queue.take(), &self.tier) else { return WriterStep::Closed };
         let sets: Vec<&WriteSet> = group.sets.iter().map(|set| &**set).collect();
         let start = Instant::now();
-        if let Err(error) = lasting.database.commit(&sets) {
+        if let Err(error) = tier.database.commit(&sets) {
             return WriterStep::Failed { flush_id: group.flush_id, error };
         }
         let took = start.elapsed();
         self.queue.confirm(&group);
-        lasting.cache.set_stored(group.number);
+        tier.cache.set_stored(group.number);
         *self.latest_group.lock() = Some(group);
         WriterStep::Stored { took }
     }
 
     /// Returns a node that is not in the database only, or known to the cache.
-    fn node_in_memory(&self, lasting: &Lasting, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+    fn node_in_memory(&self, tier: &DatabaseTier, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
         // Cache before database: what is queued leaves the cache only once the database has it.
-        match lasting.cache.node(hash) {
+        match tier.cache.node(hash) {
             None => self.memory.node(hash),
             found => Ok(found),
         }
@@ -289,10 +289,10 @@ impl StateStore {
 
     /// True if there is a database, and so a writer is needed.
     pub fn needs_writer(&self) -> bool {
-        self.lasting.is_some()
+        self.tier.is_some()
     }
 
-    /// Accepts nothing for good any more and waits until everything accepted is stored, however long that takes; false if
+    /// Accepts nothing permanent any more and waits until everything accepted is stored, however long that takes; false if
     /// nothing gets stored for `limit`.
     pub fn close(&self, limit: Duration) -> bool {
         self.queue.close();
@@ -313,16 +313,16 @@ impl StateStore {
     }
 
     /// Returns the group stored last, for processes that follow along.
-    pub fn latest_group(&self) -> Option<Arc<Group>> {
+    pub fn latest_group(&self) -> Option<Arc<FlushGroup>> {
         self.latest_group.lock().clone()
     }
 
-    /// Returns the latest root accepted for good, zero if there is none: of what is queued, else the database's, which
+    /// Returns the latest permanent root, zero if there is none: of what is queued, else the database's, which
     /// other processes may have moved.
     pub fn latest_root(&self) -> Result<Digest, StoreError> {
-        let Some(lasting) = &self.lasting else { return Ok(*self.latest_root.lock()) };
+        let Some(tier) = &self.tier else { return Ok(*self.latest_root.lock()) };
         // Queued before database: a root leaves the queue only once the database has it.
-        self.queue.latest_root().map_or_else(|| lasting.database.latest_root(), Ok)
+        self.queue.latest_root().map_or_else(|| tier.database.latest_root(), Ok)
     }
 
     /// Deletes everything. Batches that run meanwhile may fail or leave a part of their state.
@@ -332,9 +332,9 @@ impl StateStore {
         if !self.queue.wait_stored(limit) {
             return Err(StoreError::Unavailable("writes are still waiting".to_owned()));
         }
-        if let Some(lasting) = &self.lasting {
-            lasting.database.clear()?;
-            lasting.cache.clear();
+        if let Some(tier) = &self.tier {
+            tier.database.clear()?;
+            tier.cache.clear();
         }
         self.memory.clear();
         *self.latest_root.lock() = Digest::ZERO;
@@ -346,13 +346,13 @@ impl StateStore {
     pub fn stats(&self) -> StateStats {
         StateStats {
             memory: self.memory.stats(),
-            cache: self.lasting.as_ref().map(|lasting| lasting.cache.stats()).unwrap_or_default(),
+            cache: self.tier.as_ref().map(|tier| tier.cache.stats()).unwrap_or_default(),
             flush: self.flush_status(),
         }
     }
 }
 
-impl Lasting {
+impl DatabaseTier {
     /// Takes out what is queued or stored already if the set is that of a batch executed before: a sequencer's batch comes
     /// back to be verified and to be synchronised.
     fn leave_out_known(&self, set: &mut WriteSet) {
@@ -365,21 +365,21 @@ impl Lasting {
 
 impl StateReader for StateStore {
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
-        let Some(lasting) = &self.lasting else { return self.memory.node(hash) };
-        if let Some(node) = self.node_in_memory(lasting, hash)? {
+        let Some(tier) = &self.tier else { return self.memory.node(hash) };
+        if let Some(node) = self.node_in_memory(tier, hash)? {
             return Ok(Some(node));
         }
-        let stored = lasting.database.node(hash)?;
-        stored.iter().for_each(|node| lasting.cache.put_node(*hash, *node));
+        let stored = tier.database.node(hash)?;
+        stored.iter().for_each(|node| tier.cache.put_node(*hash, *node));
         Ok(stored)
     }
 
     fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
-        let Some(lasting) = &self.lasting else { return self.memory.nodes(hashes) };
+        let Some(tier) = &self.tier else { return self.memory.nodes(hashes) };
         let mut found = Vec::with_capacity(hashes.len());
         let (mut unknown, mut places) = (Vec::new(), Vec::new());
         for (place, hash) in hashes.iter().enumerate() {
-            found.push(self.node_in_memory(lasting, hash)?);
+            found.push(self.node_in_memory(tier, hash)?);
             if found[place].is_none() {
                 unknown.push(*hash);
                 places.push(place);
@@ -388,28 +388,28 @@ impl StateReader for StateStore {
         if unknown.is_empty() {
             return Ok(found);
         }
-        let stored = lasting.database.nodes(&unknown)?;
+        let stored = tier.database.nodes(&unknown)?;
         for ((place, hash), node) in places.into_iter().zip(unknown).zip(stored) {
-            node.iter().for_each(|node| lasting.cache.put_node(hash, *node));
+            node.iter().for_each(|node| tier.cache.put_node(hash, *node));
             found[place] = node;
         }
         Ok(found)
     }
 
     fn prefers_many(&self) -> bool {
-        self.lasting.as_ref().is_some_and(|lasting| lasting.database.prefers_many())
+        self.tier.as_ref().is_some_and(|tier| tier.database.prefers_many())
     }
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
-        let Some(lasting) = &self.lasting else { return self.memory.program(hash) };
-        if let Some(code) = lasting.cache.program(hash) {
+        let Some(tier) = &self.tier else { return self.memory.program(hash) };
+        if let Some(code) = tier.cache.program(hash) {
             return Ok(Some(code));
         }
         if let Some(code) = self.memory.program(hash)? {
             return Ok(Some(code));
         }
-        let stored = lasting.database.program(hash)?;
-        stored.iter().for_each(|code| lasting.cache.put_program(*hash, code.clone()));
+        let stored = tier.database.program(hash)?;
+        stored.iter().for_each(|code| tier.cache.put_program(*hash, code.clone()));
         Ok(stored)
     }
 }

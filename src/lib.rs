@@ -12,6 +12,7 @@ pub mod config;
 pub mod grpc;
 pub mod http;
 pub mod memory;
+pub mod remote_database;
 #[allow(unsafe_code)]
 pub mod scheduling;
 pub mod server;

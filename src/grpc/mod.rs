@@ -6,7 +6,6 @@ pub mod executor_service;
 pub mod hashdb;
 pub mod load_shed;
 pub mod receive_budget;
-pub mod remote;
 pub mod server;
 pub mod stats;
 pub mod tls;

@@ -17,7 +17,7 @@ use revm::primitives::Bytes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use super::hashdb::convert::{digest, fea};
+use crate::grpc::hashdb::convert::{digest, fea};
 use zkevm_store::encoding::{hash_bytes, node_bytes, node_from_bytes};
 use zkevm_store::{AsyncBridge, Database, ReadCache, Retries, WriteSet};
 use zkevm_tree::{Digest, NodeData};

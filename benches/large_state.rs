@@ -213,7 +213,7 @@ fn batch(number: u64, root: B256, accounts: u64) -> BatchInput {
         context: BatchContext::V2(V2Context { timestamp_limit: u64::from(u32::MAX), ..V2Context::default() }),
         db: HashMap::new(),
         contracts_bytecode: HashMap::new(),
-        is_hashed: false,
+        entries_verified: false,
         state_override: HashMap::new(),
         trace: None,
     }

@@ -82,7 +82,7 @@ pub enum BatchFailure {
         /// Time a request may take to come in.
         limit: Duration,
     },
-    /// The state this batch leaves cannot be kept permanently: memory is at its bound.
+    /// The state this batch leaves cannot become permanent: memory is at its bound.
     #[error(
         "the state of the batch was not kept: permanent state is at its bound of {} MiB (state.permanent_mib)",
         bytes_max >> 20

@@ -114,7 +114,7 @@ pub fn request(fork_id: u64, old_state_root: B256, batch_l2_data: Bytes) -> Batc
         context,
         db: HashMap::new(),
         contracts_bytecode: HashMap::new(),
-        is_hashed: false,
+        entries_verified: false,
         state_override: HashMap::new(),
         trace: None,
     }

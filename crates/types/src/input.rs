@@ -29,7 +29,7 @@ pub struct BatchInput {
     pub coinbase: Address,
     /// Sender that replaces the recovered one in every transaction (unsigned mode, batch §13).
     pub from: Option<Address>,
-    /// Keep the new nodes and programs for good, not only in this process.
+    /// Makes the new nodes and programs permanent, instead of volatile.
     pub update_merkle_tree: bool,
     /// Do not account zk counters.
     pub no_counters: bool,
@@ -44,7 +44,7 @@ pub struct BatchInput {
     /// Programs sent along with the request: Poseidon code hash → code.
     pub contracts_bytecode: HashMap<Digest, Bytes>,
     /// True if each of these nodes and programs was hashed to find its key: they need no proof any more to be kept.
-    pub is_hashed: bool,
+    pub entries_verified: bool,
     /// Replaced accounts (executor-service §5.9).
     pub state_override: HashMap<Address, AccountOverride>,
     /// Which transaction to trace, and how much of it.

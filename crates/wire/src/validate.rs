@@ -88,7 +88,7 @@ pub fn process_batch(request: wire::ProcessBatchRequest, rules: ValidationRules)
         context: BatchContext::V1 { global_exit_root, eth_timestamp: request.eth_timestamp },
         db,
         contracts_bytecode,
-        is_hashed: false,
+        entries_verified: false,
         state_override,
         trace,
     })
@@ -141,7 +141,7 @@ pub fn process_batch_v2(
         }),
         db,
         contracts_bytecode,
-        is_hashed: false,
+        entries_verified: false,
         state_override,
         trace,
     })
@@ -200,7 +200,7 @@ pub fn process_stateless_batch_v2(
         }),
         db: witness.nodes,
         contracts_bytecode: witness.programs,
-        is_hashed: true,
+        entries_verified: true,
         state_override: HashMap::new(),
         trace: request.trace_config.map(trace_config_v2),
     })

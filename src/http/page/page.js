@@ -97,7 +97,7 @@ function draw({ now, totals }) {
   const { state: memory, cache, flush } = now;
   facts("store", [
     ["nodes in memory", short(memory.nodes)], ["programs in memory", short(memory.programs)],
-    ["kept for good", `${bytes(memory.permanent_bytes)} of ${bytes(memory.permanent_bytes_max)}`],
+    ["permanent state", `${bytes(memory.permanent_bytes)} of ${bytes(memory.permanent_bytes_max)}`],
     ["volatile", `${bytes(memory.volatile_bytes)} of ${bytes(memory.volatile_bytes_max)}`],
     ["reads found in memory", share(memory.hits, memory.misses)], ["reads found in the cache", share(cache.hits, cache.misses)],
     ["cache", `${bytes(cache.bytes)} of ${bytes(cache.bytes_max)}`],

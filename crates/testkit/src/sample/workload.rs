@@ -178,7 +178,7 @@ impl Chain {
             context,
             db: HashMap::new(),
             contracts_bytecode: HashMap::new(),
-            is_hashed: false,
+            entries_verified: false,
             state_override: HashMap::new(),
             trace: None,
         }

@@ -196,7 +196,7 @@ impl InputFile {
             context,
             db: nodes(&self.db)?,
             contracts_bytecode: programs(self.contracts_bytecode)?,
-            is_hashed: false,
+            entries_verified: false,
             state_override: overrides(self.state_override)?,
             trace: self.tx_hash_to_generate_full_trace.map(|tx_hash| TraceConfig {
                 disable_storage: self.disable_storage,

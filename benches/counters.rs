@@ -1,18 +1,19 @@
-//! The price of counting zk counters: the same batches with counters and with `no_counters`, taking turns.
+//! The price of counting zk counters: the same batches under no observer, with `no_counters` (steps alone are counted) and
+//! with all counters, taking turns.
 //!
-//! `cargo bench --bench counters`. One core, in memory.
+//! `cargo bench --bench counters`. One core, in memory. Medians; shares are those beyond no observer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zkevm_pool::Interrupt;
+use zkevm_pool::{Interrupt, Interrupted};
 use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
 use zkevm_testkit::sample::{Kind, Workload};
 use zkevm_tools::table::Table;
-use zkevm_types::BatchInput;
 use zkevm_types::ForkId;
+use zkevm_types::{BatchInput, BatchOutput};
 
 /// Accounts of the state: enough for a tree of a realistic depth.
 const CLIENTS: u64 = 512;
@@ -21,28 +22,26 @@ const ROUNDS: usize = 40;
 
 fn main() {
     let engine = Engine::default();
-    let mut table = Table::new(&["batch", "counters off", "counters on", "per batch", "share"]);
+    let mut table = Table::new(&["batch", "no observer", "steps alone", "share", "all counters", "share"]);
     for (what, kind, count) in [
         ("transfers", Kind::Transfers, TRANSFERS_PER_BATCH),
         ("token transfers", Kind::TokenTransfers, TOKEN_TRANSFERS_PER_BATCH),
     ] {
-        let (counting, state) = prepare(kind, count);
-        let silent = BatchInput { no_counters: true, ..counting.clone() };
-        let (mut off, mut on) = (Vec::new(), Vec::new());
+        let (all, state) = prepare(kind, count);
+        let steps = BatchInput { no_counters: true, ..all.clone() };
+        let mut times = [const { Vec::new() }; 3];
         for _ in 0..ROUNDS {
-            off.push(execute(&engine, &silent, &state));
-            on.push(execute(&engine, &counting, &state));
+            times[0].push(execute(|interrupt| {
+                engine.process_observed(&all, &state, interrupt, ()).map(|(output, ())| output)
+            }));
+            times[1].push(execute(|interrupt| engine.process(&steps, &state, interrupt)));
+            times[2].push(execute(|interrupt| engine.process(&all, &state, interrupt)));
         }
-        let [off, on] = [off, on].map(median);
-        let more = on.as_secs_f64() - off.as_secs_f64();
+        let [none, steps, all] = times.map(|times| median(times).as_secs_f64());
         let ms = |seconds: f64| format!("{:.2} ms", seconds * 1e3);
-        table.row(vec![
-            format!("{count} {what}, fork {FORK}"),
-            ms(off.as_secs_f64()),
-            ms(on.as_secs_f64()),
-            ms(more),
-            format!("{:+.1} %", 100.0 * more / off.as_secs_f64()),
-        ]);
+        let share = |seconds: f64| format!("{:+.1} %", 100.0 * (seconds - none) / none);
+        let name = format!("{count} {what}, fork {FORK}");
+        table.row(vec![name, ms(none), ms(steps), share(steps), ms(all), share(all)]);
     }
     println!("{table}");
 }
@@ -62,9 +61,9 @@ fn prepare(kind: Kind, count: usize) -> (BatchInput, MemoryStore) {
     (BatchInput { no_counters: false, ..input }, state)
 }
 
-fn execute(engine: &Engine, input: &BatchInput, state: &MemoryStore) -> Duration {
+fn execute(run: impl FnOnce(&Interrupt) -> Result<BatchOutput, Interrupted>) -> Duration {
     let start = Instant::now();
-    let output = engine.process(input, state, &Interrupt::default()).expect("nobody interrupts");
+    let output = run(&Interrupt::default()).expect("nobody interrupts");
     assert!(output.roots.is_some(), "{}", output.error_log);
     start.elapsed()
 }

@@ -4,6 +4,7 @@ mod decode;
 mod hashes;
 mod l1_info;
 mod ladder;
+pub mod observer;
 mod signer;
 mod transaction;
 

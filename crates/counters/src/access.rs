@@ -77,14 +77,13 @@ impl AccessLog {
         }
     }
 
-    /// Takes all entries, to be priced.
-    pub fn take(&mut self) -> Vec<Access> {
-        std::mem::take(&mut self.entries)
+    /// Returns all entries, to be priced.
+    pub fn entries(&self) -> &[Access] {
+        &self.entries
     }
 
-    /// Gives the emptied buffer back.
-    pub fn reuse(&mut self, mut buffer: Vec<Access>) {
-        buffer.clear();
-        self.entries = buffer;
+    /// Removes all entries, keeping their memory.
+    pub fn clear(&mut self) {
+        self.entries.clear();
     }
 }

@@ -27,20 +27,22 @@
 //! | [`paths`] | real costs of batches, blocks and transactions, and what the ROM's checks want free |
 //! | [`opcodes`] | the dearest path of each opcode |
 //! | [`limits`] | the ROM's limits, and what policy `enforce` makes of them |
-//! | [`tally`] | what one batch has accumulated |
+//! | [`CounterMeter`] | what one batch has accumulated, as an observer of the batch and of its EVM |
 //!
 //! Nothing here reads state by itself or influences a root. Reverts never take anything back. `docs/counters.md` says how
 //! near the numbers come.
 
 pub mod access;
+mod batch_events;
+mod evm_events;
 pub mod lengths;
 pub mod limits;
+mod meter;
 pub mod model;
 pub mod opcodes;
 pub mod paths;
 pub mod replay;
 mod shape;
-pub mod tally;
 
 pub use access::{Access, AccessLog};
-pub use tally::Tally;
+pub use meter::CounterMeter;

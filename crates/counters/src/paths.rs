@@ -7,6 +7,7 @@ use revm::primitives::U256;
 
 use super::lengths::KECCAK_RATE_BYTES;
 use zkevm_batch::Ladder;
+use zkevm_batch::observer::{BlockStep, ExitRoot};
 use zkevm_types::Counters;
 use zkevm_types::RomVersion;
 
@@ -112,15 +113,6 @@ pub const ROM_8: Rom = Rom {
     reserves: true,
     ..ROM_7
 };
-
-/// What becomes of a global exit root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitRoot {
-    /// It is written.
-    New,
-    /// It is known.
-    Known,
-}
 
 impl Rom {
     /// Returns the path lengths of a fork's ROM.
@@ -301,57 +293,33 @@ pub const fn block_decoded() -> Counters {
     rows(52, 0, 0)
 }
 
-/// Parts of opening a block, in the order of the ROM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// Its start, for a ChangeL2Block or a forced batch.
-    Start {
-        /// The batch is forced.
-        forced: bool,
-    },
-    /// A timestamp beyond the limit, or before that of the L1 info entry.
-    BadTimestamp,
-    /// A new timestamp, with an L1 info entry or without.
-    Timestamp {
-        /// There is an entry.
-        has_l1_info: bool,
-    },
-    /// A forced batch's timestamp, which moves or stays.
-    ForcedTimestamp {
-        /// It moves.
-        moves: bool,
-    },
-    /// The global exit root of an entry or a forced batch.
-    ExitRoot {
-        /// The batch is forced.
-        forced: bool,
-        /// What becomes of it; `None` for zero.
-        root: Option<ExitRoot>,
-    },
-    /// The header.
-    Header,
+/// The start of a block, for a ChangeL2Block or a forced batch.
+pub fn block_started(is_forced: bool) -> Counters {
+    if is_forced { rows(38, 0, 3) } else { rows(46, 0, 3) }
 }
 
-/// A part of opening a block.
-pub fn block_opened(part: Opening) -> Counters {
-    match part {
-        Opening::Start { forced: false } => rows(46, 0, 3),
-        Opening::Start { forced: true } => rows(38, 0, 3),
-        Opening::BadTimestamp => rows(6, 0, 2),
-        Opening::Timestamp { has_l1_info: false } => rows(10, 0, 3),
-        Opening::Timestamp { has_l1_info: true } => rows(14, 0, 3),
-        Opening::ForcedTimestamp { moves: false } => rows(4, 0, 1),
-        Opening::ForcedTimestamp { moves: true } => rows(10, 0, 2),
-        Opening::ExitRoot { forced, root } => {
+/// A step of opening a block.
+pub fn block_step(step: BlockStep) -> Counters {
+    match step {
+        BlockStep::BadTimestamp => rows(6, 0, 2),
+        BlockStep::Timestamp { has_l1_info: false } => rows(10, 0, 3),
+        BlockStep::Timestamp { has_l1_info: true } => rows(14, 0, 3),
+        BlockStep::ForcedTimestamp { moves: false } => rows(4, 0, 1),
+        BlockStep::ForcedTimestamp { moves: true } => rows(10, 0, 2),
+        BlockStep::ExitRoot { is_forced, root } => {
             let own = match root {
                 None => rows(4, 0, 1),
                 Some(ExitRoot::Known) => rows(17, 0, 2),
                 Some(ExitRoot::New) => rows(21, 0, 3),
             };
-            own + rows(2 * u64::from(forced), 0, 0)
+            own + rows(2 * u64::from(is_forced), 0, 0)
         }
-        Opening::Header => rows(44, 0, 7),
     }
+}
+
+/// The header of a block.
+pub fn block_header() -> Counters {
+    rows(44, 0, 7)
 }
 
 /// Closing a block.

@@ -6,18 +6,11 @@
 
 use super::access::Access;
 use super::shape::{Mark, Shape};
-use zkevm_tree::{BlockInfoKind, Digest, KeyCache, LeafKind, StateTree, TreeError, TreeRef, block_info_key};
+use zkevm_batch::observer::StateAccess;
+use zkevm_tree::{BlockInfoKind, Digest, LeafKind, StateTree, TreeError, TreeRef, block_info_key};
 
 /// Poseidon hashes that the key of an access takes, beside those of its proof.
 const KEY_HASHES: u64 = 2;
-
-/// The state tree of the batch, with the keys known so far.
-pub struct StateAccess<'a, 'store> {
-    /// The tree.
-    pub tree: &'a mut StateTree<'store>,
-    /// Its keys.
-    pub keys: &'a mut KeyCache,
-}
 
 /// Shapes of the three trees, between accesses.
 #[derive(Debug)]
@@ -198,6 +191,7 @@ mod tests {
     use revm::primitives::{Address, U256};
 
     use super::*;
+    use zkevm_tree::KeyCache;
 
     #[test]
     fn a_second_touch_only_reads() {

@@ -9,14 +9,13 @@ use revm::primitives::{Address, B256, U256, address};
 use revm::state::EvmState;
 
 use super::touch::TouchLog;
-use zkevm_counters::Tally;
 use zkevm_types::ForkRules;
 
 /// The system contract, whose storage holds block numbers and state roots (evm §7.3).
 pub const SYSTEM_ADDRESS: Address = address!("000000000000000000000000000000005ca1ab1e");
 
-/// Context type of the zkEVM over a database.
-pub type ZkContext<DB> = Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, TxScratch, LocalContext>;
+/// Context type of the zkEVM over a database, under an observer.
+pub type ZkContext<DB, O> = Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, TxScratch<O>, LocalContext>;
 
 /// A database that can also answer for the leaves revm does not know.
 pub trait StateDatabase: Database {
@@ -29,7 +28,7 @@ pub trait StateDatabase: Database {
 
 /// What a transaction needs beside revm's own environment.
 #[derive(Debug)]
-pub struct TxScratch {
+pub struct TxScratch<O> {
     /// Rules of the fork.
     pub rules: &'static ForkRules,
     /// Effective gas price, 256 bits where revm's own field has 128 (evm §11.8).
@@ -54,8 +53,8 @@ pub struct TxScratch {
     pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
     pub touched: TouchLog,
-    /// zk counters of the batch.
-    pub counters: Tally,
+    /// Who is told what happens.
+    pub observer: O,
 }
 
 /// How a precompile call departs from the ordinary return to its caller.
@@ -72,9 +71,9 @@ pub enum PrecompileEffect {
     CopyWholeOutput,
 }
 
-impl TxScratch {
+impl<O> TxScratch<O> {
     /// Creates the scratch of a batch.
-    pub fn new(rules: &'static ForkRules) -> Self {
+    pub fn new(rules: &'static ForkRules, observer: O) -> Self {
         Self {
             rules,
             gas_price: U256::ZERO,
@@ -88,7 +87,7 @@ impl TxScratch {
             never_ends: false,
             log_hashes: None,
             touched: TouchLog::default(),
-            counters: Tally::default(),
+            observer,
         }
     }
 }
@@ -96,14 +95,14 @@ impl TxScratch {
 /// Builds the context of a batch: London's rules with Berlin's gas (evm §11.1).
 ///
 /// London brings EIP-3541; what else it adds (base fee, BASEFEE) is switched off here and in the instruction table.
-pub fn new_context<DB: Database>(db: DB, rules: &'static ForkRules, chain_id: u64) -> ZkContext<DB> {
+pub fn new_context<DB: Database, O>(db: DB, rules: &'static ForkRules, chain_id: u64, observer: O) -> ZkContext<DB, O> {
     let mut cfg = CfgEnv::new_with_spec_and_gas_params(SpecId::LONDON, GasParams::new_spec(SpecId::BERLIN));
     cfg.chain_id = chain_id;
     cfg.tx_gas_limit_cap = Some(u64::MAX);
     cfg.tx_chain_id_check = false;
     let mut context = Context::<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, (), LocalContext>::new(db, SpecId::LONDON)
         .with_cfg(cfg)
-        .with_chain(TxScratch::new(rules));
+        .with_chain(TxScratch::new(rules, observer));
     context.block = BlockEnv {
         basefee: 0,
         difficulty: U256::ZERO,

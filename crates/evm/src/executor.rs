@@ -22,8 +22,9 @@ use revm::state::EvmState;
 use super::bytecode::ends_in_bare_push;
 use super::context::{PrecompileEffect, StateDatabase, TxScratch, ZkContext, new_context};
 use super::errors::rom_error;
+use super::faults;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
-use super::meter::{self, CreateStart};
+use super::observer::{CreateStart, EvmObserver};
 use super::precompiles::ZkPrecompiles;
 use super::touch::AccountLeaves;
 use super::trace::{Carried, TraceOptions, Tracer};
@@ -42,13 +43,13 @@ const CODE_DEPOSIT_GAS: u64 = 200;
 /// First byte no deployed code may have (EIP-3541).
 const RESERVED_CODE_PREFIX: u8 = 0xef;
 
-type Inner<DB> = Evm<ZkContext<DB>, (), ZkInstructions<DB>, ZkPrecompiles, EthFrame<EthInterpreter>>;
+type Inner<DB, O> = Evm<ZkContext<DB, O>, (), ZkInstructions<DB, O>, ZkPrecompiles, EthFrame<EthInterpreter>>;
 
-/// The EVM of one batch.
-pub struct ZkEvm<DB: StateDatabase> {
-    inner: Inner<DB>,
+/// The EVM of one batch, under an observer.
+pub struct ZkEvm<DB: StateDatabase, O: EvmObserver> {
+    inner: Inner<DB, O>,
     /// Table for code that ends in a bare PUSH, in forks where that never ends.
-    endless_push: Option<ZkInstructions<DB>>,
+    endless_push: Option<ZkInstructions<DB, O>>,
     /// Programs deployed by the running transaction: Poseidon hash and code.
     new_programs: Vec<(B256, Bytes)>,
     /// Records the running transaction, if it was asked for.
@@ -121,12 +122,12 @@ pub enum EvmFailure<E> {
     Internal(String),
 }
 
-impl<DB: StateDatabase> ZkEvm<DB> {
+impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
     /// Creates the EVM of a batch.
-    pub fn new(db: DB, rules: &'static ForkRules, chain_id: u64) -> Self {
+    pub fn new(db: DB, rules: &'static ForkRules, chain_id: u64, observer: O) -> Self {
         let table = instruction_table(rules);
         let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
-        let inner = Evm::new(new_context(db, rules, chain_id), table, ZkPrecompiles::new(rules));
+        let inner = Evm::new(new_context(db, rules, chain_id, observer), table, ZkPrecompiles::new(rules));
         Self {
             inner,
             endless_push,
@@ -143,13 +144,29 @@ impl<DB: StateDatabase> ZkEvm<DB> {
     }
 
     /// Returns the context: block values, scratch, database.
-    pub fn context(&mut self) -> &mut ZkContext<DB> {
+    pub fn context(&mut self) -> &mut ZkContext<DB, O> {
         &mut self.inner.ctx
     }
 
     /// Returns the database.
     pub fn db(&mut self) -> &mut DB {
         &mut self.inner.ctx.journaled_state.database
+    }
+
+    /// Returns the observer.
+    pub fn observer(&mut self) -> &mut O {
+        &mut self.inner.ctx.chain.observer
+    }
+
+    /// Returns the observer and the database it may ask.
+    pub fn observer_and_db(&mut self) -> (&mut O, &mut DB) {
+        let ZkContext { chain, journaled_state, .. } = &mut self.inner.ctx;
+        (&mut chain.observer, &mut journaled_state.database)
+    }
+
+    /// Returns the observer of a batch that is over.
+    pub fn into_observer(self) -> O {
+        self.inner.ctx.chain.observer
     }
 
     /// Runs a transaction, fees included, and returns the touched state. The database is not written.
@@ -176,7 +193,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             chain_id: None,
             ..TxEnv::default()
         };
-        let mut handler = ZkHandler { intrinsic_gas: tx.intrinsic_gas, end: None, _db: Default::default() };
+        let mut handler = ZkHandler { intrinsic_gas: tx.intrinsic_gas, end: None, _evm: Default::default() };
         let run = handler.run(self);
         let never_ends = std::mem::take(&mut self.inner.ctx.chain.never_ends);
         let state = self.inner.ctx.journaled_state.finalize();
@@ -216,7 +233,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         &mut self,
         init: FrameInit,
         depth: u32,
-    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ZkContext<DB>>> {
+    ) -> Result<FrameInitResult<'_, EthFrame<EthInterpreter>>, ContextDbError<ZkContext<DB, O>>> {
         let FrameInput::Call(inputs) = &init.frame_input else {
             return Err(ContextError::Custom("not a call".into()));
         };
@@ -273,7 +290,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
     }
 
     /// Starts a create frame: collision, nonce, value and warmth in the ROM's order (evm §4.2).
-    fn init_create_frame(&mut self, init: FrameInit) -> Result<Option<FrameResult>, ContextDbError<ZkContext<DB>>> {
+    fn init_create_frame(&mut self, init: FrameInit) -> Result<Option<FrameResult>, ContextDbError<ZkContext<DB, O>>> {
         let FrameInit { frame_input, memory, depth } = init;
         let FrameInput::Create(inputs) = frame_input else {
             return Err(ContextError::Custom("not a create frame".into()));
@@ -284,7 +301,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
         };
         let rules = self.inner.ctx.chain.rules;
         let journal = &mut self.inner.ctx.journaled_state;
-        let TxScratch { touched, counters, .. } = &mut self.inner.ctx.chain;
+        let TxScratch { touched, observer, .. } = &mut self.inner.ctx.chain;
         let mut caller = journal.load_account_mut(inputs.caller())?.data;
         // The nonce of a deploy transaction was bumped with the fee, its balance checked before: both survive what follows.
         let mut nonce = self.inner.ctx.tx.nonce;
@@ -292,12 +309,12 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             nonce = caller.nonce();
             touched.account(inputs.caller(), AccountLeaves::BALANCE);
             if *caller.balance() < inputs.value() {
-                meter::create_frame(counters, &inputs, depth, CreateStart::NoFunds);
+                observer.create_started(&inputs, depth, CreateStart::NoFunds);
                 return failed(InstructionResult::OutOfFunds);
             }
             touched.account(inputs.caller(), AccountLeaves::NONCE);
             if !caller.bump_nonce() {
-                meter::create_frame(counters, &inputs, depth, CreateStart::NonceOverflow);
+                observer.create_started(&inputs, depth, CreateStart::NonceOverflow);
                 return failed(InstructionResult::Return);
             }
         }
@@ -312,7 +329,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             (false, true) => CreateStart::HasCode(created_address),
             _ => CreateStart::Runs { created: created_address, creator_keeps },
         };
-        meter::create_frame(counters, &inputs, depth, start);
+        observer.create_started(&inputs, depth, start);
         touched.account(created_address, AccountLeaves::NONCE);
         if !has_nonce {
             touched.account(created_address, AccountLeaves::CODE_HASH);
@@ -440,7 +457,7 @@ impl<DB: StateDatabase> ZkEvm<DB> {
             journal.checkpoint_commit();
             if returns_code {
                 let bytes = result.output.len() as u64;
-                meter::code_deployed(&mut self.inner.ctx.chain.counters, created_address, bytes, is_transaction);
+                self.inner.ctx.chain.observer.code_deployed(created_address, bytes, is_transaction);
             }
             if !result.output.is_empty() {
                 let hash = linear_hash(&result.output).to_b256();
@@ -455,9 +472,9 @@ impl<DB: StateDatabase> ZkEvm<DB> {
     }
 }
 
-impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
-    type Context = ZkContext<DB>;
-    type Instructions = ZkInstructions<DB>;
+impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
+    type Context = ZkContext<DB, O>;
+    type Instructions = ZkInstructions<DB, O>;
     type Precompiles = ZkPrecompiles;
     type Frame = EthFrame<EthInterpreter>;
 
@@ -479,7 +496,8 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
             self.touch_call(inputs);
-            meter::call_frame(&mut self.inner.ctx, inputs, init.depth);
+            let ZkContext { chain, journaled_state, .. } = &mut self.inner.ctx;
+            chain.observer.call_started(inputs, init.depth, &journaled_state.inner.state);
             let codeless = self.tracer.as_ref().is_some_and(|tracer| depth > 1 || tracer.keeps_every_stop())
                 && inputs.known_bytecode.1.is_empty()
                 && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
@@ -512,11 +530,14 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
             }
             _ => &self.inner.instruction,
         };
+        self.inner.ctx.chain.observer.frame_resumed(&frame.interpreter);
         let unpaid = self.unpaid.of_frame(frame.depth);
         let action = match (&mut self.tracer, unpaid) {
             (Some(tracer), unpaid) => run_traced(frame, table, &mut self.inner.ctx, tracer, unpaid)?,
             (None, Some(unpaid)) => unpaid::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
-            (None, None) => meter::run(&mut frame.interpreter, table, &mut self.inner.ctx),
+            (None, None) => faults::run(&mut frame.interpreter, |interpreter| {
+                O::run_opcode(interpreter, table, &mut self.inner.ctx)
+            }),
         };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
@@ -548,7 +569,7 @@ impl<DB: StateDatabase> EvmTr for ZkEvm<DB> {
         let effect = std::mem::take(&mut self.inner.ctx.chain.precompile_effect);
         self.trace_frame_end(&result, effect);
         let rules = self.inner.ctx.chain.rules;
-        meter::frame_ended(&mut self.inner.ctx.chain.counters, result.instruction_result().is_ok());
+        self.inner.ctx.chain.observer.frame_ended(result.instruction_result().is_ok());
         match result {
             FrameResult::Call(outcome) => {
                 let keeps_data = effect == PrecompileEffect::KeepReturnData
@@ -594,26 +615,26 @@ struct End {
 }
 
 /// revm's transaction phases with the zkEVM's fees. The intrinsic checks have passed before.
-struct ZkHandler<DB> {
+struct ZkHandler<DB, O> {
     intrinsic_gas: u64,
     end: Option<End>,
-    _db: std::marker::PhantomData<DB>,
+    _evm: std::marker::PhantomData<(DB, O)>,
 }
 
-impl<DB: StateDatabase> ZkHandler<DB> {
-    fn pay(evm: &mut ZkEvm<DB>, to: Address, gas: u64) -> Result<(), DB::Error> {
+impl<DB: StateDatabase, O: EvmObserver> ZkHandler<DB, O> {
+    fn pay(evm: &mut ZkEvm<DB, O>, to: Address, gas: u64) -> Result<(), DB::Error> {
         let amount = evm.inner.ctx.chain.gas_price.wrapping_mul(U256::from(gas));
         evm.inner.ctx.chain.touched.account(to, AccountLeaves::BALANCE);
         let mut account = evm.inner.ctx.journaled_state.load_account_mut(to)?.data;
         let balance = account.balance().wrapping_add(amount);
         account.set_balance(balance);
-        meter::payment(&mut evm.inner.ctx.chain.counters, to, balance);
+        evm.inner.ctx.chain.observer.fee_paid(to, balance);
         Ok(())
     }
 }
 
-impl<DB: StateDatabase> Handler for ZkHandler<DB> {
-    type Evm = ZkEvm<DB>;
+impl<DB: StateDatabase, O: EvmObserver> Handler for ZkHandler<DB, O> {
+    type Evm = ZkEvm<DB, O>;
     type Error = EVMError<DB::Error, InvalidTransaction>;
     type HaltReason = HaltReason;
 
@@ -646,7 +667,7 @@ impl<DB: StateDatabase> Handler for ZkHandler<DB> {
         let caller = evm.inner.ctx.tx.caller;
         // A transaction that halts pays nothing back: the ROM goes straight to the sequencer's fee.
         let end = result.instruction_result();
-        meter::transaction_ended(&mut evm.inner.ctx.chain.counters, result);
+        evm.inner.ctx.chain.observer.execution_ended(result);
         if !end.is_ok() && end != InstructionResult::Revert {
             return Ok(());
         }

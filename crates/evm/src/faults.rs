@@ -8,7 +8,7 @@ use revm::interpreter::interpreter_types::{Jumps, LegacyBytecode, LoopControl, R
 use revm::interpreter::{InstructionExecResult, InstructionResult, Interpreter, InterpreterAction, STACK_LIMIT};
 
 /// Runs a frame step by step to its next action.
-pub fn run(
+pub(super) fn run(
     interpreter: &mut Interpreter<EthInterpreter>,
     mut step: impl FnMut(&mut Interpreter<EthInterpreter>) -> InstructionExecResult,
 ) -> InterpreterAction {
@@ -21,7 +21,7 @@ pub fn run(
 }
 
 /// Ends a frame whose last opcode returned `end`, and returns what comes next.
-pub fn finish(interpreter: &mut Interpreter<EthInterpreter>, end: InstructionResult) -> InterpreterAction {
+pub(super) fn finish(interpreter: &mut Interpreter<EthInterpreter>, end: InstructionResult) -> InterpreterAction {
     if interpreter.bytecode.action().is_none() {
         let reported = reported(interpreter, end);
         if reported != end {
@@ -33,7 +33,7 @@ pub fn finish(interpreter: &mut Interpreter<EthInterpreter>, end: InstructionRes
 }
 
 /// Returns the fault that the ROM reports of an opcode which revm ended with `end`.
-pub fn reported(interpreter: &Interpreter<EthInterpreter>, end: InstructionResult) -> InstructionResult {
+pub(super) fn reported(interpreter: &Interpreter<EthInterpreter>, end: InstructionResult) -> InstructionResult {
     match end {
         // revm reports a DUP or SWAP beyond the stack's bottom as an overflow.
         InstructionResult::StackOverflow if interpreter.stack.len() < STACK_LIMIT => InstructionResult::StackUnderflow,

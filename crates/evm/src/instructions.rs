@@ -12,16 +12,17 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
+use super::observer::EvmObserver;
 use super::precompiles::ZkPrecompiles;
 use super::touch::AccountLeaves;
 use super::trace::{CREATE_GAS, is_defined};
 use zkevm_batch::{keccak_slot, log_hash};
 use zkevm_types::ForkRules;
 
-/// Instruction table over a database.
-pub type ZkInstructions<DB> = EthInstructions<EthInterpreter, ZkContext<DB>>;
+/// Instruction table over a database, under an observer.
+pub type ZkInstructions<DB, O> = EthInstructions<EthInterpreter, ZkContext<DB, O>>;
 
-type Ctx<'a, DB> = InstructionContext<'a, ZkContext<DB>, EthInterpreter>;
+type Ctx<'a, DB, O> = InstructionContext<'a, ZkContext<DB, O>, EthInterpreter>;
 
 /// Static gas of SENDALL (evm §5).
 const SENDALL_GAS: u16 = 5000;
@@ -35,63 +36,65 @@ const NEW_ACCOUNT_GAS: u64 = 25_000;
 const WARM_ACCOUNT_GAS: u16 = 100;
 
 /// Builds the table of a fork.
-pub fn instruction_table<DB: StateDatabase>(rules: &ForkRules) -> ZkInstructions<DB> {
+pub fn instruction_table<DB: StateDatabase, O: EvmObserver>(rules: &ForkRules) -> ZkInstructions<DB, O> {
     let mut table = ZkInstructions::new_mainnet_with_spec(SpecId::BERLIN);
-    table.insert_instruction(opcode::BALANCE, Instruction::new(balance::<DB>), WARM_ACCOUNT_GAS);
-    table.insert_instruction(opcode::SELFBALANCE, Instruction::new(selfbalance::<DB>), 5);
-    table.insert_instruction(opcode::GASPRICE, Instruction::new(gasprice::<DB>), 2);
-    table.insert_instruction(opcode::EXTCODESIZE, Instruction::new(extcodesize::<DB>), WARM_ACCOUNT_GAS);
-    table.insert_instruction(opcode::EXTCODEHASH, Instruction::new(extcodehash::<DB>), WARM_ACCOUNT_GAS);
-    table.insert_instruction(opcode::EXTCODECOPY, Instruction::new(extcodecopy::<DB>), WARM_ACCOUNT_GAS);
-    table.insert_instruction(opcode::CODESIZE, Instruction::new(codesize::<DB>), 2);
-    table.insert_instruction(opcode::SLOAD, Instruction::new(sload::<DB>), 100);
-    table.insert_instruction(opcode::SSTORE, Instruction::new(sstore::<DB>), 0);
-    table.insert_instruction(opcode::CALL, Instruction::new(call::<DB>), WARM_ACCOUNT_GAS);
-    table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB>), 20);
-    table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB>), 0);
+    table.insert_instruction(opcode::BALANCE, Instruction::new(balance::<DB, O>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::SELFBALANCE, Instruction::new(selfbalance::<DB, O>), 5);
+    table.insert_instruction(opcode::GASPRICE, Instruction::new(gasprice::<DB, O>), 2);
+    table.insert_instruction(opcode::EXTCODESIZE, Instruction::new(extcodesize::<DB, O>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::EXTCODEHASH, Instruction::new(extcodehash::<DB, O>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::EXTCODECOPY, Instruction::new(extcodecopy::<DB, O>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::CODESIZE, Instruction::new(codesize::<DB, O>), 2);
+    table.insert_instruction(opcode::SLOAD, Instruction::new(sload::<DB, O>), 100);
+    table.insert_instruction(opcode::SSTORE, Instruction::new(sstore::<DB, O>), 0);
+    table.insert_instruction(opcode::CALL, Instruction::new(call::<DB, O>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB, O>), 20);
+    table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB, O>), 0);
     // What later forks of Ethereum define has a price in revm's table already.
     for unassigned in (0..=u8::MAX).filter(|&op| !is_defined(op)) {
-        table.insert_instruction(unassigned, Instruction::new(undefined::<DB>), 0);
+        table.insert_instruction(unassigned, Instruction::new(undefined::<DB, O>), 0);
     }
-    table.insert_instruction(opcode::CREATE, Instruction::new(create::<false, DB>), 0);
-    table.insert_instruction(opcode::CREATE2, Instruction::new(create::<true, DB>), 0);
-    table.insert_instruction(opcode::SELFDESTRUCT, Instruction::new(sendall::<DB>), SENDALL_GAS);
-    table.insert_instruction(opcode::LOG0, Instruction::new(log::<0, DB>), 375);
-    table.insert_instruction(opcode::LOG1, Instruction::new(log::<1, DB>), 375);
-    table.insert_instruction(opcode::LOG2, Instruction::new(log::<2, DB>), 375);
-    table.insert_instruction(opcode::LOG3, Instruction::new(log::<3, DB>), 375);
-    table.insert_instruction(opcode::LOG4, Instruction::new(log::<4, DB>), 375);
+    table.insert_instruction(opcode::CREATE, Instruction::new(create::<false, DB, O>), 0);
+    table.insert_instruction(opcode::CREATE2, Instruction::new(create::<true, DB, O>), 0);
+    table.insert_instruction(opcode::SELFDESTRUCT, Instruction::new(sendall::<DB, O>), SENDALL_GAS);
+    table.insert_instruction(opcode::LOG0, Instruction::new(log::<0, DB, O>), 375);
+    table.insert_instruction(opcode::LOG1, Instruction::new(log::<1, DB, O>), 375);
+    table.insert_instruction(opcode::LOG2, Instruction::new(log::<2, DB, O>), 375);
+    table.insert_instruction(opcode::LOG3, Instruction::new(log::<3, DB, O>), 375);
+    table.insert_instruction(opcode::LOG4, Instruction::new(log::<4, DB, O>), 375);
     if rules.modexp_copies_whole_output {
         macro_rules! note_output_of {
             ($($op:ident)*) => { $(table.insert_instruction(
                 opcode::$op,
-                Instruction::new(call_noting_output::<{ opcode::$op }, DB>),
+                Instruction::new(call_noting_output::<{ opcode::$op }, DB, O>),
                 WARM_ACCOUNT_GAS,
             );)* };
         }
         note_output_of!(CALL CALLCODE DELEGATECALL STATICCALL);
     }
     if rules.push0 {
-        table.insert_instruction(opcode::PUSH0, Instruction::new(push0::<DB>), 2);
+        table.insert_instruction(opcode::PUSH0, Instruction::new(push0::<DB, O>), 2);
     } else {
-        table.insert_instruction(opcode::PUSH0, Instruction::new(undefined::<DB>), 0);
+        table.insert_instruction(opcode::PUSH0, Instruction::new(undefined::<DB, O>), 0);
     }
     if rules.initcode_visible_as_calldata {
-        table.insert_instruction(opcode::CALLDATASIZE, Instruction::new(calldatasize_of_initcode::<DB>), 2);
+        table.insert_instruction(opcode::CALLDATASIZE, Instruction::new(calldatasize_of_initcode::<DB, O>), 2);
     }
     table
 }
 
 /// Builds the table for runtime code whose last byte is a PUSH without immediate: reaching it never ends (evm Q7).
-pub fn endless_push_table<DB: StateDatabase>(mut table: ZkInstructions<DB>) -> ZkInstructions<DB> {
+pub fn endless_push_table<DB: StateDatabase, O: EvmObserver>(
+    mut table: ZkInstructions<DB, O>,
+) -> ZkInstructions<DB, O> {
     macro_rules! guard {
-        ($($n:literal)*) => { $(table.insert_instruction(opcode::PUSH1 + $n - 1, Instruction::new(guarded_push::<$n, DB>), 3);)* };
+        ($($n:literal)*) => { $(table.insert_instruction(opcode::PUSH1 + $n - 1, Instruction::new(guarded_push::<$n, DB, O>), 3);)* };
     }
     guard!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
     table
 }
 
-fn guarded_push<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn guarded_push<const N: usize, DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     // The program counter already stands behind the opcode.
     if context.interpreter.bytecode.pc() >= context.interpreter.bytecode.bytecode_len() {
         context.host.chain.never_ends = true;
@@ -100,25 +103,25 @@ fn guarded_push<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> Inst
     revm::interpreter::instructions::stack::push::<N, _, _>(context)
 }
 
-fn undefined<DB: StateDatabase>(_context: Ctx<'_, DB>) -> InstructionExecResult {
+fn undefined<DB: StateDatabase, O: EvmObserver>(_context: Ctx<'_, DB, O>) -> InstructionExecResult {
     Err(InstructionResult::OpcodeNotFound)
 }
 
-fn push0<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn push0<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     push(context, U256::ZERO)
 }
 
-fn push<DB: StateDatabase>(context: Ctx<'_, DB>, value: U256) -> InstructionExecResult {
+fn push<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>, value: U256) -> InstructionExecResult {
     if context.interpreter.stack.push(value) { Ok(()) } else { Err(InstructionResult::StackOverflow) }
 }
 
-fn gasprice<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn gasprice<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     context.host.chain.used_gasprice = true;
     let price = context.host.chain.gas_price;
     push(context, price)
 }
 
-fn balance<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn balance<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     context.host.chain.used_balance = true;
     if let Some(address) = peek_address(&context, 0) {
         context.host.chain.touched.account(address, AccountLeaves::BALANCE);
@@ -126,21 +129,21 @@ fn balance<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     host::balance(context)
 }
 
-fn selfbalance<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn selfbalance<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let address = context.interpreter.input.target_address();
     context.host.chain.touched.account(address, AccountLeaves::BALANCE);
     host::selfbalance(context)
 }
 
-fn peek_address<DB: StateDatabase>(context: &Ctx<'_, DB>, depth: usize) -> Option<Address> {
+fn peek_address<DB: StateDatabase, O: EvmObserver>(context: &Ctx<'_, DB, O>, depth: usize) -> Option<Address> {
     let stack = context.interpreter.stack.data();
     let word = stack.len().checked_sub(1 + depth).and_then(|at| stack.get(at))?;
     Some(Address::from_word((*word).into()))
 }
 
 /// Pops an address and makes it warm, charging for a cold access. Returns it with its code hash.
-fn load_popped_account<DB: StateDatabase>(
-    context: &mut Ctx<'_, DB>,
+fn load_popped_account<DB: StateDatabase, O: EvmObserver>(
+    context: &mut Ctx<'_, DB, O>,
     leaves: AccountLeaves,
 ) -> Result<(Address, revm::primitives::B256, Option<usize>), InstructionResult> {
     let Some(word) = context.interpreter.stack.pop().ok() else {
@@ -160,7 +163,7 @@ fn load_popped_account<DB: StateDatabase>(
 }
 
 /// The code length leaf; needs no program (evm §5).
-fn extcodesize<DB: StateDatabase>(mut context: Ctx<'_, DB>) -> InstructionExecResult {
+fn extcodesize<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let (address, code_hash, loaded_length) = load_popped_account(&mut context, AccountLeaves::CODE_LENGTH)?;
     let length = match loaded_length {
         _ if code_hash == KECCAK_EMPTY => 0,
@@ -174,7 +177,7 @@ fn extcodesize<DB: StateDatabase>(mut context: Ctx<'_, DB>) -> InstructionExecRe
 }
 
 /// Stock, but the ROM reads the length leaf, then the code if there is any, once the access is paid.
-fn extcodecopy<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn extcodecopy<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     if let Some(address) = peek_address(&context, 0).filter(|_| context.interpreter.stack.len() >= 4) {
         let journal = &context.host.journaled_state.inner;
         let account = journal.state.get(&address);
@@ -195,14 +198,14 @@ fn extcodecopy<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult
 }
 
 /// Stock, but the ROM reads the length leaf of running code.
-fn codesize<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn codesize<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     if let Some(address) = context.interpreter.input.bytecode_address().copied() {
         context.host.chain.touched.account(address, AccountLeaves::CODE_LENGTH);
     }
     system::codesize(context)
 }
 
-fn sload<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn sload<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let address = context.interpreter.input.target_address();
     let Some(slot) = context.interpreter.stack.data().last().copied() else {
         return Err(InstructionResult::StackUnderflow);
@@ -214,7 +217,7 @@ fn sload<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
     host::sload(context)
 }
 
-fn sstore<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn sstore<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
     let address = interpreter.input.target_address();
     let [.., value, slot] = interpreter.stack.data()[..] else {
@@ -238,7 +241,7 @@ fn sstore<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
 
 /// Stock, but the ROM wants all operands before it looks at the static flag, and tests the receiver for emptiness when
 /// value moves.
-fn call<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn call<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
     require_operands(interpreter, 7)?;
     let receiver = match interpreter.stack.data()[..] {
@@ -258,7 +261,7 @@ fn call<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
 }
 
 /// Stock, but the ROM charges the fixed part first, then wants all operands, and only then looks at the static flag.
-fn create<const IS_CREATE2: bool, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn create<const IS_CREATE2: bool, DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     if context.interpreter.gas.remaining() < CREATE_GAS {
         return Err(InstructionResult::OutOfGas);
     }
@@ -271,7 +274,9 @@ fn require_operands(interpreter: &Interpreter<EthInterpreter>, count: usize) -> 
 }
 
 /// A call of kind `OP` that notes where its output goes, which revm forgets when the area is empty (evm Q6).
-fn call_noting_output<const OP: u8, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn call_noting_output<const OP: u8, DB: StateDatabase, O: EvmObserver>(
+    context: Ctx<'_, DB, O>,
+) -> InstructionExecResult {
     let position = if matches!(OP, opcode::CALL | opcode::CALLCODE) { 5 } else { 4 };
     let offset = context.interpreter.stack.data().iter().rev().nth(position).copied();
     context.host.chain.output_offset = offset.unwrap_or_default();
@@ -280,7 +285,7 @@ fn call_noting_output<const OP: u8, DB: StateDatabase>(context: Ctx<'_, DB>) -> 
 
 /// Stock, but the ROM wants all operands first. Notes the hash of the log when keys are asked for, because a reverted log
 /// keeps its keys.
-fn log<const N: usize, DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn log<const N: usize, DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
     require_operands(interpreter, N + 2)?;
     host::log::<N, _>(InstructionContext { interpreter, host: &mut *host })?;
@@ -316,7 +321,7 @@ trait OrFatal<T, E> {
     fn or_fatal(&mut self, result: Result<T, E>) -> Result<T, InstructionResult>;
 }
 
-impl<T, DB: StateDatabase> OrFatal<T, DB::Error> for ZkContext<DB> {
+impl<T, DB: StateDatabase, O: EvmObserver> OrFatal<T, DB::Error> for ZkContext<DB, O> {
     fn or_fatal(&mut self, result: Result<T, DB::Error>) -> Result<T, InstructionResult> {
         result.map_err(|error| {
             *self.error() = Err(error.into());
@@ -326,14 +331,14 @@ impl<T, DB: StateDatabase> OrFatal<T, DB::Error> for ZkContext<DB> {
 }
 
 /// The code hash leaf as it is: Poseidon for contracts, 0 for everything without code (evm Q11).
-fn extcodehash<DB: StateDatabase>(mut context: Ctx<'_, DB>) -> InstructionExecResult {
+fn extcodehash<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let (_, code_hash, _) = load_popped_account(&mut context, AccountLeaves::CODE_HASH)?;
     let value = if code_hash == KECCAK_EMPTY { U256::ZERO } else { code_hash.into() };
     push(context, value)
 }
 
 /// Reads the system contract's mapping of state roots: any number, no window, no warming (evm §5).
-fn blockhash<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn blockhash<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let Ok(number) = context.interpreter.stack.pop() else {
         return Err(InstructionResult::StackUnderflow);
     };
@@ -346,7 +351,7 @@ fn blockhash<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
 }
 
 /// SELFDESTRUCT as the zkEVM has it: sends the balance, destroys nothing (evm §5, Q12).
-fn sendall<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn sendall<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let Ok(word) = context.interpreter.stack.pop() else {
         return Err(InstructionResult::StackUnderflow);
     };
@@ -380,7 +385,7 @@ fn sendall<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
 }
 
 /// In fork 4 the input of a create frame is its init code, but its size reads as 0 (evm Q2).
-fn calldatasize_of_initcode<DB: StateDatabase>(context: Ctx<'_, DB>) -> InstructionExecResult {
+fn calldatasize_of_initcode<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     if context.interpreter.input.bytecode_address().is_none() {
         return push(context, U256::ZERO);
     }

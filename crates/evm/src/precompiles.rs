@@ -9,8 +9,8 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, AddressSet, B256, Bytes};
 
 use super::context::{PrecompileEffect, StateDatabase, ZkContext};
-use super::meter;
 use super::modexp::{ModexpBuffer, ModexpOutcome};
+use super::observer::{EvmObserver, PrecompileEnd, PrecompileRun};
 use zkevm_batch::{INFINITY_ADDRESS, recover_infinity};
 use zkevm_types::ForkRules;
 
@@ -65,14 +65,18 @@ impl ZkPrecompiles {
     }
 }
 
-impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
+impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for ZkPrecompiles {
     type Output = InterpreterResult;
 
     fn set_spec(&mut self, _spec: SpecId) -> bool {
         !std::mem::replace(&mut self.injected, true)
     }
 
-    fn run(&mut self, context: &mut ZkContext<DB>, inputs: &CallInputs) -> Result<Option<InterpreterResult>, String> {
+    fn run(
+        &mut self,
+        context: &mut ZkContext<DB, O>,
+        inputs: &CallInputs,
+    ) -> Result<Option<InterpreterResult>, String> {
         let Some(number) = Self::number(&inputs.bytecode_address) else {
             return Ok(None);
         };
@@ -85,30 +89,31 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
         let input = inputs.input.as_bytes(&*context).to_vec();
         let is_top_level = context.journal().depth() == 1;
         let output_bytes = inputs.return_memory_offset.len() as u64;
+        let tell = |context: &mut ZkContext<DB, O>, end| {
+            context.chain.observer.precompile_ended(&PrecompileRun { number, input: &input, output_bytes, end });
+        };
         let result = match number {
             1 => self.ecrecover(&input, gas_limit),
             2 => hash::sha256_run(&input, gas_limit),
             4 => identity::identity_run(&input, gas_limit),
             5 => {
                 let result = self.modexp_result(context, &input, gas_limit, is_top_level);
-                if result.result != InstructionResult::PrecompileOOG {
-                    meter::precompile_ran(&mut context.chain, number, &input, output_bytes, true);
-                } else {
-                    meter::modexp_refused(&mut context.chain.counters);
-                }
+                let is_out_of_gas = result.result == InstructionResult::PrecompileOOG;
+                tell(context, if is_out_of_gas { PrecompileEnd::OutOfGas } else { PrecompileEnd::Answered });
                 return Ok(Some(result));
             }
             6 => bn254::run_add(&input, BN_ADD_GAS, gas_limit),
             7 => bn254::run_mul(&input, BN_MUL_GAS, gas_limit),
             _ => bn254::run_pair(&input, BN_PAIR_PER_POINT_GAS, BN_PAIR_BASE_GAS, gas_limit),
         };
-        let (ran, answered) = match &result {
-            Ok(output) => (output.gas_used <= gas_limit, !output.bytes.is_empty()),
-            Err(halt) => (!halt.is_oog(), false),
+        let end = match &result {
+            Ok(output) if output.gas_used > gas_limit => PrecompileEnd::OutOfGas,
+            Ok(output) if output.bytes.is_empty() => PrecompileEnd::Failed,
+            Ok(_) => PrecompileEnd::Answered,
+            Err(halt) if halt.is_oog() => PrecompileEnd::OutOfGas,
+            Err(_) => PrecompileEnd::Failed,
         };
-        if ran {
-            meter::precompile_ran(&mut context.chain, number, &input, output_bytes, answered);
-        }
+        tell(context, end);
         Ok(Some(match result {
             Ok(output) => success(gas_limit, output.gas_used, output.bytes),
             Err(halt) if halt.is_oog() => failure(InstructionResult::PrecompileOOG, gas_limit),
@@ -122,9 +127,9 @@ impl<DB: StateDatabase> PrecompileProvider<ZkContext<DB>> for ZkPrecompiles {
 }
 
 impl ZkPrecompiles {
-    fn modexp_result<DB: StateDatabase>(
+    fn modexp_result<DB: StateDatabase, O: EvmObserver>(
         &mut self,
-        context: &mut ZkContext<DB>,
+        context: &mut ZkContext<DB, O>,
         input: &[u8],
         gas_limit: u64,
         is_top_level: bool,

@@ -13,19 +13,19 @@ use revm::primitives::{Address, U256};
 use super::context::{StateDatabase, ZkContext};
 use super::faults;
 use super::instructions::ZkInstructions;
-use super::meter;
+use super::observer::EvmObserver;
 use super::touch::TouchLog;
 use super::trace::{CREATE_GAS, FrameView, Tracer};
 use super::unpaid::UnpaidWords;
 
 /// Runs a frame one opcode at a time, recording each.
-pub(super) fn run_traced<DB: StateDatabase>(
+pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
     frame: &mut EthFrame<EthInterpreter>,
-    table: &ZkInstructions<DB>,
-    context: &mut ZkContext<DB>,
+    table: &ZkInstructions<DB, O>,
+    context: &mut ZkContext<DB, O>,
     tracer: &mut Tracer,
     mut unpaid: Option<&mut UnpaidWords>,
-) -> Result<InterpreterAction, ContextDbError<ZkContext<DB>>> {
+) -> Result<InterpreterAction, ContextDbError<ZkContext<DB, O>>> {
     let data = match &frame.input {
         FrameInput::Create(create) => create.init_code().clone(),
         _ => frame.interpreter.input.input.as_bytes(&*context).to_vec().into(),
@@ -46,7 +46,7 @@ pub(super) fn run_traced<DB: StateDatabase>(
         if let Some(unpaid) = &mut unpaid {
             unpaid.reveal(interpreter, context.gas_params());
         }
-        let end = meter::step(interpreter, table, context).err();
+        let end = O::run_opcode(interpreter, table, context).err();
         let result = end.map(|end| faults::reported(interpreter, end));
         if op == opcode::RETURN && tracer.wants_returned_memory() {
             tracer.create_returned(interpreter, &operands);

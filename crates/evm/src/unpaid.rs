@@ -16,7 +16,7 @@ use revm::primitives::U256;
 use super::context::{StateDatabase, ZkContext};
 use super::faults;
 use super::instructions::ZkInstructions;
-use super::meter;
+use super::observer::EvmObserver;
 
 const WORD_BYTES: usize = 32;
 /// End of the memory the ROM can address, in bytes.
@@ -95,15 +95,15 @@ impl UnpaidWords {
 }
 
 /// Runs a frame that has unpaid memory, one opcode at a time.
-pub fn run<DB: StateDatabase>(
+pub fn run<DB: StateDatabase, O: EvmObserver>(
     interpreter: &mut Interpreter<EthInterpreter>,
-    table: &ZkInstructions<DB>,
-    context: &mut ZkContext<DB>,
+    table: &ZkInstructions<DB, O>,
+    context: &mut ZkContext<DB, O>,
     unpaid: &mut UnpaidWords,
 ) -> InterpreterAction {
     faults::run(interpreter, |interpreter| {
         unpaid.reveal(interpreter, context.gas_params());
-        meter::step(interpreter, table, context)
+        O::run_opcode(interpreter, table, context)
     })
 }
 

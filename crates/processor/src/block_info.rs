@@ -1,8 +1,9 @@
 //! The block info tree of one L2 block (batch §9).
 
-use revm::primitives::{Address, B256, U256};
+use revm::primitives::{B256, U256};
 
 use zkevm_batch::log_preimage;
+use zkevm_batch::observer::BlockHeader;
 use zkevm_tree::poseidon::{linear_hash_many, linear_permutations};
 use zkevm_tree::{BlockInfoKind, Digest, KeyCache, StateTree, TreeError, TreeMemory, TreeRef};
 
@@ -25,25 +26,6 @@ pub struct BlockInfo {
     values: Vec<U256>,
     /// What the values of logs are the hashes of, and where they stand: hashed together at the end.
     logs: Vec<(usize, Vec<u8>)>,
-}
-
-/// The seven header leaves of a block that a ChangeL2Block (or a forced batch) opened.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockHeader {
-    /// State root when the block started.
-    pub parent_hash: B256,
-    /// Sequencer address.
-    pub coinbase: Address,
-    /// L2 block number.
-    pub number: u64,
-    /// Block gas limit of the fork.
-    pub gas_limit: u64,
-    /// Timestamp in seconds.
-    pub timestamp: U256,
-    /// Global exit root.
-    pub ger: B256,
-    /// L1 block hash of that root.
-    pub block_hash_l1: B256,
 }
 
 /// A block info tree that is complete.

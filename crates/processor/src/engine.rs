@@ -3,16 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use zkevm_batch::SenderCache;
-use zkevm_counters::model::{Prices, Revision};
+use zkevm_counters::CounterMeter;
+use zkevm_counters::model::Prices;
 use zkevm_pool::{Interrupt, Interrupted, WorkerPool};
 use zkevm_tree::{KeyCache, StateReader, TreeMemory};
 use zkevm_types::{BatchContext, BatchInput, BatchOutput};
 
-use super::{v1, v2};
-
-/// Level of the state tree that the virtual model prices accesses by; up to 32 they are all priced alike (counters §4).
-/// It only matters where Poseidon hashes are the model's.
-const STATE_TREE_LEVEL: u32 = 32;
+use super::{Observer, v1, v2};
 
 /// Keys of each kind that are remembered from batch to batch; at most about 7 MiB. A full batch touches fewer.
 const KEY_CACHE_CAPACITY: usize = 14_000;
@@ -64,7 +61,7 @@ impl Engine {
         &self.senders
     }
 
-    /// Executes one batch over the state that `state` reads.
+    /// Executes one batch over the state that `state` reads, and counts its zk counters.
     ///
     /// Domain failures are part of the output; the only error is an interrupt.
     pub fn process(
@@ -73,8 +70,7 @@ impl Engine {
         state: &dyn StateReader,
         interrupt: &Interrupt,
     ) -> Result<BatchOutput, Interrupted> {
-        let prices = Prices::new(Revision::of(input.fork_id.rules().counter_prices), STATE_TREE_LEVEL);
-        self.process_priced(input, state, interrupt, prices)
+        self.process_priced(input, state, interrupt, Prices::of_fork(input.fork_id.rules()))
     }
 
     /// Executes one batch as [`Self::process`] does, with other prices for the virtual counters.
@@ -85,13 +81,27 @@ impl Engine {
         interrupt: &Interrupt,
         prices: Prices,
     ) -> Result<BatchOutput, Interrupted> {
+        let (mut output, meter) = self.process_observed(input, state, interrupt, CounterMeter::new(input, prices))?;
+        meter.report(&mut output);
+        Ok(output)
+    }
+
+    /// Executes one batch as [`Self::process`] does under an observer instead of counting: the counters of the answer are
+    /// zero. Returns the observer too.
+    pub fn process_observed<O: Observer>(
+        &self,
+        input: &BatchInput,
+        state: &dyn StateReader,
+        interrupt: &Interrupt,
+        observer: O,
+    ) -> Result<(BatchOutput, O), Interrupted> {
         interrupt.check()?;
         let _running = self.pool.batch_guard();
         match &input.context {
             BatchContext::V1 { global_exit_root, eth_timestamp } => {
-                v1::process(self, input, *global_exit_root, *eth_timestamp, state, interrupt, prices)
+                v1::process(self, input, *global_exit_root, *eth_timestamp, state, interrupt, observer)
             }
-            BatchContext::V2(context) => v2::process(self, input, context, state, interrupt, prices),
+            BatchContext::V2(context) => v2::process(self, input, context, state, interrupt, observer),
         }
     }
 

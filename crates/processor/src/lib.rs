@@ -28,9 +28,11 @@
 //! assert_ne!(output.roots.ok_or("aborted")?.new_state_root, batch.old_state_root);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The rules tell an [`Observer`] what happens. [`Engine::process`] counts zk counters with one, and nothing else here knows
+//! of them.
 
 mod block_info;
-mod counting;
 mod engine;
 mod prepare;
 mod run;
@@ -40,3 +42,11 @@ mod v2;
 mod world;
 
 pub use engine::Engine;
+
+use zkevm_batch::observer::BatchObserver;
+use zkevm_evm::observer::EvmObserver;
+
+/// Listens to a batch, inside its transactions and outside. `()` listens to nothing.
+pub trait Observer: BatchObserver + EvmObserver {}
+
+impl<O: BatchObserver + EvmObserver> Observer for O {}

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use revm::primitives::{Address, B256, Bytes, U256, keccak256};
 
+use super::Observer;
 use super::run::{Abort, BatchRun};
+use zkevm_batch::observer::{DecodedBatch, Stage};
 use zkevm_batch::{BatchItem, Recovered, Signers, Transaction};
-use zkevm_counters::Tally;
 use zkevm_tree::Digest;
 use zkevm_tree::poseidon::{linear_hash_many, linear_permutations};
 use zkevm_types::ApiVersion;
@@ -51,43 +52,38 @@ pub(super) struct Items {
     unprepared: std::vec::IntoIter<BatchItem>,
     /// Of the transactions among the unprepared.
     signers: Signers,
-    /// What was counted before the first transaction ran and is counted for decoding since. The ROM decodes all items first:
-    /// this comes before what [`Tally`] the transactions run with.
-    decoding: Option<Box<Tally>>,
 }
 
-impl BatchRun<'_> {
+impl<O: Observer> BatchRun<'_, O> {
     /// Decodes the batch and begins to recover its senders.
     pub fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<(), RomError> {
         let start = Instant::now();
         let mut items = Vec::new();
         let data = &self.input.batch_l2_data;
         let decoded = zkevm_batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
-        // The model ends a forced batch at its first ChangeL2Block, decoded or not; any other bad item leaves it nothing.
-        let ends_model = decoded.is_ok() || decoded == Err(RomError::InvalidDecodeChangeL2Block) && forced;
-        self.count_batch_decoded(ends_model, forced);
         self.phases.decode += start.elapsed();
-        if let Err(error) = decoded {
-            self.count_undecodable(items, ends_model);
-            return Err(error);
-        }
+        let (senders, recovery) = (&self.engine.senders, self.rules.recovery());
+        self.evm.observer().batch_decoded(DecodedBatch { items: &items, end: decoded, is_forced: forced }, |signatures| {
+            signatures.iter().map(|signature| senders.recover_one(*signature, recovery)).collect()
+        });
+        decoded?;
         let start = Instant::now();
         let signatures: Vec<_> = items.iter().filter_map(BatchItem::transaction).map(Transaction::signature).collect();
-        let signers = self.engine.senders.recover(&signatures, self.rules.recovery(), &self.engine.pool);
+        let signers = self.engine.senders.recover(&signatures, recovery, &self.engine.pool);
         self.phases.recover += start.elapsed();
         let all_first = !signers.are_shared() || self.needs_all_first();
-        let decoding = (!all_first).then(|| Box::new(self.count_anew()));
-        self.items = Some(Items { ready: Vec::new().into_iter(), unprepared: items.into_iter(), signers, decoding });
+        self.items = Some(Items { ready: Vec::new().into_iter(), unprepared: items.into_iter(), signers });
         if all_first {
             self.prepare_some(usize::MAX);
             self.expect_traces();
         }
-        self.out_of_counters(true).map_or(Ok(()), Err)
+        self.observer().out_of_counters(Stage::Decoded).map_or(Ok(()), Err)
     }
 
-    /// Traces depend on hashes of later transactions, checks on what all cost to decode; and some stores answer once for all.
+    /// Traces depend on hashes of later transactions, an observer that judges decoding on all items; and some stores answer
+    /// once for all.
     fn needs_all_first(&mut self) -> bool {
-        self.input.trace.is_some() || self.enforces_counters() || self.world().prefers_many()
+        self.input.trace.is_some() || self.observer().judges_decoding() || self.world().prefers_many()
     }
 
     /// Reads ahead what the transactions are sure to read, and these slots, if the store is one where that pays.
@@ -116,12 +112,10 @@ impl BatchRun<'_> {
         self.items.as_mut()?.ready.next()
     }
 
-    /// Counts the decoding of items that will not run any more: the ROM decodes all items first.
+    /// Prepares the items that will not run any more, so that the observer is told of all.
     pub(super) fn finish_decoding(&mut self) {
         self.prepare_some(usize::MAX);
-        if let Some(decoding) = self.items.take().and_then(|items| items.decoding) {
-            self.tally().follow(&decoding);
-        }
+        self.items = None;
     }
 
     /// Prepares at most `count` items: what is alike is done together.
@@ -129,17 +123,12 @@ impl BatchRun<'_> {
         let Some(mut items) = self.items.take() else { return };
         let group: Vec<BatchItem> = items.unprepared.by_ref().take(count).collect();
         if !group.is_empty() {
-            items.ready = self.prepare_group(group, &mut items.signers, &mut items.decoding).into_iter();
+            items.ready = self.prepare_group(group, &mut items.signers).into_iter();
         }
         self.items = Some(items);
     }
 
-    fn prepare_group(
-        &mut self,
-        group: Vec<BatchItem>,
-        signers: &mut Signers,
-        decoding: &mut Option<Box<Tally>>,
-    ) -> Vec<PreparedItem> {
+    fn prepare_group(&mut self, group: Vec<BatchItem>, signers: &mut Signers) -> Vec<PreparedItem> {
         let start = Instant::now();
         let transactions = || group.iter().filter_map(BatchItem::transaction);
         let recovered = signers.take(transactions().count());
@@ -159,16 +148,10 @@ impl BatchRun<'_> {
                 preimages.chunks(ITEMS_TOGETHER).flat_map(linear_hash_many).collect()
             }
         };
-        let mut swap_tallies = |run: &mut Self| {
-            if let Some(decoding) = decoding {
-                std::mem::swap(&mut **decoding, run.tally());
-            }
-        };
-        swap_tallies(self);
         let mut parts = recovered.into_iter().zip(l2_hashes);
         let prepare = |item| match item {
             BatchItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
-                self.count_block_decoded();
+                self.observer().block_decoded();
                 PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index }
             }
             BatchItem::Transaction(tx) => {
@@ -177,14 +160,13 @@ impl BatchRun<'_> {
             }
         };
         let prepared = group.into_iter().map(prepare).collect();
-        swap_tallies(self);
         self.phases.decode += recovered_at.elapsed();
         prepared
     }
 
     fn prepare_transaction(&mut self, tx: Transaction, recovered: Recovered, l2_hash: Digest) -> PreparedItem {
         let signer = self.effective_signer(recovered.signer);
-        self.count_decoded(&tx, recovered);
+        self.observer().transaction_decoded(&tx, recovered);
         let rlp = tx.rlp();
         let hash = keccak256(&rlp);
         PreparedItem::Transaction(Box::new(PreparedTx { tx, rlp, hash, l2_hash, signer }))

@@ -5,13 +5,10 @@ use std::time::Instant;
 
 use revm::primitives::{Address, B256, TxKind, U256, address};
 
+use super::Observer;
 use super::engine::Engine;
 use super::prepare::{Items, PreparedTx};
 use super::world::{World, WorldError};
-use zkevm_counters::model::Prices;
-use zkevm_counters::paths::{Rom, wanted};
-use zkevm_counters::replay::Replay;
-use zkevm_counters::{Access, Tally};
 use zkevm_evm::context::SYSTEM_ADDRESS;
 use zkevm_evm::errors::rom_error;
 use zkevm_evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
@@ -74,8 +71,8 @@ pub enum TxEnd {
     },
 }
 
-/// A running batch.
-pub struct BatchRun<'a> {
+/// A running batch, under an observer.
+pub struct BatchRun<'a, O: Observer> {
     /// What batches share.
     pub(super) engine: &'a Engine,
     /// The request.
@@ -83,7 +80,7 @@ pub struct BatchRun<'a> {
     /// Rules of its fork.
     pub rules: &'static ForkRules,
     /// The EVM over the state.
-    pub evm: ZkEvm<World<'a>>,
+    pub evm: ZkEvm<World<'a>, O>,
     /// Sum of reported gas so far.
     pub gas_used: u64,
     /// Where the time went.
@@ -96,19 +93,16 @@ pub struct BatchRun<'a> {
     pub(super) traces_ahead: usize,
     /// Versions whose nodes must survive the batch.
     pub kept_versions: Vec<TreeRef>,
-    /// Shapes of the trees that the counters follow.
-    pub(super) replay: Replay,
     /// Items that have not run, from when the batch is decoded.
     pub(super) items: Option<Items>,
 }
 
-impl<'a> BatchRun<'a> {
+impl<'a, O: Observer> BatchRun<'a, O> {
     /// Opens the state of a batch.
-    pub fn new(engine: &'a Engine, input: &'a BatchInput, state: &'a dyn StateReader, prices: Prices) -> Self {
+    pub fn new(engine: &'a Engine, input: &'a BatchInput, state: &'a dyn StateReader, observer: O) -> Self {
         let rules = input.fork_id.rules();
         let world = World::new(engine, state, input.old_state_root, &input.state_override, input.get_keys);
-        let mut evm = ZkEvm::new(world, rules, input.chain_id);
-        evm.context().chain.counters = Tally::new(prices, rules.rom.map(Rom::of), !input.no_counters);
+        let mut evm = ZkEvm::new(world, rules, input.chain_id, observer);
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
@@ -122,7 +116,6 @@ impl<'a> BatchRun<'a> {
             last_price: U256::ZERO,
             traces_ahead: 0,
             kept_versions: Vec::new(),
-            replay: Replay::default(),
             items: None,
         }
     }
@@ -132,6 +125,11 @@ impl<'a> BatchRun<'a> {
         self.evm.db()
     }
 
+    /// Returns the observer.
+    pub fn observer(&mut self) -> &mut O {
+        self.evm.observer()
+    }
+
     /// Returns the ROM's gas register: gas left of the last included transaction.
     pub fn gas_register(&self) -> u64 {
         self.gas_register
@@ -139,7 +137,8 @@ impl<'a> BatchRun<'a> {
 
     /// Reads a slot the ROM reads outside transactions.
     pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
-        self.count_slot_read(address, slot);
+        let (observer, world) = self.evm.observer_and_db();
+        observer.slot_read(address, slot, world.version(), world.state_access());
         let value = self.world().slot(address, slot)?;
         self.evm.context().chain.touched.slot(address, slot, value);
         Ok(value)
@@ -148,7 +147,8 @@ impl<'a> BatchRun<'a> {
     /// Writes a slot the ROM writes outside transactions.
     pub fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
         self.evm.context().chain.touched.slot(address, slot, value);
-        self.count_slot_write(address, slot, !value.is_zero());
+        let (observer, world) = self.evm.observer_and_db();
+        observer.slot_written(address, slot, !value.is_zero(), world.version(), world.state_access());
         Ok(self.world().set_slot(address, slot, value)?)
     }
 
@@ -162,7 +162,8 @@ impl<'a> BatchRun<'a> {
     /// As a touched slot it has no value: forks that report values write no roots this way (executor-service §6.3).
     pub fn set_system_root(&mut self, slot: U256, of: TreeRef) -> Result<(), Abort> {
         self.evm.context().chain.touched.slot(SYSTEM_ADDRESS, slot, U256::ZERO);
-        self.count_slot_write(SYSTEM_ADDRESS, slot, true);
+        let (observer, world) = self.evm.observer_and_db();
+        observer.slot_written(SYSTEM_ADDRESS, slot, true, world.version(), world.state_access());
         Ok(self.world().set_slot_to_root(SYSTEM_ADDRESS, slot, of)?)
     }
 
@@ -185,27 +186,27 @@ impl<'a> BatchRun<'a> {
         if self.input.get_keys {
             self.world().note_program(prepared.l2_hash.to_b256());
         }
-        let skipped = if tx.chain_id.is_none() { wanted::NO_CHAIN_ID } else { Counters::default() };
-        self.reserve(wanted::TRANSACTION + skipped);
+        self.observer().transaction_started(tx);
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
         output.full_trace = self.empty_trace(prepared, listed_as);
         let (end, register) = match checked {
             Err(error) => {
-                self.count_rejected(error, tx.data.len());
+                self.observer().transaction_rejected(tx, error);
                 output.error = error;
                 (TxEnd::Skipped, self.gas_register)
             }
             Ok(call) => {
-                self.count_data_gas(tx.data.len());
+                self.observer().transaction_accepted(tx);
                 let trace = self.trace_options(output.full_trace.is_some());
                 let outcome = self.evm.transact(&call, trace)?;
-                self.settle_transaction();
+                self.observer().transaction_ran();
                 let register = outcome.gas_left;
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }
         };
-        self.count_accesses(start);
+        let (observer, world) = self.evm.observer_and_db();
+        observer.transaction_ended(start, world.state_access());
         self.gas_register = register;
         output.gas_used = tx.gas_limit.checked_sub(register).unwrap_or(tx.gas_limit);
         output.gas_left = tx.gas_limit - output.gas_used;
@@ -292,7 +293,7 @@ impl<'a> BatchRun<'a> {
         let Some(caller) = prepared.signer else {
             return Ok(Err(RomError::IntrinsicInvalidSignature));
         };
-        self.count(Access::Read(caller, LeafKind::CodeLength));
+        self.observer().account_read(caller, LeafKind::CodeLength);
         self.touch(caller, AccountLeaves::CODE_LENGTH);
         if !self.world().code_length_leaf(caller)?.is_zero() && self.input.from.is_none() {
             return Ok(Err(RomError::IntrinsicInvalidSenderCode));
@@ -300,16 +301,16 @@ impl<'a> BatchRun<'a> {
         if tx.chain_id.is_some_and(|chain_id| chain_id != self.input.chain_id) {
             return Ok(Err(RomError::IntrinsicInvalidChainId));
         }
-        self.count_touch(caller);
+        self.observer().sender_touched(caller);
         output.status = true;
         let gas_price = if self.rules.effective_percentage { tx.scaled_gas_price() } else { tx.gas_price };
         self.last_price = gas_price;
         self.touch(caller, AccountLeaves::NONCE);
-        self.count(Access::Read(caller, LeafKind::Nonce));
+        self.observer().account_read(caller, LeafKind::Nonce);
         if self.world().nonce(caller)? != U256::from(tx.nonce) {
             return Ok(Err(RomError::IntrinsicInvalidNonce));
         }
-        self.count(Access::Write(caller, LeafKind::Nonce, true));
+        self.observer().account_written(caller, LeafKind::Nonce, true);
         if tx.gas_limit > TX_GAS_LIMIT_MAX {
             return Ok(Err(RomError::IntrinsicInvalidBatchGasLimit));
         }
@@ -321,12 +322,12 @@ impl<'a> BatchRun<'a> {
             return Ok(Err(RomError::IntrinsicTxGasOverflow));
         };
         self.touch(caller, AccountLeaves::BALANCE);
-        self.count(Access::Read(caller, LeafKind::Balance));
+        self.observer().account_read(caller, LeafKind::Balance);
         let balance = self.world().balance(caller)?;
         if fee.checked_add(tx.value).is_none_or(|cost| cost > balance) {
             return Ok(Err(RomError::IntrinsicInvalidBalance));
         }
-        self.count(Access::Write(caller, LeafKind::Balance, fee < balance));
+        self.observer().account_written(caller, LeafKind::Balance, fee < balance);
         Ok(Ok(TxCall {
             caller,
             kind: tx.to.map_or(TxKind::Create, TxKind::Call),
@@ -375,9 +376,11 @@ impl<'a> BatchRun<'a> {
         Ok(TxEnd::Included { logs: outcome.logs, status })
     }
 
-    /// Builds the answer of a batch that ran to its end, or was given up.
-    pub fn finish(mut self, end: Result<(), Abort>, new_acc_input_hash: B256) -> BatchOutput {
-        end.and_then(|()| self.final_output(new_acc_input_hash)).unwrap_or_else(|abort| self.aborted(abort))
+    /// Builds the answer of a batch that ran to its end, or was given up, and returns it with the observer.
+    pub fn finish(mut self, end: Result<(), Abort>, new_acc_input_hash: B256) -> (BatchOutput, O) {
+        let output =
+            end.and_then(|()| self.final_output(new_acc_input_hash)).unwrap_or_else(|abort| self.aborted(abort));
+        (output, self.evm.into_observer())
     }
 
     fn final_output(&mut self, new_acc_input_hash: B256) -> Result<BatchOutput, Abort> {
@@ -416,8 +419,6 @@ impl<'a> BatchRun<'a> {
         self.finish_decoding();
         self.phases.tree = self.world().tree_time() + self.phases.info_tree;
         self.phases.permutations += self.world().permutations();
-        let counters = if error == ExecutorError::NoError { self.counters() } else { Counters::default() };
-        let reserved = self.reservations(counters);
         BatchOutput {
             error,
             roots: None,
@@ -433,9 +434,9 @@ impl<'a> BatchRun<'a> {
             new_nodes: Vec::new(),
             new_programs: Vec::new(),
             phases: self.phases,
-            counters,
-            reserved,
-            model_counters: self.evm.context().chain.counters.model(),
+            counters: Counters::default(),
+            reserved: Counters::default(),
+            model_counters: Counters::default(),
         }
     }
 

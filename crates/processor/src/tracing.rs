@@ -2,12 +2,13 @@
 
 use revm::primitives::{B256, Bytes};
 
+use super::Observer;
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::BatchRun;
 use zkevm_evm::trace::{Steps, TraceOptions};
 use zkevm_types::{FullTrace, TraceContext, TxOutput};
 
-impl BatchRun<'_> {
+impl<O: Observer> BatchRun<'_, O> {
     /// Counts the decoded transactions that will be traced, so that those before them can be watched.
     pub(super) fn expect_traces(&mut self) {
         let Some(config) = self.input.trace.as_ref().filter(|_| !self.input.no_counters) else { return };

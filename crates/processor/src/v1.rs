@@ -2,12 +2,12 @@
 
 use revm::primitives::{B256, U256};
 
+use super::Observer;
 use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
+use zkevm_batch::observer::{ExitRoot, Stage};
 use zkevm_batch::{acc_input_hash_v1, keccak_slot};
-use zkevm_counters::model::Prices;
-use zkevm_counters::paths::ExitRoot;
 use zkevm_evm::context::SYSTEM_ADDRESS;
 use zkevm_pool::{Interrupt, Interrupted};
 use zkevm_tree::StateReader;
@@ -20,19 +20,19 @@ use zkevm_types::{BatchOutput, TxOutput};
 const TX_COUNT_SLOT: U256 = U256::ZERO;
 
 /// Executes a V1 batch.
-pub fn process(
+pub fn process<O: Observer>(
     engine: &Engine,
     input: &BatchInput,
     global_exit_root: B256,
     eth_timestamp: u64,
     state: &dyn StateReader,
     interrupt: &Interrupt,
-    prices: Prices,
-) -> Result<BatchOutput, Interrupted> {
+    observer: O,
+) -> Result<(BatchOutput, O), Interrupted> {
     // The original keeps the timestamp in one field element.
     let eth_timestamp =
         if eth_timestamp >= GOLDILOCKS_PRIME { eth_timestamp - GOLDILOCKS_PRIME } else { eth_timestamp };
-    let mut run = BatchRun::new(engine, input, state, prices);
+    let mut run = BatchRun::new(engine, input, state, observer);
     run.evm.context().block.timestamp = U256::from(eth_timestamp);
     let mut transactions = Vec::new();
     let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, interrupt)?;
@@ -43,11 +43,12 @@ pub fn process(
         eth_timestamp,
         input.coinbase,
     );
-    Ok(BatchOutput { transactions, ..run.finish(end, acc_input_hash) })
+    let (output, observer) = run.finish(end, acc_input_hash);
+    Ok((BatchOutput { transactions, ..output }, observer))
 }
 
-fn execute(
-    run: &mut BatchRun<'_>,
+fn execute<O: Observer>(
+    run: &mut BatchRun<'_, O>,
     global_exit_root: B256,
     eth_timestamp: u64,
     transactions: &mut Vec<TxOutput>,
@@ -57,7 +58,7 @@ fn execute(
         Ok(opened) => opened,
         Err(abort) => return Ok(Err(abort)),
     };
-    run.count_batch();
+    run.observer().batch_data_hashed();
     if let Err(error) = run.prepare(false, false) {
         run.world().restore(batch_root);
         if run.rules.invalid_rlp_listed || error.is_out_of_counters() {
@@ -76,7 +77,7 @@ fn execute(
         match one_transaction(run, &prepared, &mut tx_count) {
             Ok(mut output) => {
                 output.tx_index = transactions.len() as u32;
-                let out_of_counters = run.out_of_counters(false);
+                let out_of_counters = run.observer().out_of_counters(Stage::Ran);
                 if let Some(error) = out_of_counters {
                     undo_all(run, batch_root, &mut output, error);
                 }
@@ -100,14 +101,18 @@ fn execute(
 }
 
 /// Imports the global exit root and reads the transaction count (batch §5, steps 1 and 2).
-fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> Result<(U256, TreeRef), Abort> {
+fn open<O: Observer>(
+    run: &mut BatchRun<'_, O>,
+    global_exit_root: B256,
+    eth_timestamp: u64,
+) -> Result<(U256, TreeRef), Abort> {
     if !global_exit_root.is_zero() {
         let slot = keccak_slot(global_exit_root.into(), 0);
-        run.count_mapping_key();
+        run.observer().mapping_slot_hashed();
         let known = run.system_slot(GER_MANAGER_ADDRESS, slot)?;
         // The ROM tests the low 32 bits only.
         let is_new = known.as_limbs()[0] as u32 == 0;
-        run.count_exit_root(if is_new { ExitRoot::New } else { ExitRoot::Known });
+        run.observer().exit_root_imported(if is_new { ExitRoot::New } else { ExitRoot::Known });
         if is_new {
             run.set_system_slot(GER_MANAGER_ADDRESS, slot, U256::from(eth_timestamp))?;
         }
@@ -118,15 +123,19 @@ fn open(run: &mut BatchRun<'_>, global_exit_root: B256, eth_timestamp: u64) -> R
 }
 
 /// Runs a transaction and enters its state root into the system contract. The root of its response is left open.
-fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut U256) -> Result<TxOutput, Abort> {
+fn one_transaction<O: Observer>(
+    run: &mut BatchRun<'_, O>,
+    prepared: &PreparedTx,
+    tx_count: &mut U256,
+) -> Result<TxOutput, Abort> {
     run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
     let (output, end) = run.transaction(prepared, prepared.hash)?;
-    run.count_implicit_block(&end);
     if let TxEnd::Included { .. } = end {
+        run.observer().implicit_block_opened();
         *tx_count = tx_count.wrapping_add(U256::from(1));
         run.set_system(TX_COUNT_SLOT, *tx_count)?;
         let version = run.world().version();
-        run.count_mapping_key();
+        run.observer().mapping_slot_hashed();
         run.set_system_root(keccak_slot(*tx_count, 1), version)?;
         let version = run.world().version();
         run.kept_versions.push(version);
@@ -136,7 +145,7 @@ fn one_transaction(run: &mut BatchRun<'_>, prepared: &PreparedTx, tx_count: &mut
 
 /// Turns the last transaction into the one that ran out of counters: the whole batch is undone, the entries of the
 /// transactions before it stay (counters §15.1).
-fn undo_all(run: &mut BatchRun<'_>, batch_root: TreeRef, output: &mut TxOutput, error: RomError) {
+fn undo_all<O: Observer>(run: &mut BatchRun<'_, O>, batch_root: TreeRef, output: &mut TxOutput, error: RomError) {
     run.kept_versions.clear();
     run.world().restore(batch_root);
     output.error = error;

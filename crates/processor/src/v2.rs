@@ -2,16 +2,16 @@
 
 use revm::primitives::{B256, Log, U256};
 
-use super::block_info::{BlockHeader, BlockInfo};
+use super::Observer;
+use super::block_info::BlockInfo;
 use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
 use super::world::WorldError;
+use zkevm_batch::observer::{BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage};
 use zkevm_batch::{
     L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, acc_input_hash_v2, keccak_slot, l1_info_leaf_hash, l1_info_root,
 };
-use zkevm_counters::model::Prices;
-use zkevm_counters::paths::{ExitRoot, Opening};
 use zkevm_evm::context::SYSTEM_ADDRESS;
 use zkevm_pool::{Interrupt, Interrupted};
 use zkevm_tree::StateReader;
@@ -29,16 +29,16 @@ const BLOCK_INFO_ROOT_SLOT: U256 = U256::from_limbs([3, 0, 0, 0]);
 const STATE_ROOT_MAPPING: u64 = 1;
 
 /// Executes a V2 batch.
-pub fn process(
+pub fn process<O: Observer>(
     engine: &Engine,
     input: &BatchInput,
     context: &V2Context,
     state: &dyn StateReader,
     interrupt: &Interrupt,
-    prices: Prices,
-) -> Result<BatchOutput, Interrupted> {
+    observer: O,
+) -> Result<(BatchOutput, O), Interrupted> {
     let mut batch = V2Batch {
-        run: BatchRun::new(engine, input, state, prices),
+        run: BatchRun::new(engine, input, state, observer),
         context,
         block_number: U256::ZERO,
         timestamp: U256::ZERO,
@@ -67,8 +67,9 @@ pub fn process(
         context.forced_blockhash_l1,
     );
     let V2Batch { run, closed, .. } = batch;
-    let output = run.finish(end, acc_input_hash);
-    Ok(BatchOutput { blocks: closed, invalid_batch: error_rom != RomError::NoError, error_rom, ..output })
+    let (output, observer) = run.finish(end, acc_input_hash);
+    let invalid_batch = error_rom != RomError::NoError;
+    Ok((BatchOutput { blocks: closed, invalid_batch, error_rom, ..output }, observer))
 }
 
 /// Why the batch does not go on.
@@ -93,8 +94,8 @@ impl From<WorldError> for Stop {
     }
 }
 
-struct V2Batch<'a> {
-    run: BatchRun<'a>,
+struct V2Batch<'a, O: Observer> {
+    run: BatchRun<'a, O>,
     context: &'a V2Context,
     /// Number of the current block.
     block_number: U256,
@@ -119,16 +120,17 @@ struct OpenBlock {
     cumulative_gas_used: u64,
 }
 
-impl V2Batch<'_> {
+impl<O: Observer> V2Batch<'_, O> {
     fn execute(&mut self, interrupt: &Interrupt) -> Result<(), Stop> {
         let old_root: U256 = self.run.input.old_state_root.into();
         if old_root.as_limbs().iter().any(|&limb| limb >= GOLDILOCKS_PRIME) {
             return Err(Abort::new(ExecutorError::BinaryLt4Mismatch, "old state root is out of range").into());
         }
-        self.run.count_batch();
+        self.run.observer().batch_data_hashed();
         let forced = self.context.is_forced();
         if self.run.input.batch_l2_data.is_empty() {
-            self.run.count_batch_decoded(true, forced);
+            let empty = DecodedBatch { items: &[], end: Ok(()), is_forced: forced };
+            self.run.observer().batch_decoded(empty, |_| Vec::new());
             return Ok(());
         }
         let implicit_block = forced || self.context.skip_first_change_l2_block;
@@ -163,7 +165,7 @@ impl V2Batch<'_> {
     /// A batch that starts inside a block is a sequencer's trial of a transaction: it keeps the block, with the error on
     /// the transaction that showed it (counters §16.3).
     fn check_counters(&mut self) -> Result<(), Stop> {
-        let Some(error) = self.run.out_of_counters(false) else { return Ok(()) };
+        let Some(error) = self.run.observer().out_of_counters(Stage::Ran) else { return Ok(()) };
         if self.context.skip_first_change_l2_block
             && let Some(mut block) = self.open.take()
         {
@@ -195,7 +197,7 @@ impl V2Batch<'_> {
 
     /// Opens a block for a ChangeL2Block (`delta`, `index`) or for a forced batch (batch §7).
     fn open_block(&mut self, change: Option<(u32, u32)>) -> Result<(), Stop> {
-        self.run.count_block_opened(change.is_none_or(|(_, index)| index != 0), change.is_none());
+        self.run.observer().block_started(change.map(|(_, l1_info_index)| l1_info_index));
         let parent_hash = self.run.world().root();
         self.run.set_system(keccak_slot(self.block_number, STATE_ROOT_MAPPING), parent_hash.into())?;
         self.block_number = self.block_number.wrapping_add(U256::from(1));
@@ -207,7 +209,7 @@ impl V2Batch<'_> {
         let mut root = None;
         if !ger.is_zero() {
             let slot = keccak_slot(ger.into(), 0);
-            self.run.count_mapping_key();
+            self.run.observer().mapping_slot_hashed();
             root = Some(ExitRoot::Known);
             if self.run.system_slot(GER_MANAGER_ADDRESS, slot)?.is_zero() {
                 self.run.set_system_slot(GER_MANAGER_ADDRESS, slot, block_hash_l1.into())?;
@@ -215,7 +217,7 @@ impl V2Batch<'_> {
             }
         }
         if change.is_none_or(|(_, index)| index != 0) {
-            self.run.count_opening(Opening::ExitRoot { forced: change.is_none(), root });
+            self.run.observer().block_step(BlockStep::ExitRoot { is_forced: change.is_none(), root });
         }
         let mut block = OpenBlock { parent_hash, ger, block_hash_l1, ..OpenBlock::default() };
         let header = BlockHeader {
@@ -227,7 +229,7 @@ impl V2Batch<'_> {
             ger,
             block_hash_l1,
         };
-        self.run.count_header(&header);
+        self.run.observer().block_header_written(&header);
         block.info.insert_header(&header);
         self.open = Some(block);
         Ok(())
@@ -237,10 +239,10 @@ impl V2Batch<'_> {
         let current = self.run.system_slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
         let timestamp = current.saturating_add(U256::from(delta));
         if timestamp > U256::from(self.context.timestamp_limit) {
-            self.run.count_opening(Opening::BadTimestamp);
+            self.run.observer().block_step(BlockStep::BadTimestamp);
             return Err(Stop::Invalid(RomError::InvalidTxChangeL2BlockLimitTimestamp));
         }
-        self.run.count_opening(Opening::Timestamp { has_l1_info: index != 0 });
+        self.run.observer().block_step(BlockStep::Timestamp { has_l1_info: index != 0 });
         self.run.set_system(TIMESTAMP_SLOT, timestamp)?;
         self.timestamp = timestamp;
         if index == 0 {
@@ -249,10 +251,10 @@ impl V2Batch<'_> {
         let leaf = self.context.l1_info_tree_data.get(&index).ok_or_else(|| {
             Abort::new(ExecutorError::InvalidL1InfoTreeIndex, format!("no L1 info for index {index}"))
         })?;
-        self.run.count_l1_info_proof(index);
+        self.run.observer().l1_info_proved(index);
         self.verify_l1_info(index, leaf)?;
         if timestamp < U256::from(leaf.min_timestamp) {
-            self.run.count_opening(Opening::BadTimestamp);
+            self.run.observer().block_step(BlockStep::BadTimestamp);
             return Err(Stop::Invalid(RomError::InvalidTxChangeL2BlockMinTimestamp));
         }
         Ok((leaf.global_exit_root, leaf.block_hash_l1))
@@ -282,7 +284,7 @@ impl V2Batch<'_> {
         let current = self.run.system_slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
         let limit = U256::from(self.context.timestamp_limit);
         self.timestamp = current;
-        self.run.count_opening(Opening::ForcedTimestamp { moves: current < limit });
+        self.run.observer().block_step(BlockStep::ForcedTimestamp { moves: current < limit });
         if current < limit {
             self.run.set_system(TIMESTAMP_SLOT, limit)?;
             self.timestamp = limit;
@@ -359,8 +361,8 @@ impl V2Batch<'_> {
             block.info.insert_log(block.tx_index, block.log_index, &log.data.data, log.topics());
             block.log_index += 1;
         }
-        self.run.count_receipt(status, block.cumulative_gas_used, prepared.tx.percentage);
         let percentage = prepared.tx.percentage;
+        self.run.observer().receipt_written(status, block.cumulative_gas_used, percentage);
         block.info.insert_transaction(block.tx_index, prepared.l2_hash, status, block.cumulative_gas_used, percentage);
         block.tx_index += 1;
     }
@@ -369,7 +371,7 @@ impl V2Batch<'_> {
     fn close_block(&mut self) -> Result<(), Stop> {
         let Some(mut block) = self.open.take() else { return Ok(()) };
         block.info.insert_gas_used(block.cumulative_gas_used);
-        self.run.count_block_closed(block.cumulative_gas_used);
+        self.run.observer().block_closed(block.cumulative_gas_used);
         let start = std::time::Instant::now();
         let info = self.run.world().finish_block_info(std::mem::take(&mut block.info))?;
         let info_root = info.root;

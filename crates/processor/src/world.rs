@@ -11,7 +11,7 @@ use revm::state::{Account, AccountInfo, EvmState};
 
 use super::block_info::{BlockInfo, FinishedBlockInfo};
 use super::engine::{Engine, Scratch};
-use zkevm_counters::replay::StateAccess;
+use zkevm_batch::observer::StateAccess;
 use zkevm_evm::context::StateDatabase;
 use zkevm_evm::touch::{AccountLeaves, TouchLog};
 use zkevm_evm::unchecked::permissive;

@@ -16,7 +16,7 @@ pub use revision::{R7, R9, R12, R13, Revision};
 pub use transaction::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
 
 use super::lengths::poseidon_blocks;
-use zkevm_types::Counters;
+use zkevm_types::{Counters, ForkRules};
 
 /// Prices of one revision at one level of the state tree.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,9 @@ const fn digest(blocks: u64) -> Counters {
 }
 
 impl Prices {
+    /// Level of the state tree whose accesses a fork's prices are those of; up to 32 they are all alike (counters §4). It
+    /// only matters where Poseidon hashes are the model's.
+    const STATE_TREE_LEVEL: u32 = 32;
     /// Poseidon hashes of an access to one of the small trees.
     const SMALL_TREE: u64 = 23;
 
@@ -58,6 +61,11 @@ impl Prices {
         let bits = u64::from((u128::from(1u8) << level.min(120)).saturating_add(50_000).ilog2() + 1);
         let scaled = |depth: u64| if revision.reduced_depth { 3 * depth / 5 } else { depth };
         Self { revision, batch_access: scaled(bits), access: scaled(bits.max(32)) }
+    }
+
+    /// Makes the prices of a fork.
+    pub fn of_fork(rules: &ForkRules) -> Self {
+        Self::new(Revision::of(rules.counter_prices), Self::STATE_TREE_LEVEL)
     }
 
     fn tree(&self, count: u64) -> Counters {

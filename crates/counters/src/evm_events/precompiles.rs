@@ -2,15 +2,24 @@
 
 use revm::primitives::U256;
 
-use crate::context::TxScratch;
-use zkevm_counters::Tally;
-use zkevm_counters::model::{ModexpInput, Precompile, SECP256K1_ORDER, SignatureClass};
+use crate::meter::CounterMeter;
+use crate::model::{ModexpInput, Precompile, SECP256K1_ORDER, SignatureClass};
+use zkevm_evm::observer::{PrecompileEnd, PrecompileRun};
 use zkevm_types::Counters;
 
-/// Counts a precompile that had gas enough, whatever it answered. `output_bytes` is the area its caller gave it.
-pub fn precompile_ran(scratch: &mut TxScratch, number: u8, input: &[u8], output_bytes: u64, answered: bool) {
-    let recovery_extra_binaries = scratch.rules.recovery_extra_binaries;
-    let tally = &mut scratch.counters;
+/// Number of MODEXP.
+const MODEXP: u8 = 5;
+
+/// Counts a precompile that had gas enough, whatever it answered, and a MODEXP that had not.
+pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>) {
+    let PrecompileRun { number, input, output_bytes, end } = *run;
+    if end == PrecompileEnd::OutOfGas {
+        if number == MODEXP {
+            modexp_refused(meter);
+        }
+        return;
+    }
+    let answered = end == PrecompileEnd::Answered;
     /// Bytes of a public key.
     const PUBLIC_KEY_BYTES: u64 = 64;
     /// Bytes of one pair of a pairing.
@@ -18,9 +27,10 @@ pub fn precompile_ran(scratch: &mut TxScratch, number: u8, input: &[u8], output_
     let bytes = input.len() as u64;
     let run = match number {
         1 => {
-            tally.charge_beyond_model(Counters { binaries: recovery_extra_binaries, ..Counters::default() });
+            let binaries = meter.rules.recovery_extra_binaries;
+            meter.sums.charge_beyond_model(Counters { binaries, ..Counters::default() });
             if answered {
-                tally.keccak(PUBLIC_KEY_BYTES);
+                meter.sums.keccak(PUBLIC_KEY_BYTES);
             }
             let word = |index: usize| U256::from_be_bytes(padded_word(input, index));
             Precompile::Recover(if answered {
@@ -30,16 +40,16 @@ pub fn precompile_ran(scratch: &mut TxScratch, number: u8, input: &[u8], output_
             })
         }
         2 => {
-            tally.sha256(bytes);
+            meter.sha256(bytes);
             Precompile::Sha256(bytes)
         }
         4 => Precompile::Identity(bytes, output_bytes),
-        5 => return modexp_ran(tally, input, output_bytes),
+        MODEXP => return modexp_ran(meter, input, output_bytes),
         6 => Precompile::EcAdd,
         7 => Precompile::EcMul,
         _ => Precompile::EcPairing(bytes / PAIR_BYTES),
     };
-    tally.precompile(run);
+    meter.precompile(run);
 }
 
 fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
@@ -51,17 +61,17 @@ fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
 }
 
 /// Adds to the bound what MODEXP reads before it refuses; the model has nothing for that.
-pub fn modexp_refused(tally: &mut Tally) {
-    tally.charge_beyond_model(tally.prices.precompile(Precompile::Modexp(0, 0, None)));
+fn modexp_refused(meter: &mut CounterMeter) {
+    meter.sums.charge_beyond_model(meter.prices.precompile(Precompile::Modexp(0, 0, None)));
 }
 
 /// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
-fn modexp_ran(tally: &mut Tally, input: &[u8], output_bytes: u64) {
+fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
     const LENGTH_MAX_BYTES: u64 = 1024;
     let [base, exponent, modulus] =
         [0, 1, 2].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<u64>());
     if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > LENGTH_MAX_BYTES) {
-        return modexp_refused(tally);
+        return modexp_refused(meter);
     }
     let mut numbers = input.get(96..).unwrap_or_default().to_vec();
     numbers.resize((base + exponent + modulus) as usize, 0);
@@ -69,5 +79,5 @@ fn modexp_ran(tally: &mut Tally, input: &[u8], output_bytes: u64) {
     let (exponent, modulus) = rest.split_at(exponent as usize);
     let numbers = ModexpInput { base, exponent, modulus };
     let numbers = modulus.iter().any(|&byte| byte != 0).then_some(&numbers);
-    tally.precompile(Precompile::Modexp(input.len() as u64, output_bytes, numbers));
+    meter.precompile(Precompile::Modexp(input.len() as u64, output_bytes, numbers));
 }

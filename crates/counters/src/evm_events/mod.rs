@@ -4,28 +4,32 @@
 
 use revm::bytecode::opcode;
 use revm::context_interface::Host;
-use revm::handler::instructions::EthInstructions;
 use revm::interpreter::STACK_LIMIT;
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag};
-use revm::interpreter::{InstructionExecResult, InstructionResult, Interpreter, InterpreterAction};
+use revm::interpreter::{InstructionExecResult, InstructionResult, Interpreter};
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
+
+use revm::handler::FrameResult;
+use revm::interpreter::{CallInputs, CreateInputs};
+use revm::state::EvmState;
 
 mod frames;
 mod precompiles;
 
-pub use frames::{CreateStart, call_frame, code_deployed, create_frame, frame_ended, payment, transaction_ended};
-pub use precompiles::{modexp_refused, precompile_ran};
-
-use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
-use super::faults;
-use super::precompiles::ZkPrecompiles;
+use crate::access::Access;
+use crate::meter::CounterMeter;
+use crate::model::{Frame, Operands, is_priced_by_length};
 use zkevm_batch::keccak_slot;
-use zkevm_counters::model::{Frame, Operands, is_priced_by_length};
-use zkevm_counters::{Access, Tally};
+use zkevm_evm::context::{SYSTEM_ADDRESS, StateDatabase};
+use zkevm_evm::instructions::ZkInstructions;
+use zkevm_evm::observer::{CreateStart, EvmObserver, PrecompileRun};
+use zkevm_evm::precompiles::ZkPrecompiles;
 use zkevm_tree::LeafKind;
-use zkevm_types::ApiVersion;
-use zkevm_types::Counters;
+use zkevm_types::{ApiVersion, Counters};
+
+/// Context of an EVM that is counted.
+type Context<DB> = zkevm_evm::context::ZkContext<DB, CounterMeter>;
 
 /// Gas of EXP, its exponent aside.
 const EXP_GAS: u64 = 10;
@@ -87,50 +91,73 @@ enum Pending {
     },
 }
 
-/// Runs the frame to its next action, as [`Interpreter::run_plain`] does, and counts.
-pub fn run<DB: StateDatabase>(
-    interpreter: &mut Interpreter<EthInterpreter>,
-    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
-    context: &mut ZkContext<DB>,
-) -> InterpreterAction {
-    let frame = frame_kind(interpreter);
-    faults::run(interpreter, |interpreter| counted_step(interpreter, table, context, frame))
-}
+impl EvmObserver for CounterMeter {
+    fn frame_resumed(&mut self, interpreter: &Interpreter<EthInterpreter>) {
+        self.frame = frame_kind(interpreter);
+    }
 
-/// Runs one opcode and counts it.
-pub fn step<DB: StateDatabase>(
-    interpreter: &mut Interpreter<EthInterpreter>,
-    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
-    context: &mut ZkContext<DB>,
-) -> InstructionExecResult {
-    let frame = frame_kind(interpreter);
-    counted_step(interpreter, table, context, frame)
+    #[inline]
+    fn run_opcode<DB: StateDatabase>(
+        interpreter: &mut Interpreter<EthInterpreter>,
+        table: &ZkInstructions<DB, Self>,
+        context: &mut Context<DB>,
+    ) -> InstructionExecResult {
+        counted_step(interpreter, table, context)
+    }
+
+    fn call_started(&mut self, inputs: &CallInputs, depth: usize, state: &EvmState) {
+        frames::call_started(self, inputs, depth, state);
+    }
+
+    fn create_started(&mut self, inputs: &CreateInputs, depth: usize, start: CreateStart) {
+        frames::create_started(self, inputs, depth, start);
+    }
+
+    fn code_deployed(&mut self, created: Address, bytes: u64, is_transaction: bool) {
+        frames::code_deployed(self, created, bytes, is_transaction);
+    }
+
+    fn precompile_ended(&mut self, run: &PrecompileRun<'_>) {
+        precompiles::precompile_ended(self, run);
+    }
+
+    fn frame_ended(&mut self, keeps: bool) {
+        frames::frame_ended(self, keeps);
+    }
+
+    fn execution_ended(&mut self, result: &FrameResult) {
+        frames::execution_ended(self, result);
+    }
+
+    fn fee_paid(&mut self, to: Address, balance: U256) {
+        frames::fee_paid(self, to, balance);
+    }
 }
 
 #[inline]
 fn counted_step<DB: StateDatabase>(
     interpreter: &mut Interpreter<EthInterpreter>,
-    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
-    context: &mut ZkContext<DB>,
-    frame: Frame,
+    table: &ZkInstructions<DB, CounterMeter>,
+    context: &mut Context<DB>,
 ) -> InstructionExecResult {
+    let frame = context.chain.observer.frame;
     let opcode = interpreter.bytecode.opcode();
     if is_metered(opcode) {
         return metered_step(opcode, interpreter, table, context, frame);
     }
-    context.chain.counters.opcode(opcode, frame);
+    context.chain.observer.opcode(opcode, frame);
     let memory = memory_end(opcode, interpreter).map(|end| (end, interpreter.memory.len() as u64));
     let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
     if let Some((end, before)) = memory
         && result.is_ok()
     {
-        context.chain.counters.memory_used(frame, end, before, interpreter.memory.len() as u64);
+        context.chain.observer.memory_used(frame, end, before, interpreter.memory.len() as u64);
     }
     if let Err(end) = result
         && !is_charged(opcode, end, interpreter.stack.len(), 0, interpreter)
     {
-        context.chain.counters.take_back(opcode, frame);
-        context.chain.counters.opcode_failed(opcode, frame);
+        context.chain.observer.take_back(opcode, frame);
+        context.chain.observer.opcode_failed(opcode, frame);
     }
     result
 }
@@ -138,8 +165,8 @@ fn counted_step<DB: StateDatabase>(
 fn metered_step<DB: StateDatabase>(
     opcode: u8,
     interpreter: &mut Interpreter<EthInterpreter>,
-    table: &EthInstructions<EthInterpreter, ZkContext<DB>>,
-    context: &mut ZkContext<DB>,
+    table: &ZkInstructions<DB, CounterMeter>,
+    context: &mut Context<DB>,
     frame: Frame,
 ) -> InstructionExecResult {
     let (stack, gas) = (interpreter.stack.len(), interpreter.gas.remaining());
@@ -152,19 +179,19 @@ fn metered_step<DB: StateDatabase>(
     }
     if result.is_ok() || result.is_err_and(|end| is_charged(opcode, end, stack, gas, interpreter)) {
         if is_priced_by_length(opcode) {
-            context.chain.counters.opcode_by_length(opcode, frame, &operands);
+            context.chain.observer.opcode_by_length(opcode, frame, &operands);
         } else {
-            context.chain.counters.opcode(opcode, frame);
+            context.chain.observer.opcode(opcode, frame);
         }
         let (areas, before) = memory;
         for end in areas.into_iter().flatten() {
-            context.chain.counters.memory_used(frame, end, before, interpreter.memory.len() as u64);
+            context.chain.observer.memory_used(frame, end, before, interpreter.memory.len() as u64);
         }
         if context.chain.rules.calls_copy_arguments {
-            context.chain.counters.arguments_copied(opcode, &operands);
+            context.chain.observer.arguments_copied(opcode, &operands);
         }
     } else {
-        context.chain.counters.opcode_failed(opcode, frame);
+        context.chain.observer.opcode_failed(opcode, frame);
     }
     result
 }
@@ -263,7 +290,7 @@ fn needed_for_gas(opcode: u8) -> usize {
 fn operands<DB: StateDatabase>(
     opcode: u8,
     interpreter: &Interpreter<EthInterpreter>,
-    context: &ZkContext<DB>,
+    context: &Context<DB>,
 ) -> Operands {
     let stack = interpreter.stack.data();
     let length = |word: &U256| word.saturating_to::<u32>().into();
@@ -355,51 +382,51 @@ const METERED: [bool; 256] = {
 fn before<DB: StateDatabase>(
     opcode: u8,
     interpreter: &Interpreter<EthInterpreter>,
-    context: &mut ZkContext<DB>,
+    context: &mut Context<DB>,
 ) -> Pending {
     let stack = interpreter.stack.data();
     let gas = interpreter.gas.remaining();
     let own = interpreter.input.target_address();
-    let tally = &mut context.chain.counters;
+    let meter = &mut context.chain.observer;
     let address = |word: &U256| Address::from_word((*word).into());
     match (opcode, stack.as_slice()) {
         (opcode::SLOAD, [.., slot]) => {
-            tally.accesses.push(Access::ReadSlot(own, *slot));
-            tally.accesses.push(Access::TouchSlot(own, *slot));
+            meter.accesses.push(Access::ReadSlot(own, *slot));
+            meter.accesses.push(Access::TouchSlot(own, *slot));
         }
         (opcode::SSTORE, [.., value, slot]) if gas > SSTORE_SENTRY_GAS && !interpreter.runtime_flag.is_static() => {
-            tally.accesses.push(Access::ReadSlot(own, *slot));
-            tally.accesses.push(Access::ReadOriginalSlot(own, *slot));
-            tally.accesses.push(Access::TouchSlot(own, *slot));
+            meter.accesses.push(Access::ReadSlot(own, *slot));
+            meter.accesses.push(Access::ReadOriginalSlot(own, *slot));
+            meter.accesses.push(Access::TouchSlot(own, *slot));
             return Pending::Store { slot: *slot, present: !value.is_zero() };
         }
         (opcode::BALANCE, [.., word]) => {
-            tally.accesses.push(Access::Read(address(word), LeafKind::Balance));
-            touch(tally, address(word));
+            meter.accesses.push(Access::Read(address(word), LeafKind::Balance));
+            touch(meter, address(word));
         }
         (opcode::SELFBALANCE, _) if gas >= SELFBALANCE_GAS => {
-            tally.accesses.push(Access::Read(own, LeafKind::Balance));
+            meter.accesses.push(Access::Read(own, LeafKind::Balance));
         }
         (opcode::CODESIZE, _) if gas >= CODESIZE_GAS => {
             if let Some(code) = interpreter.input.bytecode_address() {
-                tally.accesses.push(Access::Read(*code, LeafKind::CodeLength));
+                meter.accesses.push(Access::Read(*code, LeafKind::CodeLength));
             }
         }
         (opcode::EXTCODESIZE, [.., word]) => {
-            touch(tally, address(word));
+            touch(meter, address(word));
             return Pending::ReadLeaf(address(word), LeafKind::CodeLength);
         }
         (opcode::EXTCODEHASH, [.., word]) => {
-            touch(tally, address(word));
+            touch(meter, address(word));
             return Pending::ReadLeaf(address(word), LeafKind::CodeHash);
         }
         (opcode::EXTCODECOPY, [.., _, _, _, word]) => {
-            touch(tally, address(word));
+            touch(meter, address(word));
             return Pending::ExternalCode { address: address(word), gas };
         }
         (opcode::BLOCKHASH, [.., number]) if gas >= BLOCKHASH_GAS => {
-            tally.keccak(MAPPING_KEY_BYTES);
-            tally.accesses.push(Access::ReadSlot(SYSTEM_ADDRESS, keccak_slot(*number, 1)));
+            meter.sums.keccak(MAPPING_KEY_BYTES);
+            meter.accesses.push(Access::ReadSlot(SYSTEM_ADDRESS, keccak_slot(*number, 1)));
         }
         (opcode::KECCAK256, [.., bytes, _]) => return Pending::Keccak { bytes: *bytes },
         (opcode::LOG0..=opcode::LOG4, [.., bytes, _]) => {
@@ -420,7 +447,7 @@ fn before<DB: StateDatabase>(
             return Pending::Call { receiver: address(word), has_value: false, gas, memory_bytes, areas };
         }
         (opcode::SELFDESTRUCT, [.., word]) if gas >= SENDALL_GAS && !interpreter.runtime_flag.is_static() => {
-            tally.accesses.push(Access::Read(own, LeafKind::Balance));
+            meter.accesses.push(Access::Read(own, LeafKind::Balance));
             let receiver = address(word);
             let balance = context.journaled_state.inner.state.get(&own).map_or(U256::ZERO, |own| own.info.balance);
             if !balance.is_zero() && receiver != own {
@@ -437,26 +464,26 @@ fn after<DB: StateDatabase>(
     pending: Pending,
     result: InstructionExecResult,
     interpreter: &Interpreter<EthInterpreter>,
-    context: &mut ZkContext<DB>,
+    context: &mut Context<DB>,
 ) -> Option<u64> {
     let went_well = result.is_ok();
     let own = interpreter.input.target_address();
     match pending {
         Pending::None => {}
         Pending::Store { slot, present } if went_well => {
-            context.chain.counters.accesses.push(Access::WriteSlot(own, slot, present));
+            context.chain.observer.accesses.push(Access::WriteSlot(own, slot, present));
         }
         Pending::ReadLeaf(address, leaf) if went_well => {
-            context.chain.counters.accesses.push(Access::Read(address, leaf));
+            context.chain.observer.accesses.push(Access::Read(address, leaf));
         }
-        Pending::Keccak { bytes } if went_well => context.chain.counters.keccak(bytes.saturating_to()),
+        Pending::Keccak { bytes } if went_well => context.chain.observer.sums.keccak(bytes.saturating_to()),
         Pending::Log { bytes, topics } if went_well && context.chain.rules.api == ApiVersion::V2 => {
             let bytes = bytes.saturating_to::<u64>();
             let poseidon_paddings = 4 + bytes / 56;
-            context.chain.counters.reserve(Counters { poseidon_paddings, ..Counters::default() });
+            context.chain.observer.reserve(Counters { poseidon_paddings, ..Counters::default() });
             let bytes = bytes.saturating_add(32 * topics);
-            context.chain.counters.linear_poseidon(bytes);
-            context.chain.counters.accesses.push(Access::Log);
+            context.chain.observer.sums.linear_poseidon(bytes);
+            context.chain.observer.accesses.push(Access::Log);
         }
         // The code is loaded before memory grows, so running out of gas there has paid for it.
         Pending::ExternalCode { address, gas }
@@ -477,38 +504,38 @@ fn after<DB: StateDatabase>(
 }
 
 /// Marks an account touched; precompiles always are.
-fn touch(tally: &mut Tally, address: Address) {
+fn touch(meter: &mut CounterMeter, address: Address) {
     if ZkPrecompiles::number(&address).is_none() {
-        tally.accesses.push(Access::TouchAccount(address));
+        meter.accesses.push(Access::TouchAccount(address));
     }
 }
 
-fn is_warm<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address) -> bool {
+fn is_warm<DB: StateDatabase>(context: &mut Context<DB>, address: Address) -> bool {
     context.load_account_info_skip_cold_load(address, false, true).is_ok_and(|account| !account.is_cold)
 }
 
-fn external_code<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address) -> u64 {
+fn external_code<DB: StateDatabase>(context: &mut Context<DB>, address: Address) -> u64 {
     let bytes = context
         .load_account_info_skip_cold_load(address, true, false)
         .ok()
         .and_then(|account| account.account.code.as_ref().map(|code| code.original_byte_slice().len() as u64));
     let bytes = bytes.unwrap_or(0);
-    code_loaded(&mut context.chain.counters, address, bytes);
+    code_loaded(&mut context.chain.observer, address, bytes);
     bytes
 }
 
 /// Reads the length of a code, and if there is any its hash, and digests it.
-fn code_loaded(tally: &mut Tally, address: Address, bytes: u64) {
-    tally.accesses.push(Access::Read(address, LeafKind::CodeLength));
+fn code_loaded(meter: &mut CounterMeter, address: Address, bytes: u64) {
+    meter.accesses.push(Access::Read(address, LeafKind::CodeLength));
     if bytes > 0 {
-        tally.accesses.push(Access::Read(address, LeafKind::CodeHash));
-        tally.linear_poseidon(bytes);
+        meter.accesses.push(Access::Read(address, LeafKind::CodeHash));
+        meter.sums.linear_poseidon(bytes);
     }
 }
 
 /// CALL and its kin up to the new frame: touch, then emptiness when value moves.
 fn call_opcode<DB: StateDatabase>(
-    context: &mut ZkContext<DB>,
+    context: &mut Context<DB>,
     receiver: Address,
     has_value: bool,
     started: bool,
@@ -516,13 +543,13 @@ fn call_opcode<DB: StateDatabase>(
 ) {
     if !started {
         let Some(gas) = gas_after_memory() else { return };
-        touch(&mut context.chain.counters, receiver);
+        touch(&mut context.chain.observer, receiver);
         let access_gas = if is_warm(context, receiver) { WARM_ACCOUNT_GAS } else { COLD_ACCOUNT_GAS };
         if gas < access_gas + CALL_VALUE_GAS {
             return;
         }
     } else {
-        touch(&mut context.chain.counters, receiver);
+        touch(&mut context.chain.observer, receiver);
     }
     if has_value {
         emptiness(context, receiver, U256::ZERO);
@@ -530,17 +557,17 @@ fn call_opcode<DB: StateDatabase>(
 }
 
 /// Reads what tells whether an account is empty. `received` is what it got since. Returns whether it is.
-fn emptiness<DB: StateDatabase>(context: &mut ZkContext<DB>, address: Address, received: U256) -> bool {
+fn emptiness<DB: StateDatabase>(context: &mut Context<DB>, address: Address, received: U256) -> bool {
     let Ok(account) = context.load_account_info_skip_cold_load(address, false, false) else { return false };
     let has_balance = account.account.balance.wrapping_sub(received) != U256::ZERO;
     let has_nonce = account.account.nonce != 0;
     let has_code = account.account.code_hash != KECCAK_EMPTY;
-    context.chain.counters.accesses.emptiness(address, has_balance, has_nonce);
+    context.chain.observer.accesses.emptiness(address, has_balance, has_nonce);
     !has_balance && !has_nonce && !has_code
 }
 
 fn send_all<DB: StateDatabase>(
-    context: &mut ZkContext<DB>,
+    context: &mut Context<DB>,
     own: Address,
     receiver: Address,
     balance: U256,
@@ -552,12 +579,12 @@ fn send_all<DB: StateDatabase>(
     if !went_well && is_empty && gas < NEW_ACCOUNT_GAS {
         return;
     }
-    let tally = &mut context.chain.counters;
-    touch(tally, receiver);
+    let meter = &mut context.chain.observer;
+    touch(meter, receiver);
     if went_well {
-        tally.accesses.push(Access::Read(receiver, LeafKind::Balance));
-        tally.accesses.push(Access::Write(receiver, LeafKind::Balance, true));
-        tally.accesses.push(Access::Write(own, LeafKind::Balance, false));
+        meter.accesses.push(Access::Read(receiver, LeafKind::Balance));
+        meter.accesses.push(Access::Write(receiver, LeafKind::Balance, true));
+        meter.accesses.push(Access::Write(own, LeafKind::Balance, false));
     }
 }
 

@@ -1,0 +1,361 @@
+//! Counting outside the EVM: batch, blocks, decoding, intrinsic checks (exact-counters §2).
+//!
+//! Nothing here fails a batch: a store that cannot answer fails the execution itself at the same access.
+
+use revm::primitives::{Address, U256};
+
+use super::access::Access;
+use super::lengths::KECCAK_RATE_BYTES;
+use super::meter::CounterMeter;
+use super::model::{DecodedTx, SECP256K1_ORDER, SignatureClass};
+use super::paths::{self, Fields, Rejection, Rom, wanted};
+use super::replay;
+use zkevm_batch::observer::{BatchObserver, BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage, StateAccess};
+use zkevm_batch::{BatchItem, Recovered, Signature, Transaction};
+use zkevm_evm::precompiles::ZkPrecompiles;
+use zkevm_tree::{LeafKind, TreeError, TreeRef};
+use zkevm_types::{ApiVersion, Counters, RomError};
+
+/// Bytes of the accumulated input hash's digest: three words, a timestamp, an address, and with blocks another word.
+const ACC_INPUT_HASH_BYTES: u64 = 32 + 32 + 32 + 8 + 20;
+const FORCED_BLOCK_HASH_BYTES: u64 = 32;
+/// Bytes of the digest that names a slot of a mapping: key and slot.
+const MAPPING_KEY_BYTES: u64 = 64;
+/// Bytes of the digest of an L1 info leaf.
+const L1_INFO_LEAF_BYTES: u64 = 72;
+/// Digests of 64 bytes from an L1 info leaf to the root.
+const L1_INFO_LEVELS: u64 = 32;
+/// Bytes of a ChangeL2Block item.
+const CHANGE_L2_BLOCK_BYTES: usize = 9;
+/// Bytes of a signature behind its list.
+const SIGNATURE_BYTES: usize = 65;
+/// Bytes of a public key, digested to an address.
+const PUBLIC_KEY_BYTES: u64 = 64;
+
+impl BatchObserver for CounterMeter {
+    /// Counts the digests every batch ends with: its data and the accumulated input hash.
+    fn batch_data_hashed(&mut self) {
+        let forced_block_hash = if self.rules.api == ApiVersion::V2 { FORCED_BLOCK_HASH_BYTES } else { 0 };
+        self.sums.keccak(self.batch_data.len() as u64);
+        self.sums.keccak(ACC_INPUT_HASH_BYTES + forced_block_hash);
+    }
+
+    fn batch_decoded(&mut self, batch: DecodedBatch<'_>, recover: impl FnOnce(&[Signature]) -> Vec<Recovered>) {
+        // The model ends a forced batch at its first ChangeL2Block, decoded or not; any other bad item leaves it nothing.
+        let is_in_model = match batch.end {
+            Ok(()) => true,
+            Err(error) => error == RomError::InvalidDecodeChangeL2Block && batch.is_forced,
+        };
+        self.charge_batch(is_in_model, batch.is_forced);
+        match batch.end {
+            Ok(()) => self.set_decoding_apart(),
+            Err(_) => {
+                // Before blocks, keys are recovered when a transaction runs.
+                let recovered = match self.rules.api {
+                    ApiVersion::V1 => Vec::new(),
+                    ApiVersion::V2 => {
+                        let transactions = batch.items.iter().filter_map(BatchItem::transaction);
+                        recover(&transactions.map(Transaction::signature).collect::<Vec<_>>())
+                    }
+                };
+                self.count_undecodable(batch.items, recovered, is_in_model);
+            }
+        }
+    }
+
+    fn block_decoded(&mut self) {
+        let price = self.prices.decode_block();
+        self.decoding().charge_real(price, paths::block_decoded());
+    }
+
+    /// Counts what decoding a transaction digests: the signed list, the public key, the L2 hash.
+    fn transaction_decoded(&mut self, tx: &Transaction, recovered: Recovered) {
+        let real = self.decode_path(tx, recovered);
+        let recovered = recovered.signer.is_some();
+        let price = self.decode_price(tx, recovered);
+        let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
+        if real.is_none() {
+            self.reserve_decoding(price + wanted::RECOVERY);
+        }
+        let has_l2_hash = self.rules.api == ApiVersion::V2;
+        let sums = self.decoding();
+        sums.charge_real(price, real.unwrap_or(price + extra));
+        sums.keccak(tx.signed_rlp.len() as u64);
+        if recovered {
+            sums.keccak(PUBLIC_KEY_BYTES);
+        }
+        if has_l2_hash {
+            sums.linear_poseidon(tx.l2_hash_bytes());
+        }
+    }
+
+    fn exit_root_imported(&mut self, root: ExitRoot) {
+        self.count_path(Rom::exit_root(root));
+    }
+
+    fn mapping_slot_hashed(&mut self) {
+        self.sums.keccak(MAPPING_KEY_BYTES);
+    }
+
+    fn slot_read(&mut self, address: Address, slot: U256, at: TreeRef, state: StateAccess<'_, '_>) {
+        if self.counts_all {
+            let key = state.keys.storage_key(address, slot);
+            self.add_poseidons(replay::read(state.tree, at, &key));
+        }
+    }
+
+    fn slot_written(
+        &mut self,
+        address: Address,
+        slot: U256,
+        present: bool,
+        mut at: TreeRef,
+        state: StateAccess<'_, '_>,
+    ) {
+        if self.counts_all {
+            let key = state.keys.storage_key(address, slot);
+            self.add_poseidons(replay::write(state.tree, &mut at, &key, present));
+        }
+    }
+
+    /// Charges the block, and counts the slot of the system contract's mapping that it writes.
+    fn block_started(&mut self, change: Option<u32>) {
+        let price = self.prices.open_block(change.is_none_or(|index| index != 0));
+        self.reserve(wanted::BLOCK);
+        self.sums.charge_real(price, paths::block_started(change.is_none()));
+        self.mapping_slot_hashed();
+    }
+
+    fn block_step(&mut self, step: BlockStep) {
+        self.count_path(paths::block_step(step));
+    }
+
+    /// Counts the digests of the proof; the ROM makes them whether or not somebody looks at the root.
+    fn l1_info_proved(&mut self, index: u32) {
+        self.reserve(Counters { keccaks: 1 + L1_INFO_LEVELS, ..Counters::default() });
+        self.sums.charge_beyond_model(paths::l1_info_proof(index, self.rules.zero_l1_leaf_rule));
+        self.sums.keccak(L1_INFO_LEAF_BYTES);
+        (0..L1_INFO_LEVELS).for_each(|_| self.sums.keccak(MAPPING_KEY_BYTES));
+    }
+
+    fn block_header_written(&mut self, header: &BlockHeader) {
+        self.count_path(paths::block_header());
+        self.reserve(wanted::HEADER);
+        let present = [
+            !header.parent_hash.is_zero(),
+            !header.coinbase.is_zero(),
+            header.number != 0,
+            header.gas_limit != 0,
+            !header.timestamp.is_zero(),
+            !header.ger.is_zero(),
+            !header.block_hash_l1.is_zero(),
+        ];
+        let hashes = self.replay.open_block(Some(present));
+        self.add_poseidons(Ok(hashes));
+    }
+
+    fn transaction_started(&mut self, tx: &Transaction) {
+        let skipped = if tx.chain_id.is_none() { wanted::NO_CHAIN_ID } else { Counters::default() };
+        self.reserve(wanted::TRANSACTION + skipped);
+    }
+
+    fn account_read(&mut self, address: Address, leaf: LeafKind) {
+        self.accesses.push(Access::Read(address, leaf));
+    }
+
+    fn account_written(&mut self, address: Address, leaf: LeafKind, present: bool) {
+        self.accesses.push(Access::Write(address, leaf, present));
+    }
+
+    fn sender_touched(&mut self, sender: Address) {
+        if ZkPrecompiles::number(&sender).is_none() {
+            self.accesses.push(Access::TouchAccount(sender));
+        }
+    }
+
+    /// Counts the checks up to the one that failed: the model has nothing for them.
+    fn transaction_rejected(&mut self, tx: &Transaction, error: RomError) {
+        let Some(rom) = self.rom else { return };
+        let why = match error {
+            RomError::IntrinsicInvalidSignature | RomError::IntrinsicInvalidSenderCode => Rejection::Signature,
+            RomError::IntrinsicInvalidChainId => Rejection::ChainId,
+            RomError::IntrinsicInvalidNonce => Rejection::Nonce,
+            RomError::IntrinsicInvalidBatchGasLimit => Rejection::GasLimit,
+            RomError::IntrinsicInvalidGasLimit => Rejection::IntrinsicGas,
+            RomError::IntrinsicTxGasOverflow => Rejection::GasOverflow,
+            _ => Rejection::Balance,
+        };
+        self.sums.charge_beyond_model(rom.rejected(why, tx.data.len() as u64));
+    }
+
+    /// Counts what adds up the gas of the data.
+    fn transaction_accepted(&mut self, tx: &Transaction) {
+        self.count_path(paths::data_gas(tx.data.len() as u64));
+    }
+
+    /// Notes what the checks inside the transaction can have wanted, if it was not a plain transfer.
+    fn transaction_ran(&mut self) {
+        self.settle();
+        if !matches!(self.call.take(), Some((_, false))) {
+            self.reserve(wanted::CODE);
+        }
+    }
+
+    /// Prices the accesses of the transaction.
+    fn transaction_ended(&mut self, start: TreeRef, mut state: StateAccess<'_, '_>) {
+        if self.counts_all {
+            let hashes = self.replay.transaction(self.accesses.entries(), start, &mut state);
+            self.accesses.clear();
+            self.add_poseidons(hashes);
+        }
+    }
+
+    /// Charges the block that each transaction is in the forks without blocks.
+    fn implicit_block_opened(&mut self) {
+        let price = self.prices.open_block(false);
+        // Known paths have it among the fees.
+        let real = self.rom.map_or(price, |_| Counters::default());
+        self.sums.charge_real(price, real);
+    }
+
+    fn receipt_written(&mut self, status: bool, gas_used: u64, percentage: u8) {
+        self.reserve(wanted::RECEIPT);
+        let hashes = self.replay.receipt(status, gas_used != 0, percentage != 0);
+        self.add_poseidons(Ok(hashes));
+    }
+
+    fn block_closed(&mut self, gas_used: u64) {
+        self.reserve(wanted::CLOSE);
+        self.sums.charge_beyond_model(paths::block_closed());
+        let hashes = self.replay.close_block(gas_used != 0);
+        self.add_poseidons(Ok(hashes));
+    }
+
+    fn judges_decoding(&self) -> bool {
+        self.enforces
+    }
+
+    fn out_of_counters(&mut self, stage: Stage) -> Option<RomError> {
+        self.exceeded(stage)
+    }
+}
+
+impl CounterMeter {
+    /// Charges the batch, once its decoding is over: the model charges nothing for one that does not decode.
+    fn charge_batch(&mut self, is_in_model: bool, is_forced: bool) {
+        let bytes = self.batch_data.len() as u64;
+        let price = self.prices.batch(bytes);
+        self.reserve(wanted::DIVISION);
+        // That it is forced is noted, and tested again at its first item.
+        let tests = if bytes == 0 { 1 } else { 2 };
+        let forced = Counters { steps: if is_forced { tests } else { 0 }, ..Counters::default() };
+        let real = self.rom.map_or(price, |rom| rom.batch(bytes) + forced);
+        if is_in_model {
+            self.sums.charge_real(price, real);
+        } else {
+            self.sums.charge_beyond_model(real);
+        }
+    }
+
+    /// Cost of decoding a transaction whose key is recovered: real without data, else the dearest.
+    fn decode_path(&mut self, tx: &Transaction, recovered: Recovered) -> Option<Counters> {
+        let (rom, ladder) = self.rom.zip(recovered.ladder)?;
+        let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
+        let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
+        let decoded = rom.decoded(&Fields {
+            numbers,
+            has_recipient: tx.to.is_some(),
+            list_bytes: tx.signed_rlp.len() as u64,
+            data_bytes: tx.data.len() as u64,
+        });
+        let recovery = rom.recovery(ladder, tx.v, recovered.root_is_negated);
+        self.reserve_decoding(decoded + wanted::RECOVERY);
+        Some(decoded + recovery)
+    }
+
+    fn decode_price(&self, tx: &Transaction, recovered: bool) -> Counters {
+        let length = |number: U256| number.byte_len().max(1) as u64;
+        let chain_id = tx.chain_id.map_or(0, |id| length(U256::from(id)));
+        let [gas_limit, nonce] = [tx.gas_limit, tx.nonce].map(|number| length(U256::from(number)));
+        let [r, s] = [tx.r, tx.s].map(|word| U256::from_be_bytes(word.0));
+        let signature = if recovered {
+            SignatureClass::Root
+        } else {
+            SignatureClass::of(U256::from(tx.v), r, s, SECP256K1_ORDER >> 1)
+        };
+        self.prices.decode(&DecodedTx {
+            bytes: self.item_bytes(tx) as u64,
+            data_bytes: tx.data.len() as u64,
+            number_bytes: [length(tx.gas_price), gas_limit, length(tx.value), chain_id, nonce],
+            signature,
+        })
+    }
+
+    /// Bytes of a transaction in the batch: list, signature and percentage.
+    fn item_bytes(&self, tx: &Transaction) -> usize {
+        tx.signed_rlp.len() + SIGNATURE_BYTES + usize::from(self.rules.effective_percentage)
+    }
+
+    /// Counts the items before the bad one of a batch that does not decode. The model has nothing for them, so the bound
+    /// takes what they would cost, and the rest of the data as one transaction's.
+    fn count_undecodable(&mut self, items: &[BatchItem], recovered: Vec<Recovered>, is_in_model: bool) {
+        let model = self.sums.charged;
+        let mut recovered = recovered.into_iter();
+        let mut decoded_bytes = 0;
+        for item in items {
+            match item {
+                BatchItem::ChangeL2Block { .. } => {
+                    decoded_bytes += CHANGE_L2_BLOCK_BYTES;
+                    self.block_decoded();
+                }
+                BatchItem::Transaction(tx) => {
+                    decoded_bytes += self.item_bytes(tx);
+                    self.transaction_decoded(tx, recovered.next().unwrap_or_default());
+                }
+            }
+        }
+        let data = self.batch_data.get(decoded_bytes..).unwrap_or_default();
+        let (keccaks, rest) = (claimed_keccaks(data), self.undecodable_bound(data));
+        self.reserve(Counters { keccaks, ..Counters::default() });
+        let kept = if is_in_model { self.sums.charged } else { model };
+        self.sums.move_beyond_model(kept, rest);
+    }
+
+    /// Bound for the data after the items that decode: as much of one transaction as its list can hold, and the rest of it
+    /// digested word by word.
+    fn undecodable_bound(&self, data: &[u8]) -> Counters {
+        let list_bytes = match data {
+            [first @ 0xc0..=0xf7, ..] => u64::from(first - 0xc0),
+            [0xf8..=0xff, ..] => data.len() as u64,
+            _ => 0,
+        };
+        let words = (data.len() as u64).div_ceil(32);
+        let digest = Counters { steps: 300 + 12 * words, binaries: 20, arithmetics: 4, ..Counters::default() };
+        let numbers = self.prices.decode(&DecodedTx {
+            bytes: 0,
+            data_bytes: 0,
+            number_bytes: [32, 8, 32, 8, 8],
+            signature: SignatureClass::Rejected,
+        });
+        if list_bytes == 0 {
+            digest
+        } else {
+            digest + numbers + self.prices.data_bound(list_bytes.min(data.len() as u64))
+        }
+    }
+
+    fn add_poseidons(&mut self, hashes: Result<u64, TreeError>) {
+        self.sums.real.poseidons += hashes.unwrap_or(0);
+    }
+}
+
+/// Keccaks for a list as long as the one that data begins with says it is.
+fn claimed_keccaks(data: &[u8]) -> u64 {
+    let bytes = match data {
+        [first @ 0xf8..=0xfa, rest @ ..] => {
+            rest.iter().take(usize::from(first - 0xf7)).fold(0, |length, byte| length << 8 | u64::from(*byte))
+        }
+        _ => 0,
+    };
+    (bytes + 5) / KECCAK_RATE_BYTES + 2
+}

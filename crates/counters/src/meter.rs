@@ -1,0 +1,388 @@
+//! The counters of a running batch: [`CounterMeter`], told what happens as an observer ([`crate::batch_events`],
+//! [`crate::evm_events`]).
+
+use revm::bytecode::opcode;
+use revm::primitives::Bytes;
+
+use super::access::AccessLog;
+use super::lengths::{KECCAK_RATE_BYTES, keccak_blocks, poseidon_blocks, sha256_blocks};
+use super::limits::{self, Counter};
+use super::model::{CallPart, Frame, Operands, Precompile, Prices};
+use super::opcodes;
+use super::paths::{PlainCall, Rom};
+use super::replay::Replay;
+use zkevm_batch::observer::Stage;
+use zkevm_types::{BatchInput, BatchOutput, Counters, CountersPolicy, ExecutorError, ForkRules, RomError};
+
+/// Kinds of frames an opcode can run in.
+const FRAMES: [Frame; 3] = [Frame::Call, Frame::CreationTx, Frame::Create];
+
+/// Opcodes looked at together; divides 256.
+const OPCODES_TOGETHER: usize = 16;
+
+/// What a stretch of the batch adds up to, opcodes of fixed price aside.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    /// Real keccak, Poseidon and SHA-256 counters; the other fields stay zero.
+    pub(crate) real: Counters,
+    /// What the model has charged.
+    pub(crate) charged: Counters,
+    /// The bound's share of the same: real costs where they are known, and operations the model does not price.
+    bounded: Counters,
+    /// Largest sum of what was counted and what a check of the ROM wanted free.
+    reserved: Counters,
+    /// Largest of what the checks wanted.
+    wanted: Counters,
+}
+
+impl Sums {
+    /// Counts a keccak digest.
+    #[inline]
+    pub(crate) const fn keccak(&mut self, bytes: u64) {
+        self.real.keccaks += keccak_blocks(bytes);
+    }
+
+    /// Counts a linear Poseidon digest.
+    #[inline]
+    pub(crate) const fn linear_poseidon(&mut self, bytes: u64) {
+        let blocks = poseidon_blocks(bytes);
+        self.real.poseidon_paddings += blocks;
+        self.real.poseidons += blocks;
+    }
+
+    /// Charges what is priced elsewhere.
+    pub(crate) fn charge(&mut self, price: Counters) {
+        self.charge_real(price, price);
+    }
+
+    /// Charges the model for something whose real cost is known.
+    pub(crate) fn charge_real(&mut self, price: Counters, real: Counters) {
+        self.charged += price;
+        self.bounded += real;
+    }
+
+    /// Adds to the bound what the model does not price.
+    pub(crate) fn charge_beyond_model(&mut self, price: Counters) {
+        self.bounded += price;
+    }
+
+    /// Takes all charges since `before` out of the model; the bound keeps them, and gets `more`.
+    pub(crate) fn move_beyond_model(&mut self, before: Counters, more: Counters) {
+        self.charged = before;
+        self.bounded += more;
+    }
+
+    /// Returns what is reported: keccaks, Poseidons and SHA-256 as the ROM counts them, the others as a bound.
+    fn used(&self) -> Counters {
+        let Counters { steps, arithmetics, binaries, mem_aligns, .. } = self.bounded;
+        Counters { steps, arithmetics, binaries, mem_aligns, ..self.real }
+    }
+
+    /// Notes that a check of the ROM wants so much free.
+    pub(crate) fn reserve(&mut self, wanted: Counters) {
+        self.wanted = self.wanted.max(wanted);
+        self.reserved = self.reserved.max(self.used() + wanted);
+    }
+
+    /// Returns the sums of this stretch and one before it, as if both had been one.
+    fn after(self, earlier: Self) -> Self {
+        let reserves = self.reserved != Counters::default();
+        let reserved = if reserves { earlier.used() + self.reserved } else { Counters::default() };
+        Self {
+            real: self.real + earlier.real,
+            charged: self.charged + earlier.charged,
+            bounded: self.bounded + earlier.bounded,
+            reserved: reserved.max(earlier.reserved),
+            wanted: self.wanted.max(earlier.wanted),
+        }
+    }
+}
+
+/// Counts one batch.
+#[derive(Debug)]
+pub struct CounterMeter {
+    pub(crate) rules: &'static ForkRules,
+    /// The encoded batch.
+    pub(crate) batch_data: Bytes,
+    /// All counters are wanted, not steps alone.
+    pub(crate) counts_all: bool,
+    /// A batch that passes the limits ends there.
+    pub(crate) enforces: bool,
+    /// Path lengths of the fork's ROM.
+    pub(crate) rom: Option<&'static Rom>,
+    /// The virtual model's prices.
+    pub(crate) prices: Prices,
+    /// What was counted up to the end of decoding, once that is told apart: the ROM decodes all items before it runs the
+    /// first, so this comes before `sums`, whenever it is told.
+    decoding: Option<Sums>,
+    /// What was counted since.
+    pub(crate) sums: Sums,
+    /// Tree accesses of the running transaction.
+    pub(crate) accesses: AccessLog,
+    /// Shapes of the trees that the accesses are priced by.
+    pub(crate) replay: Replay,
+    /// Call part of the running transaction, known when its first frame starts.
+    pub(crate) transaction_part: CallPart,
+    /// The running transaction goes to an account that is no precompile: how, and whether it has code.
+    pub(crate) call: Option<(PlainCall, bool)>,
+    /// Kind of the running frame.
+    pub(crate) frame: Frame,
+    /// The last call opcode has a known path, up to the code it loads.
+    call_is_known: bool,
+    /// Memory ended inside a word somewhere in the running transaction.
+    partial_memory: bool,
+    /// Opcodes of fixed price that ran and are not in the sums yet, by frame kind.
+    opcodes: Box<[[u64; 256]; 3]>,
+    /// There are some.
+    opcodes_ran: bool,
+}
+
+impl CounterMeter {
+    /// Creates the meter of a batch, with the model at these prices.
+    pub fn new(input: &BatchInput, prices: Prices) -> Self {
+        let rules = input.fork_id.rules();
+        let counts_all = !input.no_counters;
+        Self {
+            rules,
+            batch_data: input.batch_l2_data.clone(),
+            counts_all,
+            enforces: counts_all && input.counters_policy == CountersPolicy::Enforce,
+            rom: rules.rom.map(Rom::of),
+            prices,
+            decoding: None,
+            sums: Sums::default(),
+            accesses: AccessLog::new(counts_all),
+            replay: Replay::default(),
+            transaction_part: CallPart::Call(0),
+            call: None,
+            frame: Frame::Call,
+            call_is_known: false,
+            partial_memory: false,
+            opcodes: Box::new([[0; 256]; 3]),
+            opcodes_ran: false,
+        }
+    }
+
+    /// Writes the counters into the answer of the batch. A batch without an answer has reservations only.
+    pub fn report(mut self, output: &mut BatchOutput) {
+        self.settle();
+        output.model_counters = self.total().charged;
+        output.counters = if output.error == ExecutorError::NoError { self.counters() } else { Counters::default() };
+        output.reserved = self.reservations(output.counters);
+    }
+
+    /// Returns the counters as reported; all opcodes are in the sums. Without counting there are only steps, as in the original.
+    fn counters(&self) -> Counters {
+        let used = self.total().used();
+        if self.counts_all { used } else { Counters { steps: used.steps, ..Counters::default() } }
+    }
+
+    /// Returns the reservations as reported, never below the counters.
+    fn reservations(&self, used: Counters) -> Counters {
+        let Sums { reserved, wanted, .. } = self.total();
+        if !self.counts_all {
+            // The checks saw nothing used.
+            return used.max(wanted);
+        }
+        // Keccaks of the batch's end are set aside by dividing its length and one: a whole quotient counts once more.
+        let whole = (self.batch_data.len() as u64 + 1).is_multiple_of(KECCAK_RATE_BYTES);
+        let most = reserved.keccaks.max(used.keccaks);
+        let keccaks = if reserved == Counters::default() { 0 } else { most + u64::from(whole) };
+        used.max(Counters { keccaks, ..reserved })
+    }
+
+    /// Returns the error of a batch that ran out of counters, under policy `enforce`.
+    pub(crate) fn exceeded(&mut self, stage: Stage) -> Option<RomError> {
+        if !self.enforces {
+            return None;
+        }
+        self.settle();
+        let counters = self.counters();
+        let exceeded = match stage {
+            Stage::Decoded => limits::exceeded_by_decoding(counters),
+            Stage::Ran => limits::exceeded(counters),
+        };
+        exceeded.map(|counter| match counter {
+            Counter::Steps => RomError::OutOfCountersStep,
+            Counter::Arithmetics => RomError::OutOfCountersArith,
+            Counter::Binaries => RomError::OutOfCountersBinary,
+            Counter::MemAligns => RomError::OutOfCountersMem,
+            Counter::Keccaks => RomError::OutOfCountersKeccak,
+            Counter::PoseidonPaddings => RomError::OutOfCountersPadding,
+            Counter::Poseidons => RomError::OutOfCountersPoseidon,
+            Counter::Sha256s => RomError::OutOfCountersSha,
+        })
+    }
+
+    /// Sets what was counted so far apart as decoding: more of it is still to be told.
+    pub(crate) fn set_decoding_apart(&mut self) {
+        self.decoding = Some(std::mem::take(&mut self.sums));
+    }
+
+    /// Returns the sums that decoding belongs to.
+    pub(crate) fn decoding(&mut self) -> &mut Sums {
+        self.decoding.as_mut().unwrap_or(&mut self.sums)
+    }
+
+    /// Returns the sums of the batch so far.
+    fn total(&self) -> Sums {
+        self.sums.after(self.decoding.unwrap_or_default())
+    }
+
+    /// True if the ROM's checks for free counters show in the answer.
+    pub(crate) fn reserves(&self) -> bool {
+        self.rom.is_some_and(|rom| rom.reserves)
+    }
+
+    /// Notes that a check of the ROM wants so much free.
+    pub(crate) fn reserve(&mut self, wanted: Counters) {
+        if self.reserves() {
+            self.settle();
+            self.sums.reserve(wanted);
+        }
+    }
+
+    /// Notes that a check of the ROM wants so much free while it decodes.
+    pub(crate) fn reserve_decoding(&mut self, wanted: Counters) {
+        if self.reserves() {
+            self.decoding().reserve(wanted);
+        }
+    }
+
+    /// Counts what the ROM does on a path that the price lists leave out, in the forks whose paths are known.
+    pub(crate) fn count_path(&mut self, cost: Counters) {
+        if self.rom.is_some() {
+            self.sums.charge_beyond_model(cost);
+        }
+    }
+
+    /// Counts a SHA-256 digest.
+    #[inline]
+    pub(crate) const fn sha256(&mut self, bytes: u64) {
+        self.sums.real.sha256s += sha256_blocks(bytes);
+    }
+
+    /// Counts an opcode of fixed price.
+    #[inline]
+    pub(crate) fn opcode(&mut self, opcode: u8, frame: Frame) {
+        self.opcodes[frame as usize][usize::from(opcode)] += 1;
+        self.opcodes_ran = true;
+    }
+
+    /// Takes an opcode back that turned out not to be charged.
+    pub(crate) fn take_back(&mut self, opcode: u8, frame: Frame) {
+        self.opcodes[frame as usize][usize::from(opcode)] -= 1;
+    }
+
+    /// Charges an opcode whose price depends on lengths.
+    pub(crate) fn opcode_by_length(&mut self, opcode: u8, frame: Frame, operands: &Operands) {
+        let price = self.prices.by_length(opcode, frame, operands);
+        let known = self.rom_in(frame).and_then(|rom| opcodes::by_length(rom, opcode, operands));
+        self.call_is_known = known.is_some();
+        self.sums.charge_real(price, known.unwrap_or(price));
+    }
+
+    /// Adds to the bound what an opcode costs up to where it fails; the model has nothing for it.
+    pub(crate) fn opcode_failed(&mut self, opcode: u8, frame: Frame) {
+        let known = self.rom_in(frame).map(|rom| opcodes::failed(rom, opcode));
+        self.sums.charge_beyond_model(known.unwrap_or_else(|| self.prices.failed_opcode(frame)));
+    }
+
+    /// The ROM, if its paths are known for opcodes in such a frame.
+    fn rom_in(&self, frame: Frame) -> Option<&'static Rom> {
+        self.rom.filter(|_| frame == Frame::Call)
+    }
+
+    /// Adds to the bound the growth of memory by an opcode that needs it up to `end`, where it is not in the opcode's price.
+    ///
+    /// The ROM knows the length to the byte: once it ended inside a word, the last word can grow without the memory.
+    pub(crate) fn memory_used(&mut self, frame: Frame, end: u64, bytes_before: u64, bytes_after: u64) {
+        if self.rom_in(frame).is_none() {
+            return;
+        }
+        let inside_last = self.partial_memory && end + 32 > bytes_after;
+        self.partial_memory |= !end.is_multiple_of(32);
+        if bytes_after > bytes_before || inside_last {
+            self.sums.charge_beyond_model(opcodes::memory_growth(bytes_after.div_ceil(32)));
+        }
+    }
+
+    /// Adds to the bound the arguments that a call copies.
+    pub(crate) fn arguments_copied(&mut self, opcode: u8, operands: &Operands) {
+        if matches!(opcode, opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL) {
+            let price = self.prices.by_length(opcode::RETURN, Frame::Call, operands);
+            self.sums.charge_beyond_model(self.rom.map_or(price, |_| opcodes::arguments_copied(operands)));
+        }
+    }
+
+    /// Charges the call or creation part of an opcode. The path of a call includes it, unless a precompile is called.
+    pub(crate) fn part(&mut self, part: CallPart, is_precompile: bool) {
+        let price = self.prices.part(part);
+        if self.call_is_known && !is_precompile && matches!(part, CallPart::Call(_)) {
+            self.sums.charge_real(price, Counters::default());
+        } else {
+            self.sums.charge(price);
+        }
+    }
+
+    /// Charges the run of a transaction.
+    pub(crate) fn processed(&mut self, part: CallPart) {
+        let price = self.prices.process(part);
+        self.partial_memory = false;
+        match self.rom.zip(self.call) {
+            Some((rom, (call, false))) => self.sums.charge_real(price, rom.plain_call(call)),
+            Some((rom, (call, true))) => self.sums.charge_real(price, rom.contract_call(call)),
+            None => self.sums.charge(price),
+        }
+    }
+
+    /// Charges a precompile.
+    pub(crate) fn precompile(&mut self, run: Precompile<'_>) {
+        self.sums.charge(self.prices.precompile(run));
+    }
+
+    /// Prices the opcodes of fixed price that ran since the last time. Called after each transaction and before each check
+    /// of the ROM: totals are asked for often. No opcode is half counted there: [`Self::take_back`] follows its own
+    /// [`Self::opcode`] with no check between.
+    pub(crate) fn settle(&mut self) {
+        if !std::mem::take(&mut self.opcodes_ran) {
+            return;
+        }
+        let (mut prices, mut bounds) = (Counters::default(), Counters::default());
+        for (opcode, frame, count) in ran(&self.opcodes) {
+            let price = self.prices.fixed(opcode, frame);
+            prices += price.times(count);
+            bounds += self.fixed_in_rom(opcode, frame).unwrap_or(price).times(count);
+        }
+        self.sums.charge_real(prices, bounds);
+        for counts in self.opcodes.as_flattened_mut().chunks_exact_mut(OPCODES_TOGETHER) {
+            if !are_zero(counts) {
+                counts.fill(0);
+            }
+        }
+    }
+
+    fn fixed_in_rom(&self, opcode: u8, frame: Frame) -> Option<Counters> {
+        self.rom_in(frame).and_then(|rom| opcodes::fixed(rom, opcode))
+    }
+}
+
+/// Returns the opcodes that ran, with how often.
+fn ran(opcodes: &[[u64; 256]; 3]) -> impl Iterator<Item = (u8, Frame, u64)> {
+    FRAMES.into_iter().flat_map(|frame| {
+        let groups = opcodes[frame as usize].chunks_exact(OPCODES_TOGETHER);
+        // Few kinds of opcodes run: most groups are empty.
+        let groups = (0..=u8::MAX).step_by(OPCODES_TOGETHER).zip(groups).filter(|(_, counts)| !are_zero(counts));
+        groups.flat_map(move |(first, counts)| {
+            (first..=u8::MAX)
+                .zip(counts)
+                .filter(|(_, count)| **count > 0)
+                .map(move |(opcode, count)| (opcode, frame, *count))
+        })
+    })
+}
+
+/// True if none of these opcodes ran; a few instructions.
+fn are_zero(counts: &[u64]) -> bool {
+    counts.iter().fold(0, |any, count| any | count) == 0
+}

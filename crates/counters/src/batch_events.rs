@@ -4,12 +4,12 @@
 
 use revm::primitives::{Address, U256};
 
-use super::access::Access;
 use super::lengths::KECCAK_RATE_BYTES;
 use super::meter::CounterMeter;
 use super::model::{DecodedTx, SECP256K1_ORDER, SignatureClass};
-use super::paths::{self, Fields, Rejection, Rom, wanted};
-use super::replay;
+use super::proof_accesses::Access;
+use super::proof_cost;
+use super::rom_costs::{self, Fields, Rejection, RomCosts, reservations};
 use zkevm_batch::observer::{BatchObserver, BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage, StateAccess};
 use zkevm_batch::{BatchItem, Recovered, Signature, Transaction};
 use zkevm_evm::precompiles::ZkPrecompiles;
@@ -65,7 +65,7 @@ impl BatchObserver for CounterMeter {
 
     fn block_decoded(&mut self) {
         let price = self.prices.decode_block();
-        self.decoding().charge_real(price, paths::block_decoded());
+        self.decoding().charge_exact(price, rom_costs::block_decoded());
     }
 
     /// Counts what decoding a transaction digests: the signed list, the public key, the L2 hash.
@@ -75,11 +75,11 @@ impl BatchObserver for CounterMeter {
         let price = self.decode_price(tx, recovered);
         let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
         if real.is_none() {
-            self.reserve_decoding(price + wanted::RECOVERY);
+            self.reserve_decoding(price + reservations::RECOVERY);
         }
         let has_l2_hash = self.rules.api == ApiVersion::V2;
         let sums = self.decoding();
-        sums.charge_real(price, real.unwrap_or(price + extra));
+        sums.charge_exact(price, real.unwrap_or(price + extra));
         sums.keccak(tx.signed_rlp.len() as u64);
         if recovered {
             sums.keccak(PUBLIC_KEY_BYTES);
@@ -90,7 +90,7 @@ impl BatchObserver for CounterMeter {
     }
 
     fn exit_root_imported(&mut self, root: ExitRoot) {
-        self.count_path(Rom::exit_root(root));
+        self.count_path(RomCosts::exit_root(root));
     }
 
     fn mapping_slot_hashed(&mut self) {
@@ -100,7 +100,7 @@ impl BatchObserver for CounterMeter {
     fn slot_read(&mut self, address: Address, slot: U256, at: TreeRef, state: StateAccess<'_, '_>) {
         if self.counts_all {
             let key = state.keys.storage_key(address, slot);
-            self.add_poseidons(replay::read(state.tree, at, &key));
+            self.add_poseidons(proof_cost::read(state.tree, at, &key));
         }
     }
 
@@ -114,33 +114,33 @@ impl BatchObserver for CounterMeter {
     ) {
         if self.counts_all {
             let key = state.keys.storage_key(address, slot);
-            self.add_poseidons(replay::write(state.tree, &mut at, &key, present));
+            self.add_poseidons(proof_cost::write(state.tree, &mut at, &key, present));
         }
     }
 
     /// Charges the block, and counts the slot of the system contract's mapping that it writes.
     fn block_started(&mut self, change: Option<u32>) {
         let price = self.prices.open_block(change.is_none_or(|index| index != 0));
-        self.reserve(wanted::BLOCK);
-        self.sums.charge_real(price, paths::block_started(change.is_none()));
+        self.reserve(reservations::BLOCK);
+        self.sums.charge_exact(price, rom_costs::block_started(change.is_none()));
         self.mapping_slot_hashed();
     }
 
     fn block_step(&mut self, step: BlockStep) {
-        self.count_path(paths::block_step(step));
+        self.count_path(rom_costs::block_step(step));
     }
 
     /// Counts the digests of the proof; the ROM makes them whether or not somebody looks at the root.
     fn l1_info_proved(&mut self, index: u32) {
         self.reserve(Counters { keccaks: 1 + L1_INFO_LEVELS, ..Counters::default() });
-        self.sums.charge_beyond_model(paths::l1_info_proof(index, self.rules.zero_l1_leaf_rule));
+        self.sums.charge_bound_only(rom_costs::l1_info_proof(index, self.rules.zero_l1_leaf_rule));
         self.sums.keccak(L1_INFO_LEAF_BYTES);
         (0..L1_INFO_LEVELS).for_each(|_| self.sums.keccak(MAPPING_KEY_BYTES));
     }
 
     fn block_header_written(&mut self, header: &BlockHeader) {
-        self.count_path(paths::block_header());
-        self.reserve(wanted::HEADER);
+        self.count_path(rom_costs::block_header());
+        self.reserve(reservations::HEADER);
         let present = [
             !header.parent_hash.is_zero(),
             !header.coinbase.is_zero(),
@@ -150,13 +150,13 @@ impl BatchObserver for CounterMeter {
             !header.ger.is_zero(),
             !header.block_hash_l1.is_zero(),
         ];
-        let hashes = self.replay.open_block(Some(present));
+        let hashes = self.proof_cost.open_block(Some(present));
         self.add_poseidons(Ok(hashes));
     }
 
     fn transaction_started(&mut self, tx: &Transaction) {
-        let skipped = if tx.chain_id.is_none() { wanted::NO_CHAIN_ID } else { Counters::default() };
-        self.reserve(wanted::TRANSACTION + skipped);
+        let skipped = if tx.chain_id.is_none() { reservations::NO_CHAIN_ID } else { Counters::default() };
+        self.reserve(reservations::TRANSACTION + skipped);
     }
 
     fn account_read(&mut self, address: Address, leaf: LeafKind) {
@@ -185,26 +185,26 @@ impl BatchObserver for CounterMeter {
             RomError::IntrinsicTxGasOverflow => Rejection::GasOverflow,
             _ => Rejection::Balance,
         };
-        self.sums.charge_beyond_model(rom.rejected(why, tx.data.len() as u64));
+        self.sums.charge_bound_only(rom.rejected(why, tx.data.len() as u64));
     }
 
     /// Counts what adds up the gas of the data.
     fn transaction_accepted(&mut self, tx: &Transaction) {
-        self.count_path(paths::data_gas(tx.data.len() as u64));
+        self.count_path(rom_costs::data_gas(tx.data.len() as u64));
     }
 
     /// Notes what the checks inside the transaction can have wanted, if it was not a plain transfer.
     fn transaction_ran(&mut self) {
-        self.settle();
+        self.flush_opcodes();
         if !matches!(self.call.take(), Some((_, false))) {
-            self.reserve(wanted::CODE);
+            self.reserve(reservations::CODE);
         }
     }
 
     /// Prices the accesses of the transaction.
     fn transaction_ended(&mut self, start: TreeRef, mut state: StateAccess<'_, '_>) {
         if self.counts_all {
-            let hashes = self.replay.transaction(self.accesses.entries(), start, &mut state);
+            let hashes = self.proof_cost.transaction(self.accesses.entries(), start, &mut state);
             self.accesses.clear();
             self.add_poseidons(hashes);
         }
@@ -215,19 +215,19 @@ impl BatchObserver for CounterMeter {
         let price = self.prices.open_block(false);
         // Known paths have it among the fees.
         let real = self.rom.map_or(price, |_| Counters::default());
-        self.sums.charge_real(price, real);
+        self.sums.charge_exact(price, real);
     }
 
     fn receipt_written(&mut self, status: bool, gas_used: u64, percentage: u8) {
-        self.reserve(wanted::RECEIPT);
-        let hashes = self.replay.receipt(status, gas_used != 0, percentage != 0);
+        self.reserve(reservations::RECEIPT);
+        let hashes = self.proof_cost.receipt(status, gas_used != 0, percentage != 0);
         self.add_poseidons(Ok(hashes));
     }
 
     fn block_closed(&mut self, gas_used: u64) {
-        self.reserve(wanted::CLOSE);
-        self.sums.charge_beyond_model(paths::block_closed());
-        let hashes = self.replay.close_block(gas_used != 0);
+        self.reserve(reservations::CLOSE);
+        self.sums.charge_bound_only(rom_costs::block_closed());
+        let hashes = self.proof_cost.close_block(gas_used != 0);
         self.add_poseidons(Ok(hashes));
     }
 
@@ -245,15 +245,15 @@ impl CounterMeter {
     fn charge_batch(&mut self, is_in_model: bool, is_forced: bool) {
         let bytes = self.batch_data.len() as u64;
         let price = self.prices.batch(bytes);
-        self.reserve(wanted::DIVISION);
+        self.reserve(reservations::DIVISION);
         // That it is forced is noted, and tested again at its first item.
         let tests = if bytes == 0 { 1 } else { 2 };
         let forced = Counters { steps: if is_forced { tests } else { 0 }, ..Counters::default() };
         let real = self.rom.map_or(price, |rom| rom.batch(bytes) + forced);
         if is_in_model {
-            self.sums.charge_real(price, real);
+            self.sums.charge_exact(price, real);
         } else {
-            self.sums.charge_beyond_model(real);
+            self.sums.charge_bound_only(real);
         }
     }
 
@@ -269,7 +269,7 @@ impl CounterMeter {
             data_bytes: tx.data.len() as u64,
         });
         let recovery = rom.recovery(ladder, tx.v, recovered.root_is_negated);
-        self.reserve_decoding(decoded + wanted::RECOVERY);
+        self.reserve_decoding(decoded + reservations::RECOVERY);
         Some(decoded + recovery)
     }
 
@@ -318,7 +318,7 @@ impl CounterMeter {
         let (keccaks, rest) = (claimed_keccaks(data), self.undecodable_bound(data));
         self.reserve(Counters { keccaks, ..Counters::default() });
         let kept = if is_in_model { self.sums.charged } else { model };
-        self.sums.move_beyond_model(kept, rest);
+        self.sums.move_to_bound(kept, rest);
     }
 
     /// Bound for the data after the items that decode: as much of one transaction as its list can hold, and the rest of it

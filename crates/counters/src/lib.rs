@@ -1,5 +1,9 @@
 //! zk counters: what a batch would cost the prover, computed while it executes natively (counters §1, §2).
 //!
+//! Decides: what each event of a batch costs. Must not know: how a batch is executed. It listens as an observer
+//! ([`BatchObserver`](zkevm_batch::observer::BatchObserver), [`EvmObserver`](zkevm_evm::observer::EvmObserver)) and changes
+//! nothing; only under policy `enforce` it ends a batch.
+//!
 //! Eight counters are reported. Three kinds of numbers:
 //!
 //! * **real**: what the ROM itself would count on this batch;
@@ -18,31 +22,33 @@
 //!
 //! With `no_counters` only steps are reported, and what the checks of forks 8 and 9 wanted free.
 //!
-//! | Room | Job |
+//! | Module | Job |
 //! |---|---|
-//! | [`lengths`] | digest lengths to keccak, Poseidon and SHA-256 blocks |
-//! | [`access`] | the tree accesses of a transaction, in the ROM's order, as they happen |
-//! | [`replay`] | the shape of the three trees at each of those accesses: Poseidon hashes |
+//! | `meter` | what one batch has accumulated: [`CounterMeter`] |
+//! | `batch_events` | what it makes of the events between transactions |
+//! | `evm_events` | what it makes of opcodes, frames and precompiles |
+//! | `lengths` | digest lengths to keccak, Poseidon and SHA-256 blocks |
+//! | `proof_accesses` | the tree accesses of a transaction, in the ROM's order, as they happen |
+//! | `proof_cost` | the Poseidon hashes of each of them, by the shape the trees have at that moment |
+//! | `key_trie` | the shape of a tree that only grows |
 //! | [`model`] | the virtual price list, revision by revision |
-//! | [`paths`] | real costs of batches, blocks and transactions, and what the ROM's checks want free |
-//! | [`opcodes`] | the dearest path of each opcode |
-//! | [`limits`] | the ROM's limits, and what policy `enforce` makes of them |
-//! | [`CounterMeter`] | what one batch has accumulated, as an observer of the batch and of its EVM |
+//! | `rom_costs` | real costs of batches, blocks and transactions, and what the ROM's checks reserve |
+//! | `opcodes` | the dearest path of each opcode |
+//! | `limits` | the ROM's limits, and what policy `enforce` makes of them |
 //!
 //! Nothing here reads state by itself or influences a root. Reverts never take anything back. `docs/counters.md` says how
 //! near the numbers come.
 
-pub mod access;
 mod batch_events;
 mod evm_events;
-pub mod lengths;
-pub mod limits;
+mod key_trie;
+mod lengths;
+mod limits;
 mod meter;
 pub mod model;
-pub mod opcodes;
-pub mod paths;
-pub mod replay;
-mod shape;
+mod opcodes;
+mod proof_accesses;
+mod proof_cost;
+mod rom_costs;
 
-pub use access::{Access, AccessLog};
 pub use meter::CounterMeter;

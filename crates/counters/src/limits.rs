@@ -5,7 +5,8 @@ use zkevm_types::Counters;
 
 /// What the ROM of forks 1 to 9 checks against: nineteen twentieths of each machine's rows (counters §3.1). SHA-256 is
 /// counted from fork 7 on.
-pub const MAX: Counters = Counters::from_array([7_968_988, 249_037, 498_074, 249_037, 2258, 142_307, 265_639, 1769]);
+pub(crate) const MAX: Counters =
+    Counters::from_array([7_968_988, 249_037, 498_074, 249_037, 2258, 142_307, 265_639, 1769]);
 
 /// From this place on the counters are the ROM's own numbers: any excess is one.
 const FIRST_REAL: usize = 4;
@@ -19,7 +20,7 @@ const BINARIES: usize = 2;
 
 /// The counters, in the order of [`Counters::to_array`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
+pub(crate) enum Counter {
     /// Rows of the main state machine.
     Steps,
     /// Arithmetic operations.
@@ -52,12 +53,12 @@ const ALL: [Counter; 8] = [
 /// Returns the counter that runs out: of those in excess the one that is the largest multiple of its limit.
 ///
 /// The ROM stops at the first excess; in a batch of one kind of work that is the same counter.
-pub fn exceeded(counters: Counters) -> Option<Counter> {
+pub(crate) fn exceeded(counters: Counters) -> Option<Counter> {
     worst(counters, |place| if place < FIRST_REAL { BOUND_FACTOR } else { 1 })
 }
 
 /// Returns the counter that runs out while a batch is decoded, before anything ran.
-pub fn exceeded_by_decoding(counters: Counters) -> Option<Counter> {
+pub(crate) fn exceeded_by_decoding(counters: Counters) -> Option<Counter> {
     let mut binaries = [0; 8];
     binaries[BINARIES] = counters.binaries;
     worst(Counters::from_array(binaries), |_| 1).or_else(|| exceeded(counters))

@@ -4,13 +4,13 @@
 use revm::bytecode::opcode;
 use revm::primitives::Bytes;
 
-use super::access::AccessLog;
 use super::lengths::{KECCAK_RATE_BYTES, keccak_blocks, poseidon_blocks, sha256_blocks};
 use super::limits::{self, Counter};
 use super::model::{CallPart, Frame, Operands, Precompile, Prices};
 use super::opcodes;
-use super::paths::{PlainCall, Rom};
-use super::replay::Replay;
+use super::proof_accesses::ProofAccesses;
+use super::proof_cost::ProofCost;
+use super::rom_costs::{PlainCall, RomCosts};
 use zkevm_batch::observer::Stage;
 use zkevm_types::{BatchInput, BatchOutput, Counters, CountersPolicy, ExecutorError, ForkRules, RomError};
 
@@ -32,7 +32,7 @@ pub(crate) struct Sums {
     /// Largest sum of what was counted and what a check of the ROM wanted free.
     reserved: Counters,
     /// Largest of what the checks wanted.
-    wanted: Counters,
+    reservation: Counters,
 }
 
 impl Sums {
@@ -52,22 +52,22 @@ impl Sums {
 
     /// Charges what is priced elsewhere.
     pub(crate) fn charge(&mut self, price: Counters) {
-        self.charge_real(price, price);
+        self.charge_exact(price, price);
     }
 
     /// Charges the model for something whose real cost is known.
-    pub(crate) fn charge_real(&mut self, price: Counters, real: Counters) {
+    pub(crate) fn charge_exact(&mut self, price: Counters, real: Counters) {
         self.charged += price;
         self.bounded += real;
     }
 
     /// Adds to the bound what the model does not price.
-    pub(crate) fn charge_beyond_model(&mut self, price: Counters) {
+    pub(crate) fn charge_bound_only(&mut self, price: Counters) {
         self.bounded += price;
     }
 
     /// Takes all charges since `before` out of the model; the bound keeps them, and gets `more`.
-    pub(crate) fn move_beyond_model(&mut self, before: Counters, more: Counters) {
+    pub(crate) fn move_to_bound(&mut self, before: Counters, more: Counters) {
         self.charged = before;
         self.bounded += more;
     }
@@ -79,9 +79,9 @@ impl Sums {
     }
 
     /// Notes that a check of the ROM wants so much free.
-    pub(crate) fn reserve(&mut self, wanted: Counters) {
-        self.wanted = self.wanted.max(wanted);
-        self.reserved = self.reserved.max(self.used() + wanted);
+    pub(crate) fn reserve(&mut self, reservation: Counters) {
+        self.reservation = self.reservation.max(reservation);
+        self.reserved = self.reserved.max(self.used() + reservation);
     }
 
     /// Returns the sums of this stretch and one before it, as if both had been one.
@@ -93,7 +93,7 @@ impl Sums {
             charged: self.charged + earlier.charged,
             bounded: self.bounded + earlier.bounded,
             reserved: reserved.max(earlier.reserved),
-            wanted: self.wanted.max(earlier.wanted),
+            reservation: self.reservation.max(earlier.reservation),
         }
     }
 }
@@ -109,7 +109,7 @@ pub struct CounterMeter {
     /// A batch that passes the limits ends there.
     pub(crate) enforces: bool,
     /// Path lengths of the fork's ROM.
-    pub(crate) rom: Option<&'static Rom>,
+    pub(crate) rom: Option<&'static RomCosts>,
     /// The virtual model's prices.
     pub(crate) prices: Prices,
     /// What was counted up to the end of decoding, once that is told apart: the ROM decodes all items before it runs the
@@ -118,9 +118,9 @@ pub struct CounterMeter {
     /// What was counted since.
     pub(crate) sums: Sums,
     /// Tree accesses of the running transaction.
-    pub(crate) accesses: AccessLog,
+    pub(crate) accesses: ProofAccesses,
     /// Shapes of the trees that the accesses are priced by.
-    pub(crate) replay: Replay,
+    pub(crate) proof_cost: ProofCost,
     /// Call part of the running transaction, known when its first frame starts.
     pub(crate) transaction_part: CallPart,
     /// The running transaction goes to an account that is no precompile: how, and whether it has code.
@@ -147,12 +147,12 @@ impl CounterMeter {
             batch_data: input.batch_l2_data.clone(),
             counts_all,
             enforces: counts_all && input.counters_policy == CountersPolicy::Enforce,
-            rom: rules.rom.map(Rom::of),
+            rom: rules.rom.map(RomCosts::of),
             prices,
             decoding: None,
             sums: Sums::default(),
-            accesses: AccessLog::new(counts_all),
-            replay: Replay::default(),
+            accesses: ProofAccesses::new(counts_all),
+            proof_cost: ProofCost::default(),
             transaction_part: CallPart::Call(0),
             call: None,
             frame: Frame::Call,
@@ -165,7 +165,7 @@ impl CounterMeter {
 
     /// Writes the counters into the answer of the batch. A batch without an answer has reservations only.
     pub fn report(mut self, output: &mut BatchOutput) {
-        self.settle();
+        self.flush_opcodes();
         output.model_counters = self.total().charged;
         output.counters = if output.error == ExecutorError::NoError { self.counters() } else { Counters::default() };
         output.reserved = self.reservations(output.counters);
@@ -179,10 +179,10 @@ impl CounterMeter {
 
     /// Returns the reservations as reported, never below the counters.
     fn reservations(&self, used: Counters) -> Counters {
-        let Sums { reserved, wanted, .. } = self.total();
+        let Sums { reserved, reservation, .. } = self.total();
         if !self.counts_all {
             // The checks saw nothing used.
-            return used.max(wanted);
+            return used.max(reservation);
         }
         // Keccaks of the batch's end are set aside by dividing its length and one: a whole quotient counts once more.
         let whole = (self.batch_data.len() as u64 + 1).is_multiple_of(KECCAK_RATE_BYTES);
@@ -196,7 +196,7 @@ impl CounterMeter {
         if !self.enforces {
             return None;
         }
-        self.settle();
+        self.flush_opcodes();
         let counters = self.counters();
         let exceeded = match stage {
             Stage::Decoded => limits::exceeded_by_decoding(counters),
@@ -235,24 +235,24 @@ impl CounterMeter {
     }
 
     /// Notes that a check of the ROM wants so much free.
-    pub(crate) fn reserve(&mut self, wanted: Counters) {
+    pub(crate) fn reserve(&mut self, reservation: Counters) {
         if self.reserves() {
-            self.settle();
-            self.sums.reserve(wanted);
+            self.flush_opcodes();
+            self.sums.reserve(reservation);
         }
     }
 
     /// Notes that a check of the ROM wants so much free while it decodes.
-    pub(crate) fn reserve_decoding(&mut self, wanted: Counters) {
+    pub(crate) fn reserve_decoding(&mut self, reservation: Counters) {
         if self.reserves() {
-            self.decoding().reserve(wanted);
+            self.decoding().reserve(reservation);
         }
     }
 
     /// Counts what the ROM does on a path that the price lists leave out, in the forks whose paths are known.
     pub(crate) fn count_path(&mut self, cost: Counters) {
         if self.rom.is_some() {
-            self.sums.charge_beyond_model(cost);
+            self.sums.charge_bound_only(cost);
         }
     }
 
@@ -279,17 +279,17 @@ impl CounterMeter {
         let price = self.prices.by_length(opcode, frame, operands);
         let known = self.rom_in(frame).and_then(|rom| opcodes::by_length(rom, opcode, operands));
         self.call_is_known = known.is_some();
-        self.sums.charge_real(price, known.unwrap_or(price));
+        self.sums.charge_exact(price, known.unwrap_or(price));
     }
 
     /// Adds to the bound what an opcode costs up to where it fails; the model has nothing for it.
     pub(crate) fn opcode_failed(&mut self, opcode: u8, frame: Frame) {
         let known = self.rom_in(frame).map(|rom| opcodes::failed(rom, opcode));
-        self.sums.charge_beyond_model(known.unwrap_or_else(|| self.prices.failed_opcode(frame)));
+        self.sums.charge_bound_only(known.unwrap_or_else(|| self.prices.failed_opcode(frame)));
     }
 
     /// The ROM, if its paths are known for opcodes in such a frame.
-    fn rom_in(&self, frame: Frame) -> Option<&'static Rom> {
+    fn rom_in(&self, frame: Frame) -> Option<&'static RomCosts> {
         self.rom.filter(|_| frame == Frame::Call)
     }
 
@@ -303,7 +303,7 @@ impl CounterMeter {
         let inside_last = self.partial_memory && end + 32 > bytes_after;
         self.partial_memory |= !end.is_multiple_of(32);
         if bytes_after > bytes_before || inside_last {
-            self.sums.charge_beyond_model(opcodes::memory_growth(bytes_after.div_ceil(32)));
+            self.sums.charge_bound_only(opcodes::memory_growth(bytes_after.div_ceil(32)));
         }
     }
 
@@ -311,7 +311,7 @@ impl CounterMeter {
     pub(crate) fn arguments_copied(&mut self, opcode: u8, operands: &Operands) {
         if matches!(opcode, opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL) {
             let price = self.prices.by_length(opcode::RETURN, Frame::Call, operands);
-            self.sums.charge_beyond_model(self.rom.map_or(price, |_| opcodes::arguments_copied(operands)));
+            self.sums.charge_bound_only(self.rom.map_or(price, |_| opcodes::arguments_copied(operands)));
         }
     }
 
@@ -319,7 +319,7 @@ impl CounterMeter {
     pub(crate) fn part(&mut self, part: CallPart, is_precompile: bool) {
         let price = self.prices.part(part);
         if self.call_is_known && !is_precompile && matches!(part, CallPart::Call(_)) {
-            self.sums.charge_real(price, Counters::default());
+            self.sums.charge_exact(price, Counters::default());
         } else {
             self.sums.charge(price);
         }
@@ -330,8 +330,8 @@ impl CounterMeter {
         let price = self.prices.process(part);
         self.partial_memory = false;
         match self.rom.zip(self.call) {
-            Some((rom, (call, false))) => self.sums.charge_real(price, rom.plain_call(call)),
-            Some((rom, (call, true))) => self.sums.charge_real(price, rom.contract_call(call)),
+            Some((rom, (call, false))) => self.sums.charge_exact(price, rom.plain_call(call)),
+            Some((rom, (call, true))) => self.sums.charge_exact(price, rom.contract_call(call)),
             None => self.sums.charge(price),
         }
     }
@@ -344,7 +344,7 @@ impl CounterMeter {
     /// Prices the opcodes of fixed price that ran since the last time. Called after each transaction and before each check
     /// of the ROM: totals are asked for often. No opcode is half counted there: [`Self::take_back`] follows its own
     /// [`Self::opcode`] with no check between.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn flush_opcodes(&mut self) {
         if !std::mem::take(&mut self.opcodes_ran) {
             return;
         }
@@ -354,7 +354,7 @@ impl CounterMeter {
             prices += price.times(count);
             bounds += self.fixed_in_rom(opcode, frame).unwrap_or(price).times(count);
         }
-        self.sums.charge_real(prices, bounds);
+        self.sums.charge_exact(prices, bounds);
         for counts in self.opcodes.as_flattened_mut().chunks_exact_mut(OPCODES_TOGETHER) {
             if !are_zero(counts) {
                 counts.fill(0);

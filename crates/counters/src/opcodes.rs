@@ -8,7 +8,7 @@
 use revm::bytecode::opcode as op;
 
 use super::model::Operands;
-use super::paths::Rom;
+use super::rom_costs::RomCosts;
 use zkevm_types::Counters;
 
 const fn path(s: u64, a: u64, b: u64, m: u64) -> Counters {
@@ -29,18 +29,18 @@ const COPIED_PART: Counters = path(517, 14, 30, 2);
 const COPIED_BYTE: Counters = path(37, 0, 3, 1);
 
 /// Growing the memory to so many words.
-pub const fn memory_growth(words: u64) -> Counters {
+pub(crate) const fn memory_growth(words: u64) -> Counters {
     // The square of the words is divided by 512: the short path below it.
     if words * words < 512 { path(73, 1, 4, 0) } else { path(82, 2, 5, 0) }
 }
 
 /// An opcode that failed before its loops.
-pub fn failed(rom: &Rom, opcode: u8) -> Counters {
+pub(crate) fn failed(rom: &RomCosts, opcode: u8) -> Counters {
     fixed(rom, opcode).unwrap_or(path(300, 5, 31, 0)) + memory_growth(u32::MAX as u64) + ERROR
 }
 
 /// An opcode whose path does not depend on lengths.
-pub const fn fixed(rom: &Rom, opcode: u8) -> Option<Counters> {
+pub(crate) const fn fixed(rom: &RomCosts, opcode: u8) -> Option<Counters> {
     let [s, a, b, m] = match opcode {
         op::STOP => [28, 0, 0, 0],
         op::ADD | op::LT..=op::EQ | op::AND..=op::XOR => [18, 0, 1, 0],
@@ -99,7 +99,7 @@ pub const fn fixed(rom: &Rom, opcode: u8) -> Option<Counters> {
 
 /// PUSH of so many bytes. Where the data is read in groups of four, a group is rotated by its place, and so is what is
 /// left over, byte by byte.
-const fn push(rom: &Rom, bytes: u64) -> Counters {
+const fn push(rom: &RomCosts, bytes: u64) -> Counters {
     if !rom.push_loop {
         return match bytes {
             1 => path(23, 0, 0, 0),
@@ -118,7 +118,7 @@ const fn push(rom: &Rom, bytes: u64) -> Counters {
 }
 
 /// An opcode whose path depends on lengths.
-pub fn by_length(rom: &Rom, opcode: u8, operands: &Operands) -> Option<Counters> {
+pub(crate) fn by_length(rom: &RomCosts, opcode: u8, operands: &Operands) -> Option<Counters> {
     let Operands { bytes, number_bytes, .. } = *operands;
     let (words, has_part) = (bytes / 32, !bytes.is_multiple_of(32));
     let part = |cost: Counters| if has_part { cost } else { Counters::default() };
@@ -158,18 +158,18 @@ pub fn by_length(rom: &Rom, opcode: u8, operands: &Operands) -> Option<Counters>
 }
 
 /// The arguments that a call copies when it starts, in the forks that do.
-pub fn arguments_copied(operands: &Operands) -> Counters {
+pub(crate) fn arguments_copied(operands: &Operands) -> Counters {
     path(60, 0, 5, 0) + MEMORY_WORD.times(operands.bytes / 32) + path(230, 6, 15, 1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::paths::{ROM_7, ROM_8};
+    use super::super::rom_costs::{ROM_7, ROM_8};
     use super::*;
 
     #[test]
     fn pushes_are_read_at_once_or_in_groups_of_four() {
-        let steps = |rom: &Rom, bytes| [push(rom, bytes).steps, push(rom, bytes).binaries];
+        let steps = |rom: &RomCosts, bytes| [push(rom, bytes).steps, push(rom, bytes).binaries];
         assert_eq!([1, 2, 3, 4, 11, 20, 28, 32].map(|n| steps(&ROM_8, n)[0]), [23, 25, 26, 27, 40, 51, 61, 63]);
         assert_eq!([1, 2, 4, 5, 32].map(|n| steps(&ROM_7, n)), [[67, 4], [82, 5], [66, 3], [94, 5], [339, 10]]);
     }

@@ -6,10 +6,10 @@ use revm::primitives::{Address, U256};
 use revm::state::EvmState;
 
 use super::{code_loaded, touch};
-use crate::access::Access;
 use crate::meter::CounterMeter;
 use crate::model::CallPart;
-use crate::paths::{PlainCall, wanted};
+use crate::proof_accesses::Access;
+use crate::rom_costs::{PlainCall, reservations};
 use zkevm_evm::observer::CreateStart;
 use zkevm_evm::precompiles::ZkPrecompiles;
 use zkevm_tree::LeafKind;
@@ -39,7 +39,7 @@ pub(super) fn call_started(meter: &mut CounterMeter, inputs: &CallInputs, depth:
     meter.accesses.push(Access::Enter);
     touch(meter, inputs.bytecode_address);
     if let Some(number) = precompile {
-        meter.reserve(wanted::precompile(number, inputs.input.len() as u64));
+        meter.reserve(reservations::precompile(number, inputs.input.len() as u64));
     }
     if precompile.is_some_and(|number| !meter.rules.has_precompile(number)) {
         return;

@@ -17,9 +17,9 @@ use revm::state::EvmState;
 mod frames;
 mod precompiles;
 
-use crate::access::Access;
 use crate::meter::CounterMeter;
 use crate::model::{Frame, Operands, is_priced_by_length};
+use crate::proof_accesses::Access;
 use zkevm_batch::keccak_slot;
 use zkevm_evm::context::{SYSTEM_ADDRESS, StateDatabase};
 use zkevm_evm::instructions::ZkInstructions;
@@ -54,7 +54,7 @@ const NEW_ACCOUNT_GAS: u64 = 25_000;
 const MAPPING_KEY_BYTES: u64 = 64;
 
 /// What an opcode counts only once its result is known.
-enum Pending {
+enum DeferredCount {
     None,
     /// A word written to a slot.
     Store {
@@ -172,9 +172,9 @@ fn metered_step<DB: StateDatabase>(
     let (stack, gas) = (interpreter.stack.len(), interpreter.gas.remaining());
     let memory = (memory_areas(opcode, interpreter), interpreter.memory.len() as u64);
     let mut operands = operands(opcode, interpreter, context);
-    let pending = before(opcode, interpreter, context);
+    let deferred = pre_opcode(opcode, interpreter, context);
     let result = interpreter.step(table.instruction_table(), table.gas_table(), context);
-    if let Some(code_bytes) = after(pending, result, interpreter, context) {
+    if let Some(code_bytes) = post_opcode(deferred, result, interpreter, context) {
         operands.code_bytes = code_bytes;
     }
     if result.is_ok() || result.is_err_and(|end| is_charged(opcode, end, stack, gas, interpreter)) {
@@ -379,11 +379,11 @@ const METERED: [bool; 256] = {
 };
 
 /// Counts what comes before any charge, and returns what is left for later.
-fn before<DB: StateDatabase>(
+fn pre_opcode<DB: StateDatabase>(
     opcode: u8,
     interpreter: &Interpreter<EthInterpreter>,
     context: &mut Context<DB>,
-) -> Pending {
+) -> DeferredCount {
     let stack = interpreter.stack.data();
     let gas = interpreter.gas.remaining();
     let own = interpreter.input.target_address();
@@ -398,7 +398,7 @@ fn before<DB: StateDatabase>(
             meter.accesses.push(Access::ReadSlot(own, *slot));
             meter.accesses.push(Access::ReadOriginalSlot(own, *slot));
             meter.accesses.push(Access::TouchSlot(own, *slot));
-            return Pending::Store { slot: *slot, present: !value.is_zero() };
+            return DeferredCount::Store { slot: *slot, present: !value.is_zero() };
         }
         (opcode::BALANCE, [.., word]) => {
             meter.accesses.push(Access::Read(address(word), LeafKind::Balance));
@@ -414,70 +414,76 @@ fn before<DB: StateDatabase>(
         }
         (opcode::EXTCODESIZE, [.., word]) => {
             touch(meter, address(word));
-            return Pending::ReadLeaf(address(word), LeafKind::CodeLength);
+            return DeferredCount::ReadLeaf(address(word), LeafKind::CodeLength);
         }
         (opcode::EXTCODEHASH, [.., word]) => {
             touch(meter, address(word));
-            return Pending::ReadLeaf(address(word), LeafKind::CodeHash);
+            return DeferredCount::ReadLeaf(address(word), LeafKind::CodeHash);
         }
         (opcode::EXTCODECOPY, [.., _, _, _, word]) => {
             touch(meter, address(word));
-            return Pending::ExternalCode { address: address(word), gas };
+            return DeferredCount::ExternalCode { address: address(word), gas };
         }
         (opcode::BLOCKHASH, [.., number]) if gas >= BLOCKHASH_GAS => {
             meter.sums.keccak(MAPPING_KEY_BYTES);
             meter.accesses.push(Access::ReadSlot(SYSTEM_ADDRESS, keccak_slot(*number, 1)));
         }
-        (opcode::KECCAK256, [.., bytes, _]) => return Pending::Keccak { bytes: *bytes },
+        (opcode::KECCAK256, [.., bytes, _]) => return DeferredCount::Keccak { bytes: *bytes },
         (opcode::LOG0..=opcode::LOG4, [.., bytes, _]) => {
-            return Pending::Log { bytes: *bytes, topics: u64::from(opcode - opcode::LOG0) };
+            return DeferredCount::Log { bytes: *bytes, topics: u64::from(opcode - opcode::LOG0) };
         }
         (opcode::CALL, [.., out_bytes, out, in_bytes, input, value, word, _gas]) => {
             let areas = [*input, *in_bytes, *out, *out_bytes];
             if interpreter.runtime_flag.is_static() && !value.is_zero() {
-                return Pending::None;
+                return DeferredCount::None;
             }
             let memory_bytes = interpreter.memory.len();
-            return Pending::Call { receiver: address(word), has_value: !value.is_zero(), gas, memory_bytes, areas };
+            return DeferredCount::Call {
+                receiver: address(word),
+                has_value: !value.is_zero(),
+                gas,
+                memory_bytes,
+                areas,
+            };
         }
         (opcode::CALLCODE, [.., out_bytes, out, in_bytes, input, _, word, _gas])
         | (opcode::DELEGATECALL | opcode::STATICCALL, [.., out_bytes, out, in_bytes, input, word, _gas]) => {
             let areas = [*input, *in_bytes, *out, *out_bytes];
             let memory_bytes = interpreter.memory.len();
-            return Pending::Call { receiver: address(word), has_value: false, gas, memory_bytes, areas };
+            return DeferredCount::Call { receiver: address(word), has_value: false, gas, memory_bytes, areas };
         }
         (opcode::SELFDESTRUCT, [.., word]) if gas >= SENDALL_GAS && !interpreter.runtime_flag.is_static() => {
             meter.accesses.push(Access::Read(own, LeafKind::Balance));
             let receiver = address(word);
             let balance = context.journaled_state.inner.state.get(&own).map_or(U256::ZERO, |own| own.info.balance);
             if !balance.is_zero() && receiver != own {
-                return Pending::SendAll { own, receiver, balance, gas: gas - SENDALL_GAS };
+                return DeferredCount::SendAll { own, receiver, balance, gas: gas - SENDALL_GAS };
             }
         }
         _ => {}
     }
-    Pending::None
+    DeferredCount::None
 }
 
 /// Counts what depends on how the opcode ended. Returns the bytes of the external code it loaded.
-fn after<DB: StateDatabase>(
-    pending: Pending,
+fn post_opcode<DB: StateDatabase>(
+    deferred: DeferredCount,
     result: InstructionExecResult,
     interpreter: &Interpreter<EthInterpreter>,
     context: &mut Context<DB>,
 ) -> Option<u64> {
     let went_well = result.is_ok();
     let own = interpreter.input.target_address();
-    match pending {
-        Pending::None => {}
-        Pending::Store { slot, present } if went_well => {
+    match deferred {
+        DeferredCount::None => {}
+        DeferredCount::Store { slot, present } if went_well => {
             context.chain.observer.accesses.push(Access::WriteSlot(own, slot, present));
         }
-        Pending::ReadLeaf(address, leaf) if went_well => {
+        DeferredCount::ReadLeaf(address, leaf) if went_well => {
             context.chain.observer.accesses.push(Access::Read(address, leaf));
         }
-        Pending::Keccak { bytes } if went_well => context.chain.observer.sums.keccak(bytes.saturating_to()),
-        Pending::Log { bytes, topics } if went_well && context.chain.rules.api == ApiVersion::V2 => {
+        DeferredCount::Keccak { bytes } if went_well => context.chain.observer.sums.keccak(bytes.saturating_to()),
+        DeferredCount::Log { bytes, topics } if went_well && context.chain.rules.api == ApiVersion::V2 => {
             let bytes = bytes.saturating_to::<u64>();
             let poseidon_paddings = 4 + bytes / 56;
             context.chain.observer.reserve(Counters { poseidon_paddings, ..Counters::default() });
@@ -486,16 +492,16 @@ fn after<DB: StateDatabase>(
             context.chain.observer.accesses.push(Access::Log);
         }
         // The code is loaded before memory grows, so running out of gas there has paid for it.
-        Pending::ExternalCode { address, gas }
+        DeferredCount::ExternalCode { address, gas }
             if went_well || gas >= COLD_ACCOUNT_GAS || (gas >= WARM_ACCOUNT_GAS && is_warm(context, address)) =>
         {
             return Some(external_code(context, address));
         }
-        Pending::Call { receiver, has_value, gas, memory_bytes, areas } => {
+        DeferredCount::Call { receiver, has_value, gas, memory_bytes, areas } => {
             let started = result == Err(InstructionResult::Suspend);
             call_opcode(context, receiver, has_value, started, || gas_after_memory(gas, memory_bytes, areas));
         }
-        Pending::SendAll { own, receiver, balance, gas } => {
+        DeferredCount::SendAll { own, receiver, balance, gas } => {
             send_all(context, own, receiver, balance, gas, result == Err(InstructionResult::Stop));
         }
         _ => {}

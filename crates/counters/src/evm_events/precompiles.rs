@@ -28,7 +28,7 @@ pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>
     let run = match number {
         1 => {
             let binaries = meter.rules.recovery_extra_binaries;
-            meter.sums.charge_beyond_model(Counters { binaries, ..Counters::default() });
+            meter.sums.charge_bound_only(Counters { binaries, ..Counters::default() });
             if answered {
                 meter.sums.keccak(PUBLIC_KEY_BYTES);
             }
@@ -62,7 +62,7 @@ fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
 
 /// Adds to the bound what MODEXP reads before it refuses; the model has nothing for that.
 fn modexp_refused(meter: &mut CounterMeter) {
-    meter.sums.charge_beyond_model(meter.prices.precompile(Precompile::Modexp(0, 0, None)));
+    meter.sums.charge_bound_only(meter.prices.precompile(Precompile::Modexp(0, 0, None)));
 }
 
 /// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).

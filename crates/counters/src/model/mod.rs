@@ -9,11 +9,11 @@ mod precompiles;
 mod revision;
 mod transaction;
 
-pub use modexp::ModexpInput;
-pub use opcodes::{Frame, Operands, is_priced_by_length};
-pub use precompiles::Precompile;
+pub(crate) use modexp::ModexpInput;
+pub(crate) use opcodes::{Frame, Operands, is_priced_by_length};
+pub(crate) use precompiles::Precompile;
 pub use revision::{R7, R9, R12, R13, Revision};
-pub use transaction::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
+pub(crate) use transaction::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
 
 use super::lengths::poseidon_blocks;
 use zkevm_types::{Counters, ForkRules};

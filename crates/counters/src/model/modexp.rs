@@ -6,13 +6,13 @@ use super::Counters;
 
 /// Numbers of a MODEXP with a modulus that is not zero, big-endian.
 #[derive(Clone, Copy, Debug)]
-pub struct ModexpInput<'a> {
+pub(crate) struct ModexpInput<'a> {
     /// Base; its length is the declared one.
-    pub base: &'a [u8],
+    pub(crate) base: &'a [u8],
     /// Exponent.
-    pub exponent: &'a [u8],
+    pub(crate) exponent: &'a [u8],
     /// Modulus.
-    pub modulus: &'a [u8],
+    pub(crate) modulus: &'a [u8],
 }
 
 /// Words of a number, at least one.
@@ -32,7 +32,7 @@ fn differing_word(a: &BigUint, b: &BigUint) -> i64 {
 }
 
 /// Returns the price of the exponentiation itself: a setup, then half or full work for each bit of the exponent.
-pub fn modexp(input: &ModexpInput<'_>, corrected: bool) -> Counters {
+pub(crate) fn modexp(input: &ModexpInput<'_>, corrected: bool) -> Counters {
     let number = BigUint::from_bytes_be;
     let (base, exponent, modulus) = (number(input.base), number(input.exponent), number(input.modulus));
     let length = |bytes: &[u8]| bytes.len().div_ceil(32) as i64;

@@ -2,11 +2,11 @@
 
 use revm::bytecode::opcode as op;
 
-use super::{CallPart, Counters, Prices, accesses, digest, keccaks, rows};
+use super::{Counters, Prices, accesses, digest, keccaks, rows};
 
 /// Which code an opcode runs in (counters §10.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Frame {
+pub(crate) enum Frame {
     /// Code of an account.
     #[default]
     Call,
@@ -18,25 +18,25 @@ pub enum Frame {
 
 /// Lengths an opcode's price depends on.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Operands {
+pub(crate) struct Operands {
     /// Bytes copied, hashed, logged, returned, or of the call's arguments.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Bytes of the call's return area.
-    pub return_bytes: u64,
+    pub(crate) return_bytes: u64,
     /// Bytes of the account's code, for EXTCODECOPY and calls.
-    pub code_bytes: u64,
+    pub(crate) code_bytes: u64,
     /// Byte length of the exponent, or of the creator's next nonce.
-    pub number_bytes: u64,
+    pub(crate) number_bytes: u64,
     /// The call moves value.
-    pub has_value: bool,
+    pub(crate) has_value: bool,
     /// What is copied ends within the call data.
-    pub within_call_data: bool,
+    pub(crate) within_call_data: bool,
     /// The opcode ends the transaction's own frame.
-    pub ends_transaction: bool,
+    pub(crate) ends_transaction: bool,
 }
 
 /// True for the opcodes priced by [`Prices::by_length`].
-pub const fn is_priced_by_length(opcode: u8) -> bool {
+pub(crate) const fn is_priced_by_length(opcode: u8) -> bool {
     matches!(
         opcode,
         op::EXP | op::KECCAK256 | op::CALLDATACOPY | op::CODECOPY | op::EXTCODECOPY | op::RETURNDATACOPY | op::LOG0
@@ -64,7 +64,7 @@ impl Prices {
     }
 
     /// Price of an opcode whose price does not depend on lengths; zero for undefined ones and those that do.
-    pub fn fixed(&self, opcode: u8, frame: Frame) -> Counters {
+    pub(crate) fn fixed(&self, opcode: u8, frame: Frame) -> Counters {
         let own = match opcode {
             op::STOP => rows(20, 0, 0, 0),
             op::ADD | op::SUB => rows(10, 0, 1, 0),
@@ -167,7 +167,7 @@ impl Prices {
     }
 
     /// Price of an opcode whose price depends on lengths, without the call or creation part.
-    pub fn by_length(&self, opcode: u8, frame: Frame, operands: &Operands) -> Counters {
+    pub(crate) fn by_length(&self, opcode: u8, frame: Frame, operands: &Operands) -> Counters {
         let Operands { bytes, return_bytes, code_bytes, number_bytes, .. } = *operands;
         let words = bytes / 32;
         let entry = rows(12, 0, 0, 0) + self.surcharge(frame);
@@ -261,7 +261,7 @@ impl Prices {
     }
 
     /// What an opcode costs at most that fails before its loops: its operands, memory expansion, gas.
-    pub fn failed_opcode(&self, frame: Frame) -> Counters {
+    pub(crate) fn failed_opcode(&self, frame: Frame) -> Counters {
         let surcharge =
             if frame == Frame::Call { Counters::default() } else { self.memory_part() + self.shift_right() };
         rows(150, 4, 20, 0) + self.expansion(1).times(2) + surcharge
@@ -279,18 +279,6 @@ impl Prices {
 
     fn creation(&self, bytes: u64, nonce_bytes: u64) -> Counters {
         self.expansion(bytes) + self.byte_length(nonce_bytes) + rows(25, 0, 2, 0) + rows(12, 0, 0, 0)
-    }
-
-    /// Price of a call opcode's part once its target is known, or of an attempted creation.
-    pub fn opcode_part(&self, opcode: u8, operands: &Operands) -> Counters {
-        match opcode {
-            op::CREATE => self.part(CallPart::Create(operands.bytes)),
-            op::CREATE2 => self.part(CallPart::Create2(operands.bytes)),
-            op::CALL | op::CALLCODE | op::DELEGATECALL | op::STATICCALL => {
-                self.part(CallPart::Call(operands.code_bytes))
-            }
-            _ => Counters::default(),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Counters, Prices, SignatureClass, rows};
 
 /// One run of a precompile, with what its price depends on.
 #[derive(Clone, Copy, Debug)]
-pub enum Precompile<'a> {
+pub(crate) enum Precompile<'a> {
     /// ECRECOVER.
     Recover(SignatureClass),
     /// SHA-256 of so many bytes.
@@ -24,7 +24,7 @@ pub enum Precompile<'a> {
 
 impl Prices {
     /// Price of a precompile that had gas enough, whatever it answers.
-    pub fn precompile(&self, run: Precompile<'_>) -> Counters {
+    pub(crate) fn precompile(&self, run: Precompile<'_>) -> Counters {
         let read = self.calldata_read();
         let store = self.memory_store();
         let own = |[s, a, b]: [u64; 3]| rows(s, a, b, 0);

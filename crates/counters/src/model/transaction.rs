@@ -8,20 +8,20 @@ use crate::lengths::{keccak_blocks, poseidon_blocks};
 
 /// What decoding a transaction is priced by (counters §9.1).
 #[derive(Clone, Copy, Debug)]
-pub struct DecodedTx {
+pub(crate) struct DecodedTx {
     /// Bytes in the batch: list, signature and percentage.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Bytes of call data or init code.
-    pub data_bytes: u64,
+    pub(crate) data_bytes: u64,
     /// Byte lengths of gas price, gas limit, value, chain id and nonce; at least 1 each, 0 for a missing chain id.
-    pub number_bytes: [u64; 5],
+    pub(crate) number_bytes: [u64; 5],
     /// How far recovery gets.
-    pub signature: SignatureClass,
+    pub(crate) signature: SignatureClass,
 }
 
 /// How far the recovery of a signature gets (counters §9.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignatureClass {
+pub(crate) enum SignatureClass {
     /// Out of range.
     Rejected,
     /// r is not the x of a curve point.
@@ -31,11 +31,11 @@ pub enum SignatureClass {
 }
 
 /// Order of secp256k1.
-pub const SECP256K1_ORDER: U256 = uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
+pub(crate) const SECP256K1_ORDER: U256 = uint!(0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141_U256);
 
 impl SignatureClass {
     /// Returns the class of a signature. `s_max` is half the order for a transaction, all but one of it for ECRECOVER.
-    pub fn of(v: U256, r: U256, s: U256, s_max: U256) -> Self {
+    pub(crate) fn of(v: U256, r: U256, s: U256, s_max: U256) -> Self {
         if r.is_zero()
             || r >= SECP256K1_ORDER
             || s.is_zero()
@@ -50,7 +50,7 @@ impl SignatureClass {
     }
 
     /// Returns the price.
-    pub const fn price(self) -> Counters {
+    pub(crate) const fn price(self) -> Counters {
         match self {
             Self::Rejected => rows(45, 2, 8, 0),
             Self::NoRoot => rows(4527, 1014, 10, 0),
@@ -61,7 +61,7 @@ impl SignatureClass {
 
 /// The call or creation part of a transaction or an opcode, with the length it is priced by (counters §9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallPart {
+pub(crate) enum CallPart {
     /// Bytes of the code called.
     Call(u64),
     /// Bytes a creation transaction returns.
@@ -74,7 +74,7 @@ pub enum CallPart {
 
 impl Prices {
     /// Price of a batch of so many bytes that decodes.
-    pub fn batch(&self, bytes: u64) -> Counters {
+    pub(crate) fn batch(&self, bytes: u64) -> Counters {
         rows(322, 0, self.revision.batch_binaries, 0)
             + self.div()
             + keccaks(2 + keccak_blocks(bytes))
@@ -82,12 +82,12 @@ impl Prices {
     }
 
     /// Price of decoding a ChangeL2Block.
-    pub fn decode_block(&self) -> Counters {
+    pub(crate) fn decode_block(&self) -> Counters {
         rows(50, 0, 0, 0)
     }
 
     /// Price of opening a block, with or without an L1 info entry. A forced batch opens its one block with.
-    pub fn open_block(&self, has_l1_info: bool) -> Counters {
+    pub(crate) fn open_block(&self, has_l1_info: bool) -> Counters {
         let base = rows(130, 0, 17, 0) + keccaks(2) + accesses(8 * Self::SMALL_TREE) + self.tree(6);
         if has_l1_info || self.revision.l1_info_always {
             return base + rows(250, 0, self.revision.l1_info_binaries, 0) + keccaks(33);
@@ -96,7 +96,7 @@ impl Prices {
     }
 
     /// Price of decoding a transaction.
-    pub fn decode(&self, tx: &DecodedTx) -> Counters {
+    pub(crate) fn decode(&self, tx: &DecodedTx) -> Counters {
         let data = tx.data_bytes;
         let mut price = rows(502, 0, 2, 0) + self.div() + rows(170 + 20 * (data / 32), 0, 0, 0) + self.shift_left();
         price += self.byte_length(3);
@@ -115,13 +115,13 @@ impl Prices {
 
     /// Bound for the data of a transaction: the model's loops, and its length priced as the number it is instead of by a
     /// pass over its bytes (counters §20 names this departure). A long list has its length read as well.
-    pub fn data_bound(&self, bytes: u64) -> Counters {
+    pub(crate) fn data_bound(&self, bytes: u64) -> Counters {
         let loops = rows(20 * (bytes / 32), 0, 0, 0) + (rows(35, 0, 1, 0) + self.shift_right()).times(bytes);
         rows(100, 2, 10, 0) + loops + self.shift_left() + self.byte_length(3).times(2)
     }
 
     /// Price of processing a transaction that passed its checks, its call or creation part included.
-    pub fn process(&self, part: CallPart) -> Counters {
+    pub(crate) fn process(&self, part: CallPart) -> Counters {
         rows(300, 2, self.revision.process_binaries, 0)
             + Counters::from_array([0, 0, 0, 0, 1, 5, 0, 0])
             + self.tree(14)
@@ -135,7 +135,7 @@ impl Prices {
     }
 
     /// Price of a call or creation part.
-    pub fn part(&self, part: CallPart) -> Counters {
+    pub(crate) fn part(&self, part: CallPart) -> Counters {
         let base = rows(65, 0, 10, 0) + digest(1) + self.tree(6);
         let creation =
             |bytes| base + rows(15, 0, 2, 0) + self.tree(2) + self.starts_with_ef() + self.linear_hash(bytes);

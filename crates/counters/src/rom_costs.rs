@@ -1,6 +1,6 @@
 //! What the ROM takes on paths whose length is known: real steps, arithmetics and binaries (exact-counters §3.1).
 //!
-//! Constants are rows of the ROM's routines, counted along the path; none of these paths touches memory. [`Rom`] holds
+//! Constants are rows of the ROM's routines, counted along the path; none of these paths touches memory. [`RomCosts`] holds
 //! what differs between the ROMs of the forks, [`super::opcodes`] the paths of the opcodes.
 
 use revm::primitives::U256;
@@ -31,7 +31,7 @@ const fn divided(bytes: u64, own: Counters) -> Counters {
 
 /// Path lengths that differ between ROMs.
 #[derive(Debug)]
-pub struct Rom {
+pub(crate) struct RomCosts {
     /// Start and end of a batch.
     batch: Counters,
     /// A batch without data: its start and end.
@@ -61,7 +61,7 @@ pub struct Rom {
 }
 
 /// ROM of fork 4.
-pub const ROM_4: Rom = Rom {
+pub(crate) const ROM_4: RomCosts = RomCosts {
     batch: rows(105, 0, 3),
     empty_batch: rows(105, 0, 3),
     decoding: rows(244, 0, 3),
@@ -78,7 +78,7 @@ pub const ROM_4: Rom = Rom {
 };
 
 /// ROM of fork 5.
-pub const ROM_5: Rom = Rom {
+pub(crate) const ROM_5: RomCosts = RomCosts {
     batch: rows(108, 0, 3),
     empty_batch: rows(108, 0, 3),
     decoding: rows(260, 0, 3),
@@ -89,10 +89,11 @@ pub const ROM_5: Rom = Rom {
 };
 
 /// ROM of fork 6.
-pub const ROM_6: Rom = Rom { recovery: [rows(143, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)], ..ROM_5 };
+pub(crate) const ROM_6: RomCosts =
+    RomCosts { recovery: [rows(143, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)], ..ROM_5 };
 
 /// ROM of fork 7, where doubling a point does not count as an arithmetic.
-pub const ROM_7: Rom = Rom {
+pub(crate) const ROM_7: RomCosts = RomCosts {
     batch: rows(115, 0, 5),
     empty_batch: rows(105, 0, 5),
     decoding: rows(344, 0, 2),
@@ -107,16 +108,16 @@ pub const ROM_7: Rom = Rom {
 };
 
 /// ROM of forks 8 and 9.
-pub const ROM_8: Rom = Rom {
+pub(crate) const ROM_8: RomCosts = RomCosts {
     recovery: [rows(140, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)],
     push_loop: false,
     reserves: true,
     ..ROM_7
 };
 
-impl Rom {
+impl RomCosts {
     /// Returns the path lengths of a fork's ROM.
-    pub const fn of(version: RomVersion) -> &'static Self {
+    pub(crate) const fn of(version: RomVersion) -> &'static Self {
         match version {
             RomVersion::Rom4 => &ROM_4,
             RomVersion::Rom5 => &ROM_5,
@@ -127,12 +128,12 @@ impl Rom {
     }
 
     /// Start and end of a batch of so many bytes.
-    pub fn batch(&self, bytes: u64) -> Counters {
+    pub(crate) fn batch(&self, bytes: u64) -> Counters {
         divided(bytes, if bytes == 0 { self.empty_batch } else { self.batch })
     }
 
     /// Importing the global exit root, in the forks without blocks.
-    pub const fn exit_root(root: ExitRoot) -> Counters {
+    pub(crate) const fn exit_root(root: ExitRoot) -> Counters {
         match root {
             ExitRoot::New => rows(13, 0, 1),
             ExitRoot::Known => rows(11, 0, 0),
@@ -140,7 +141,7 @@ impl Rom {
     }
 
     /// Decoding a transaction, its recovery aside; and its L2 hash. Real without data, else never less.
-    pub fn decoded(&self, tx: &Fields) -> Counters {
+    pub(crate) fn decoded(&self, tx: &Fields) -> Counters {
         let (mut long, mut bytes, mut zeros, mut extra) = (0, 0, 0, 0);
         for number in tx.numbers.into_iter().flatten() {
             if number.is_zero() {
@@ -163,7 +164,7 @@ impl Rom {
     /// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r.
     ///
     /// `root_is_negated` counts in the ROMs that compare points.
-    pub fn recovery(&self, ladder: Ladder, v: u8, root_is_negated: bool) -> Counters {
+    pub(crate) fn recovery(&self, ladder: Ladder, v: u8, root_is_negated: bool) -> Counters {
         let [both, one, leading] = [ladder.both, ladder.one, ladder.leading].map(u64::from);
         let [own, round_none, round_one, round_both] = self.recovery;
         let none = 256 - leading - both - one;
@@ -176,7 +177,7 @@ impl Rom {
     }
 
     /// The checks of a rejected transaction with so many bytes of data.
-    pub fn rejected(&self, why: Rejection, data_bytes: u64) -> Counters {
+    pub(crate) fn rejected(&self, why: Rejection, data_bytes: u64) -> Counters {
         let [signature, chain_id, nonce, balance, overflow] = self.rejected;
         match why {
             Rejection::Signature => signature,
@@ -190,7 +191,7 @@ impl Rom {
     }
 
     /// Checks, transfer, fees and receipt of a transaction to an account without code that is no precompile.
-    pub fn plain_call(&self, call: PlainCall) -> Counters {
+    pub(crate) fn plain_call(&self, call: PlainCall) -> Counters {
         let saved = match (call.to_self, call.to_zero) {
             (true, _) => rows(1, 0, 1),
             (false, false) => rows(0, 0, 0),
@@ -204,14 +205,14 @@ impl Rom {
 
     /// The dearest path of a transaction to an account with code, its opcodes aside: checks, transfer, loading the code,
     /// a refund of storage, fees, receipt.
-    pub fn contract_call(&self, call: PlainCall) -> Counters {
+    pub(crate) fn contract_call(&self, call: PlainCall) -> Counters {
         let transfer = if call.has_value { rows(24, 0, 5) } else { rows(0, 0, 0) };
         self.checks + transfer + rows(62, 1, 6) + rows(42, 1, 3) + self.fees
     }
 }
 
 /// Adding up the gas of the data.
-pub const fn data_gas(bytes: u64) -> Counters {
+pub(crate) const fn data_gas(bytes: u64) -> Counters {
     if bytes == 0 { rows(0, 0, 0) } else { rows(4 + 9 * bytes, 0, 0) }
 }
 
@@ -239,7 +240,7 @@ const ACCESS: u64 = 518;
 
 /// What the ROM checks to be free before a step, beyond what is counted here at that moment. The end of a batch is
 /// counted at its start, so the constants are those of the ROM less that.
-pub mod wanted {
+pub(crate) mod reservations {
     use super::{ACCESS, Counters};
 
     const fn want(steps: u64, arithmetics: u64, binaries: u64, accesses: u64) -> Counters {
@@ -247,23 +248,23 @@ pub mod wanted {
     }
 
     /// Recovering a key.
-    pub const RECOVERY: Counters = want(6400, 1100, 550, 0);
+    pub(crate) const RECOVERY: Counters = want(6400, 1100, 550, 0);
     /// Opening a block.
-    pub const BLOCK: Counters = Counters::from_array([467, 0, 8, 0, 2, 0, 6 * ACCESS, 0]);
+    pub(crate) const BLOCK: Counters = Counters::from_array([467, 0, 8, 0, 2, 0, 6 * ACCESS, 0]);
     /// Writing the header of a block.
-    pub const HEADER: Counters = want(0, 0, 0, 7);
+    pub(crate) const HEADER: Counters = want(0, 0, 0, 7);
     /// Finding out how many keccaks the end of a batch takes.
-    pub const DIVISION: Counters = want(0, 1, 0, 0);
+    pub(crate) const DIVISION: Counters = want(0, 1, 0, 0);
     /// What a transaction without a chain id skips is counted with its decoding: it is not skipped yet.
-    pub const NO_CHAIN_ID: Counters = want(3, 0, 1, 0);
+    pub(crate) const NO_CHAIN_ID: Counters = want(3, 0, 1, 0);
     /// Running a transaction.
-    pub const TRANSACTION: Counters = want(99_966, 2, 99, 0);
+    pub(crate) const TRANSACTION: Counters = want(99_966, 2, 99, 0);
     /// Anything inside a transaction that runs code, after it: the largest constants of opcodes and precompiles beyond
     /// their own cost.
-    pub const CODE: Counters = Counters::from_array([13_000, 700, 60, 1, 0, 0, 0, 0]);
+    pub(crate) const CODE: Counters = Counters::from_array([13_000, 700, 60, 1, 0, 0, 0, 0]);
     /// A precompile that was called with so many bytes, whether or not it can pay: the constants of the precompile and of
     /// the way to it.
-    pub fn precompile(number: u8, bytes: u64) -> Counters {
+    pub(crate) fn precompile(number: u8, bytes: u64) -> Counters {
         const PAIR_BYTES: u64 = 192;
         let own = match number {
             1 => RECOVERY,
@@ -276,30 +277,30 @@ pub mod wanted {
     }
 
     /// Writing the receipt of a transaction.
-    pub const RECEIPT: Counters = want(0, 0, 0, 4);
+    pub(crate) const RECEIPT: Counters = want(0, 0, 0, 4);
     /// Closing a block.
-    pub const CLOSE: Counters = want(0, 0, 0, 2);
+    pub(crate) const CLOSE: Counters = want(0, 0, 0, 2);
 }
 
 /// Verifying an L1 info leaf: a row more for each bit set in its index, and in the later ROM the test for the leaf that
 /// stands for none; then the comparison of timestamps.
-pub fn l1_info_proof(index: u32, tests_zero_leaf: bool) -> Counters {
+pub(crate) fn l1_info_proof(index: u32, tests_zero_leaf: bool) -> Counters {
     let test = if tests_zero_leaf { rows(5, 0, 1) } else { rows(0, 0, 0) };
     rows(220 + u64::from(index.count_ones()), 0, 1) + test
 }
 
 /// Decoding a ChangeL2Block.
-pub const fn block_decoded() -> Counters {
+pub(crate) const fn block_decoded() -> Counters {
     rows(52, 0, 0)
 }
 
 /// The start of a block, for a ChangeL2Block or a forced batch.
-pub fn block_started(is_forced: bool) -> Counters {
+pub(crate) fn block_started(is_forced: bool) -> Counters {
     if is_forced { rows(38, 0, 3) } else { rows(46, 0, 3) }
 }
 
 /// A step of opening a block.
-pub fn block_step(step: BlockStep) -> Counters {
+pub(crate) fn block_step(step: BlockStep) -> Counters {
     match step {
         BlockStep::BadTimestamp => rows(6, 0, 2),
         BlockStep::Timestamp { has_l1_info: false } => rows(10, 0, 3),
@@ -318,42 +319,42 @@ pub fn block_step(step: BlockStep) -> Counters {
 }
 
 /// The header of a block.
-pub fn block_header() -> Counters {
+pub(crate) fn block_header() -> Counters {
     rows(44, 0, 7)
 }
 
 /// Closing a block.
-pub const fn block_closed() -> Counters {
+pub(crate) const fn block_closed() -> Counters {
     rows(19, 0, 2)
 }
 
 /// What decoding a transaction depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Fields {
+pub(crate) struct Fields {
     /// Nonce, gas price, gas limit, value and, if there is one, chain id.
-    pub numbers: [Option<U256>; 5],
+    pub(crate) numbers: [Option<U256>; 5],
     /// It has a recipient.
-    pub has_recipient: bool,
+    pub(crate) has_recipient: bool,
     /// Bytes of the signed list.
-    pub list_bytes: u64,
+    pub(crate) list_bytes: u64,
     /// Bytes of call data or init code.
-    pub data_bytes: u64,
+    pub(crate) data_bytes: u64,
 }
 
 /// A transaction to an account.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PlainCall {
+pub(crate) struct PlainCall {
     /// The recipient is the sender.
-    pub to_self: bool,
+    pub(crate) to_self: bool,
     /// The recipient is the zero address.
-    pub to_zero: bool,
+    pub(crate) to_zero: bool,
     /// Value moves.
-    pub has_value: bool,
+    pub(crate) has_value: bool,
 }
 
 /// Why a transaction was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rejection {
+pub(crate) enum Rejection {
     /// Its signature, or the code of its sender.
     Signature,
     /// Its chain id.

@@ -7,9 +7,9 @@ use zkevm_tree::{Digest, bit, first_difference};
 
 /// A tree of keys.
 #[derive(Debug, Default)]
-pub struct Shape {
-    root: Place,
-    branches: Vec<[Place; 2]>,
+pub(crate) struct KeyTrie {
+    root: Slot,
+    branches: Vec<[Slot; 2]>,
     leaves: Vec<Digest>,
     /// What was changed, oldest first.
     changes: Vec<Change>,
@@ -17,11 +17,11 @@ pub struct Shape {
 
 /// How far the changes went at some moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark(usize);
+pub(crate) struct Checkpoint(usize);
 
 /// What stands at a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum Slot {
     #[default]
     Empty,
     Branch(u32),
@@ -33,41 +33,41 @@ enum Place {
 struct Change {
     /// The branch above the place and its side; `None` for the root.
     parent: Option<(u32, usize)>,
-    before: Place,
+    before: Slot,
     branches: usize,
 }
 
 /// Where a key ends.
 struct End {
     parent: Option<(u32, usize)>,
-    place: Place,
+    place: Slot,
     depth: usize,
 }
 
-impl Shape {
-    /// Empties the tree, keeping its memory. Earlier marks lose their meaning.
-    pub fn clear(&mut self) {
-        self.root = Place::Empty;
+impl KeyTrie {
+    /// Empties the tree, keeping its memory. Earlier checkpoints lose their meaning.
+    pub(crate) fn clear(&mut self) {
+        self.root = Slot::Empty;
         self.branches.clear();
         self.leaves.clear();
         self.changes.clear();
     }
 
     /// Returns the proof hash counter of reading a key (state-tree §8.1), and whether the key is there.
-    pub fn read(&self, key: &Digest) -> (u64, bool) {
+    pub(crate) fn read(&self, key: &Digest) -> (u64, bool) {
         let end = self.descend(key);
         let depth = end.depth as u64;
         match end.place {
-            Place::Leaf(leaf) => (depth + 2, self.leaves[leaf as usize] == *key),
+            Slot::Leaf(leaf) => (depth + 2, self.leaves[leaf as usize] == *key),
             _ => (depth, false),
         }
     }
 
     /// Adds a key, if it is not there, and returns the proof hash counter of writing it (state-tree §8.2).
-    pub fn write(&mut self, key: &Digest) -> u64 {
+    pub(crate) fn write(&mut self, key: &Digest) -> u64 {
         let end = self.descend(key);
         let depth = end.depth as u64;
-        let Place::Leaf(other) = end.place else {
+        let Slot::Leaf(other) = end.place else {
             let leaf = self.push_leaf(key);
             self.replace(&end, leaf, self.branches.len());
             return 2 * depth + 2;
@@ -81,7 +81,7 @@ impl Shape {
         children[bit(key, parting)] = leaf;
         let mut top = self.push_branch(children);
         for level in (end.depth..parting).rev() {
-            let mut children = [Place::Empty; 2];
+            let mut children = [Slot::Empty; 2];
             children[bit(key, level)] = top;
             top = self.push_branch(children);
         }
@@ -90,18 +90,18 @@ impl Shape {
     }
 
     /// Returns the proof hash counter of writing zero to a key that is not there (state-tree §8.2).
-    pub fn write_nothing(&self, key: &Digest) -> u64 {
+    pub(crate) fn write_nothing(&self, key: &Digest) -> u64 {
         self.read(key).0
     }
 
     /// Returns how far the changes went.
-    pub fn mark(&self) -> Mark {
-        Mark(self.changes.len())
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint(self.changes.len())
     }
 
-    /// Takes back all changes since a mark.
-    pub fn go_back(&mut self, mark: Mark) {
-        while self.changes.len() > mark.0
+    /// Takes back all changes since a checkpoint.
+    pub(crate) fn revert(&mut self, checkpoint: Checkpoint) {
+        while self.changes.len() > checkpoint.0
             && let Some(change) = self.changes.pop()
         {
             *self.place(change.parent) = change.before;
@@ -112,7 +112,7 @@ impl Shape {
 
     fn descend(&self, key: &Digest) -> End {
         let mut end = End { parent: None, place: self.root, depth: 0 };
-        while let Place::Branch(branch) = end.place {
+        while let Slot::Branch(branch) = end.place {
             let side = bit(key, end.depth);
             end.parent = Some((branch, side));
             end.place = self.branches[branch as usize][side];
@@ -121,26 +121,26 @@ impl Shape {
         end
     }
 
-    fn place(&mut self, parent: Option<(u32, usize)>) -> &mut Place {
+    fn place(&mut self, parent: Option<(u32, usize)>) -> &mut Slot {
         match parent {
             Some((branch, side)) => &mut self.branches[branch as usize][side],
             None => &mut self.root,
         }
     }
 
-    fn replace(&mut self, end: &End, by: Place, branches: usize) {
+    fn replace(&mut self, end: &End, by: Slot, branches: usize) {
         *self.place(end.parent) = by;
         self.changes.push(Change { parent: end.parent, before: end.place, branches });
     }
 
-    fn push_leaf(&mut self, key: &Digest) -> Place {
+    fn push_leaf(&mut self, key: &Digest) -> Slot {
         self.leaves.push(*key);
-        Place::Leaf((self.leaves.len() - 1) as u32)
+        Slot::Leaf((self.leaves.len() - 1) as u32)
     }
 
-    fn push_branch(&mut self, children: [Place; 2]) -> Place {
+    fn push_branch(&mut self, children: [Slot; 2]) -> Slot {
         self.branches.push(children);
-        Place::Branch((self.branches.len() - 1) as u32)
+        Slot::Branch((self.branches.len() - 1) as u32)
     }
 }
 
@@ -180,31 +180,31 @@ mod tests {
     proptest! {
         #[test]
         fn costs_are_those_of_the_tree_itself(steps in prop::collection::vec(step(), 0..120)) {
-            let mut shape = Shape::default();
+            let mut trie = KeyTrie::default();
             let mut tree = StateTree::in_memory();
             let mut version = TreeRef::EMPTY;
             let mut frames = Vec::new();
             for step in steps {
                 match step {
                     Step::Read(key) => {
-                        let (hashes, is_there) = shape.read(&key);
+                        let (hashes, is_there) = trie.read(&key);
                         prop_assert_eq!(hashes, tree.read_proof_hashes(version, &key).unwrap());
                         prop_assert_eq!(is_there, !tree.get(version, &key).unwrap().is_zero());
                         if !is_there {
                             let expected = tree.write_proof_hashes(version, &key, false).unwrap().0;
-                            prop_assert_eq!(shape.write_nothing(&key), expected);
+                            prop_assert_eq!(trie.write_nothing(&key), expected);
                         }
                     }
                     Step::Write(key) => {
                         let (hashes, next) = tree.write_proof_hashes(version, &key, true).unwrap();
-                        prop_assert_eq!(shape.write(&key), hashes);
+                        prop_assert_eq!(trie.write(&key), hashes);
                         version = next;
                     }
-                    Step::Enter => frames.push((version, shape.mark())),
+                    Step::Enter => frames.push((version, trie.checkpoint())),
                     Step::Leave(keeps) => {
-                        if let Some((before, mark)) = frames.pop() && !keeps {
+                        if let Some((before, checkpoint)) = frames.pop() && !keeps {
                             version = before;
-                            shape.go_back(mark);
+                            trie.revert(checkpoint);
                         }
                     }
                 }
@@ -213,10 +213,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_shape_is_empty() {
-        let mut shape = Shape::default();
-        shape.write(&Digest([1, 2, 3, 4]));
-        shape.clear();
-        assert_eq!(shape.read(&Digest([1, 2, 3, 4])), (0, false));
+    fn a_cleared_trie_is_empty() {
+        let mut trie = KeyTrie::default();
+        trie.write(&Digest([1, 2, 3, 4]));
+        trie.clear();
+        assert_eq!(trie.read(&Digest([1, 2, 3, 4])), (0, false));
     }
 }

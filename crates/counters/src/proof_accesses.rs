@@ -1,6 +1,6 @@
 //! The tree accesses of one transaction, in the ROM's order.
 //!
-//! Written down while the transaction runs, priced after it ([`super::replay`]): the ROM's accesses depend on the path
+//! Written down while the transaction runs, priced after it ([`super::proof_cost`]): the ROM's accesses depend on the path
 //! of execution, their price on the shape of the trees at that moment.
 
 use revm::primitives::{Address, U256};
@@ -9,7 +9,7 @@ use zkevm_tree::LeafKind;
 
 /// One access, or a change of frame between accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Reads a leaf of an account.
     Read(Address, LeafKind),
     /// Writes a leaf of an account; the flag says whether the value is not zero.
@@ -34,20 +34,20 @@ pub enum Access {
 
 /// Accesses of the running transaction; empty when hashes are not counted.
 #[derive(Debug, Default)]
-pub struct AccessLog {
+pub(crate) struct ProofAccesses {
     entries: Vec<Access>,
     on: bool,
 }
 
-impl AccessLog {
+impl ProofAccesses {
     /// Creates a log that takes accesses in, or leaves them out.
-    pub const fn new(on: bool) -> Self {
+    pub(crate) const fn new(on: bool) -> Self {
         Self { entries: Vec::new(), on }
     }
 
     /// Appends an access.
     #[inline]
-    pub fn push(&mut self, access: Access) {
+    pub(crate) fn push(&mut self, access: Access) {
         if self.on {
             self.entries.push(access);
         }
@@ -56,7 +56,7 @@ impl AccessLog {
     /// Appends the accesses that move value between two accounts: nothing for zero (the ROM's own rule).
     ///
     /// `from_keeps` says whether the payer has something left. Stops after the first read if it cannot pay.
-    pub fn transfer(&mut self, from: Address, to: Address, can_pay: bool, from_keeps: bool) {
+    pub(crate) fn transfer(&mut self, from: Address, to: Address, can_pay: bool, from_keeps: bool) {
         self.push(Access::Read(from, LeafKind::Balance));
         if can_pay {
             self.push(Access::Write(from, LeafKind::Balance, from_keeps));
@@ -67,7 +67,7 @@ impl AccessLog {
 
     /// Appends the reads that find out whether an account is empty: balance, then nonce, then code, up to the first that
     /// is not zero.
-    pub fn emptiness(&mut self, address: Address, has_balance: bool, has_nonce: bool) {
+    pub(crate) fn emptiness(&mut self, address: Address, has_balance: bool, has_nonce: bool) {
         self.push(Access::Read(address, LeafKind::Balance));
         if !has_balance {
             self.push(Access::Read(address, LeafKind::Nonce));
@@ -78,12 +78,12 @@ impl AccessLog {
     }
 
     /// Returns all entries, to be priced.
-    pub fn entries(&self) -> &[Access] {
+    pub(crate) fn entries(&self) -> &[Access] {
         &self.entries
     }
 
     /// Removes all entries, keeping their memory.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.entries.clear();
     }
 }

@@ -4,8 +4,8 @@
 //! transaction, and the block info tree, which starts empty with every block. Versions are cheap, so the changes of a
 //! frame that failed are taken back by going to the version before it; what they cost stays.
 
-use super::access::Access;
-use super::shape::{Mark, Shape};
+use super::key_trie::{Checkpoint, KeyTrie};
+use super::proof_accesses::Access;
 use zkevm_batch::observer::StateAccess;
 use zkevm_tree::{BlockInfoKind, Digest, LeafKind, StateTree, TreeError, TreeRef, block_info_key};
 
@@ -14,11 +14,11 @@ const KEY_HASHES: u64 = 2;
 
 /// Shapes of the three trees, between accesses.
 #[derive(Debug)]
-pub struct Replay {
+pub(crate) struct ProofCost {
     /// Touched accounts and slots of the running transaction.
-    touched: Shape,
+    touched: KeyTrie,
     /// Block info leaves of the open block.
-    info: Shape,
+    info: KeyTrie,
     state: TreeRef,
     log_index: u64,
     /// Index of the open transaction in its block.
@@ -30,16 +30,16 @@ pub struct Replay {
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     state: TreeRef,
-    touched: Mark,
-    info: Mark,
+    touched: Checkpoint,
+    info: Checkpoint,
     log_index: u64,
 }
 
-impl Default for Replay {
+impl Default for ProofCost {
     fn default() -> Self {
         Self {
-            touched: Shape::default(),
-            info: Shape::default(),
+            touched: KeyTrie::default(),
+            info: KeyTrie::default(),
             state: TreeRef::EMPTY,
             log_index: 0,
             tx_index: 0,
@@ -48,11 +48,11 @@ impl Default for Replay {
     }
 }
 
-impl Replay {
+impl ProofCost {
     /// Prices the accesses of one transaction that starts at `start`. Returns Poseidon hashes.
     ///
     /// Stops at an access that the store cannot answer: the batch itself fails there.
-    pub fn transaction(
+    pub(crate) fn transaction(
         &mut self,
         accesses: &[Access],
         start: TreeRef,
@@ -107,8 +107,8 @@ impl Replay {
             Access::Enter => {
                 self.frames.push(Frame {
                     state: self.state,
-                    touched: self.touched.mark(),
-                    info: self.info.mark(),
+                    touched: self.touched.checkpoint(),
+                    info: self.info.checkpoint(),
                     log_index: self.log_index,
                 });
                 Ok(0)
@@ -116,8 +116,8 @@ impl Replay {
             Access::Leave(keeps) => {
                 if let Some(before) = self.frames.pop().filter(|_| !keeps) {
                     self.state = before.state;
-                    self.touched.go_back(before.touched);
-                    self.info.go_back(before.info);
+                    self.touched.revert(before.touched);
+                    self.info.revert(before.info);
                     self.log_index = before.log_index;
                 }
                 Ok(0)
@@ -127,7 +127,7 @@ impl Replay {
 
     /// Opens a block: an empty block info tree with its header leaves, if it has a header. `present` says which of the
     /// seven values are not zero.
-    pub fn open_block(&mut self, header: Option<[bool; 7]>) -> u64 {
+    pub(crate) fn open_block(&mut self, header: Option<[bool; 7]>) -> u64 {
         self.info.clear();
         self.log_index = 0;
         self.tx_index = 0;
@@ -139,7 +139,7 @@ impl Replay {
     }
 
     /// Writes the receipt of the transaction just priced, and goes on to the next one of the block.
-    pub fn receipt(&mut self, status: bool, gas_is_used: bool, has_percentage: bool) -> u64 {
+    pub(crate) fn receipt(&mut self, status: bool, gas_is_used: bool, has_percentage: bool) -> u64 {
         let leaves = [
             (BlockInfoKind::TxHash, true),
             (BlockInfoKind::Status, status),
@@ -155,7 +155,7 @@ impl Replay {
     }
 
     /// Writes the gas used by the block.
-    pub fn close_block(&mut self, gas_is_used: bool) -> u64 {
+    pub(crate) fn close_block(&mut self, gas_is_used: bool) -> u64 {
         const GAS_USED: u64 = 7;
         self.write_info(BlockInfoKind::Header, GAS_USED, gas_is_used)
     }
@@ -168,21 +168,21 @@ impl Replay {
 }
 
 /// Poseidon hashes of reading a key.
-pub fn read(tree: &mut StateTree<'_>, at: TreeRef, key: &Digest) -> Result<u64, TreeError> {
+pub(crate) fn read(tree: &mut StateTree<'_>, at: TreeRef, key: &Digest) -> Result<u64, TreeError> {
     Ok(tree.read_proof_hashes(at, key)? + KEY_HASHES)
 }
 
 /// Poseidon hashes of writing a key; `at` moves to the shape after it.
-pub fn write(tree: &mut StateTree<'_>, at: &mut TreeRef, key: &Digest, present: bool) -> Result<u64, TreeError> {
+pub(crate) fn write(tree: &mut StateTree<'_>, at: &mut TreeRef, key: &Digest, present: bool) -> Result<u64, TreeError> {
     let (hashes, next) = tree.write_proof_hashes(*at, key, present)?;
     *at = next;
     Ok(hashes + KEY_HASHES)
 }
 
 /// Reads, and marks what was not marked.
-fn touch(shape: &mut Shape, key: &Digest) -> u64 {
-    let (hashes, is_marked) = shape.read(key);
-    let marking = if is_marked { 0 } else { shape.write(key) + KEY_HASHES };
+fn touch(trie: &mut KeyTrie, key: &Digest) -> u64 {
+    let (hashes, is_marked) = trie.read(key);
+    let marking = if is_marked { 0 } else { trie.write(key) + KEY_HASHES };
     hashes + KEY_HASHES + marking
 }
 
@@ -198,15 +198,15 @@ mod tests {
         let mut state = StateTree::in_memory();
         let mut keys = KeyCache::new(16);
         let mut access = StateAccess { tree: &mut state, keys: &mut keys };
-        let mut replay = Replay::default();
+        let mut cost = ProofCost::default();
         let touch = Access::TouchAccount(Address::ZERO);
         // First: read of the empty tree 0 + 2, insert 2 + 2. Second: read of the single leaf 2 + 2.
-        assert_eq!(replay.transaction(&[touch], TreeRef::EMPTY, &mut access).unwrap(), 6);
-        assert_eq!(replay.transaction(&[touch, touch], TreeRef::EMPTY, &mut access).unwrap(), 10);
+        assert_eq!(cost.transaction(&[touch], TreeRef::EMPTY, &mut access).unwrap(), 6);
+        assert_eq!(cost.transaction(&[touch, touch], TreeRef::EMPTY, &mut access).unwrap(), 10);
         // A failed frame forgets the mark, a successful one keeps it.
         let frame = |keeps| [Access::Enter, touch, Access::Leave(keeps), touch];
-        assert_eq!(replay.transaction(&frame(false), TreeRef::EMPTY, &mut access).unwrap(), 12);
-        assert_eq!(replay.transaction(&frame(true), TreeRef::EMPTY, &mut access).unwrap(), 10);
+        assert_eq!(cost.transaction(&frame(false), TreeRef::EMPTY, &mut access).unwrap(), 12);
+        assert_eq!(cost.transaction(&frame(true), TreeRef::EMPTY, &mut access).unwrap(), 10);
     }
 
     #[test]
@@ -221,6 +221,6 @@ mod tests {
             Access::ReadOriginalSlot(Address::ZERO, slot),
         ];
         let expected = (2 + 2) + (2 + 2) + 2;
-        assert_eq!(Replay::default().transaction(&accesses, TreeRef::EMPTY, &mut access).unwrap(), expected);
+        assert_eq!(ProofCost::default().transaction(&accesses, TreeRef::EMPTY, &mut access).unwrap(), expected);
     }
 }

@@ -8,14 +8,14 @@ use revm::primitives::{Address, B256, U256, address};
 
 use revm::state::EvmState;
 
-use super::touch::TouchLog;
+use super::access_log::AccessedLeaves;
 use zkevm_types::ForkRules;
 
 /// The system contract, whose storage holds block numbers and state roots (evm §7.3).
 pub const SYSTEM_ADDRESS: Address = address!("000000000000000000000000000000005ca1ab1e");
 
 /// Context type of the zkEVM over a database, under an observer.
-pub type ZkContext<DB, O> = Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, TxScratch<O>, LocalContext>;
+pub type ZkContext<DB, O> = Context<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, BatchScratch<O>, LocalContext>;
 
 /// A database that can also answer for the leaves revm does not know.
 pub trait StateDatabase: Database {
@@ -28,7 +28,7 @@ pub trait StateDatabase: Database {
 
 /// What a transaction needs beside revm's own environment.
 #[derive(Debug)]
-pub struct TxScratch<O> {
+pub struct BatchScratch<O> {
     /// Rules of the fork.
     pub rules: &'static ForkRules,
     /// Effective gas price, 256 bits where revm's own field has 128 (evm §11.8).
@@ -52,7 +52,7 @@ pub struct TxScratch<O> {
     /// Every log made, reverted ones included, as (index within the transaction, hash); only when keys are asked for.
     pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
-    pub touched: TouchLog,
+    pub touched: AccessedLeaves,
     /// Who is told what happens.
     pub observer: O,
 }
@@ -71,7 +71,7 @@ pub enum PrecompileEffect {
     CopyWholeOutput,
 }
 
-impl<O> TxScratch<O> {
+impl<O> BatchScratch<O> {
     /// Creates the scratch of a batch.
     pub fn new(rules: &'static ForkRules, observer: O) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl<O> TxScratch<O> {
             ended_in_collision: false,
             never_ends: false,
             log_hashes: None,
-            touched: TouchLog::default(),
+            touched: AccessedLeaves::default(),
             observer,
         }
     }
@@ -102,7 +102,7 @@ pub fn new_context<DB: Database, O>(db: DB, rules: &'static ForkRules, chain_id:
     cfg.tx_chain_id_check = false;
     let mut context = Context::<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, (), LocalContext>::new(db, SpecId::LONDON)
         .with_cfg(cfg)
-        .with_chain(TxScratch::new(rules, observer));
+        .with_chain(BatchScratch::new(rules, observer));
     context.block = BlockEnv {
         basefee: 0,
         difficulty: U256::ZERO,

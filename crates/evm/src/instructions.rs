@@ -11,10 +11,10 @@ use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecRe
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
+use super::access_log::AccountLeaves;
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::observer::EvmObserver;
 use super::precompiles::ZkPrecompiles;
-use super::touch::AccountLeaves;
 use super::trace::{CREATE_GAS, is_defined};
 use zkevm_batch::{keccak_slot, log_hash};
 use zkevm_types::ForkRules;

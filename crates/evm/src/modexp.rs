@@ -15,13 +15,13 @@ const WORD_BYTES: usize = 32;
 ///
 /// Zero when a request starts and never cleared within it, so short results show the high words of earlier ones.
 #[derive(Clone, Debug, Default)]
-pub struct ModexpBuffer {
+pub(crate) struct ModexpBuffer {
     words: [U256; BUFFER_WORDS],
 }
 
 /// How a call ended, gas aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModexpOutcome {
+pub(crate) enum ModexpOutcome {
     /// Not enough gas.
     OutOfGas,
     /// A length is over the limit.
@@ -42,7 +42,7 @@ pub enum ModexpOutcome {
 
 impl ModexpBuffer {
     /// Runs one call.
-    pub fn run(&mut self, input: &[u8], gas_limit: u64) -> ModexpOutcome {
+    pub(crate) fn run(&mut self, input: &[u8], gas_limit: u64) -> ModexpOutcome {
         let word = |index: usize| U256::from_be_bytes(padded::<WORD_BYTES>(input, index * WORD_BYTES));
         let [base_bytes, exponent_bytes, modulus_bytes] =
             [word(0), word(1), word(2)].map(|length| length.try_into().unwrap_or(u64::MAX));

@@ -44,11 +44,11 @@ pub enum Steps {
 
 /// What the ROM and the original's tracer keep from one transaction of a batch to the next.
 #[derive(Clone, Debug, Default)]
-pub struct Carried {
+pub struct TraceCarryOver {
     /// Gas the last call or create asked for, at whatever depth: the ROM has one variable for it.
-    asked_gas: u64,
+    requested_gas: u64,
     /// What stands where the gas kept by the caller of the outermost frame would, which has none.
-    pub(super) kept_outside: u64,
+    pub(super) outer_caller_gas: u64,
     /// What the first create of the batch returned: the original never reads the others.
     first_created: Option<Bytes>,
 }
@@ -106,7 +106,7 @@ struct OpenFrame {
     id: u64,
     /// Refund counter of its callers.
     refund_base: u64,
-    /// Gas its caller kept back; see [`Carried::kept_outside`] for the outermost.
+    /// Gas its caller kept back; see [`TraceCarryOver::outer_caller_gas`] for the outermost.
     kept_by_caller: u64,
 }
 
@@ -123,7 +123,7 @@ pub struct Tracer {
     frame_count: u64,
     /// How each depth was last entered, and the gas asked for: kept until the depth is entered again.
     entries: HashMap<u32, (FrameKind, u64)>,
-    carried: Carried,
+    carry_over: TraceCarryOver,
     /// Slots are shown as soon as their opcode starts, not only once it is paid for.
     storage_before_gas: bool,
     /// Slots seen in this transaction.
@@ -141,7 +141,7 @@ pub struct Tracer {
 
 impl Tracer {
     /// Creates an empty trace.
-    pub fn new(options: TraceOptions, rules: &ForkRules, carried: Carried) -> Self {
+    pub fn new(options: TraceOptions, rules: &ForkRules, carry_over: TraceCarryOver) -> Self {
         Self {
             options,
             storage_before_gas: rules.storage_traced_before_gas,
@@ -150,7 +150,7 @@ impl Tracer {
             frames: vec![OpenFrame::default()],
             frame_count: 0,
             entries: HashMap::new(),
-            carried,
+            carry_over,
             storage: HashMap::new(),
             previous_memory: Vec::new(),
             shows_created: None,
@@ -290,7 +290,7 @@ impl Tracer {
         };
         if let Some(kind) = kind.filter(|_| last.depth != depth) {
             // Also when the opcode failed and ended its frame: the caller's frame then shows the opcode.
-            self.entries.insert(depth, (kind, self.carried.asked_gas));
+            self.entries.insert(depth, (kind, self.carry_over.requested_gas));
         }
         kind.is_some() || matches!(last.op, opcode::STOP | opcode::RETURN | opcode::REVERT)
     }
@@ -340,12 +340,12 @@ impl Tracer {
             [offset, length, ..] => memory_behind(interpreter, *offset, *length),
             _ => Bytes::new(),
         };
-        self.carried.first_created = Some(returned);
+        self.carry_over.first_created = Some(returned);
     }
 
     /// Notes the gas a call or create asked for.
-    pub fn ask(&mut self, gas: u64) {
-        self.carried.asked_gas = gas;
+    pub fn request_gas(&mut self, gas: u64) {
+        self.carry_over.requested_gas = gas;
     }
 
     /// Notes that a frame was entered at `depth` (1-based), its callers having this refund counter.
@@ -354,7 +354,7 @@ impl Tracer {
         self.frames.truncate(callers);
         self.frames.resize(callers, OpenFrame::default());
         self.frame_count += 1;
-        let kept_by_caller = if callers == 0 { self.carried.kept_outside } else { self.kept_back };
+        let kept_by_caller = if callers == 0 { self.carry_over.outer_caller_gas } else { self.kept_back };
         self.frames.push(OpenFrame { id: self.frame_count, refund_base: refund_of_callers, kept_by_caller });
         self.root_is_stale = true;
     }
@@ -380,7 +380,7 @@ impl Tracer {
     }
 
     /// Ends the trace. `gas_left` is the gas register at the end.
-    pub fn finish(mut self, gas_left: u64, is_create: bool) -> (Vec<TraceStep>, Carried) {
+    pub fn finish(mut self, gas_left: u64, is_create: bool) -> (Vec<TraceStep>, TraceCarryOver) {
         if self.steps.len() >= 2
             && !is_create
             && let Some(last) = self.steps.last_mut()
@@ -390,7 +390,7 @@ impl Tracer {
         {
             last.gas_cost = last.gas.wrapping_sub(gas_left).wrapping_add(last.gas_refund);
         }
-        (self.steps, self.carried)
+        (self.steps, self.carry_over)
     }
 
     /// True for a STOP without code that is the first opcode, or right behind a create that cost no more than its static
@@ -404,14 +404,14 @@ impl Tracer {
     /// Prices the last step now that the gas of the next one is known (executor-service §8.4). `kept_by_caller` is what
     /// the caller of the frame that runs now keeps back. In 64 bits with sign, as the original.
     fn price_last_step(&mut self, gas: u64, depth: u32, kept_by_caller: u64) {
-        let asked_gas = self.carried.asked_gas;
+        let requested_gas = self.carry_over.requested_gas;
         let before = self.steps.len().checked_sub(2).map(|at| self.steps[at].gas);
         let Some(step) = self.steps.last_mut() else { return };
         let failed = step.error != RomError::NoError;
         let cost = match step.op {
             opcode::STOP | opcode::RETURN | opcode::REVERT => 0,
             // A failed create is priced by the last gas anything asked for, which it may not have got as far as setting.
-            opcode::CREATE | opcode::CREATE2 if failed => step.gas.wrapping_sub(asked_gas),
+            opcode::CREATE | opcode::CREATE2 if failed => step.gas.wrapping_sub(requested_gas),
             opcode::CREATE | opcode::CREATE2 => step.gas.wrapping_sub(gas).wrapping_sub(kept_by_caller),
             opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL if step.depth != depth => {
                 step.gas.wrapping_sub(kept_by_caller)
@@ -435,14 +435,14 @@ impl Tracer {
         let this = self.frames.last().map(|open| open.id);
         let mut shown = Bytes::new();
         if self.shows_created == this {
-            shown = self.carried.first_created.clone().unwrap_or_default();
+            shown = self.carry_over.first_created.clone().unwrap_or_default();
         } else {
             self.shows_created = None;
         }
         if frame.is_create() {
             if op == opcode::RETURN {
                 self.shows_created = self.frames.iter().nth_back(1).map(|creator| creator.id);
-                self.first_create_returns = self.carried.first_created.is_none();
+                self.first_create_returns = self.carry_over.first_created.is_none();
             }
             return shown;
         }

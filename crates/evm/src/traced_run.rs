@@ -10,13 +10,13 @@ use revm::interpreter::interpreter_types::{InputsTr, Jumps};
 use revm::interpreter::{FrameInput, Interpreter, InterpreterAction};
 use revm::primitives::{Address, U256};
 
+use super::access_log::AccessedLeaves;
 use super::context::{StateDatabase, ZkContext};
-use super::faults;
+use super::error_order;
 use super::instructions::ZkInstructions;
+use super::modexp_memory::UnpaidWords;
 use super::observer::EvmObserver;
-use super::touch::TouchLog;
 use super::trace::{CREATE_GAS, FrameView, Tracer};
-use super::unpaid::UnpaidWords;
 
 /// Runs a frame one opcode at a time, recording each.
 pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
@@ -47,24 +47,24 @@ pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
             unpaid.reveal(interpreter, context.gas_params());
         }
         let end = O::run_opcode(interpreter, table, context).err();
-        let result = end.map(|end| faults::reported(interpreter, end));
+        let result = end.map(|end| error_order::reported(interpreter, end));
         if op == opcode::RETURN && tracer.wants_returned_memory() {
             tracer.create_returned(interpreter, &operands);
         }
         let touched = &context.chain.touched;
         tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
-        if let Some(gas) = asked_gas(op, gas_before, operands_count, &operands, interpreter) {
-            tracer.ask(gas);
+        if let Some(gas) = requested_gas(op, gas_before, operands_count, &operands, interpreter) {
+            tracer.request_gas(gas);
         }
         if let Some(end) = end {
-            return Ok(faults::finish(interpreter, end));
+            return Ok(error_order::finish(interpreter, end));
         }
     }
 }
 
 /// Returns the gas a call or create asked for, also if it failed after it had: the low 64 bits of what the stack said, or
 /// all that a CREATE left once its static gas was paid, all that a CREATE2 left once all was.
-fn asked_gas(
+fn requested_gas(
     op: u8,
     gas_before: u64,
     stack_len: usize,
@@ -90,7 +90,7 @@ fn storage_access(
     op: u8,
     operands: &[U256],
     interpreter: &Interpreter<EthInterpreter>,
-    touched: &TouchLog,
+    touched: &AccessedLeaves,
 ) -> Option<(Address, U256, U256)> {
     let address = interpreter.input.target_address();
     match (op, operands) {

@@ -16,7 +16,7 @@ use revm::primitives::Bytes;
 const PADDING_BYTES: usize = 33;
 
 /// Prepares code for revm: every 0x5b is a jump destination, push data included (evm §5, Q10).
-pub fn permissive(code: &Bytes) -> Bytecode {
+pub fn with_unchecked_jumpdests(code: &Bytes) -> Bytecode {
     if code.is_empty() {
         return Bytecode::new();
     }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn every_jumpdest_byte_is_a_destination() {
-        let code = permissive(&Bytes::from_static(&[0x61, 0x5b, 0x7f, 0x5b]));
+        let code = with_unchecked_jumpdests(&Bytes::from_static(&[0x61, 0x5b, 0x7f, 0x5b]));
         let table = code.legacy_jump_table().unwrap();
         assert_eq!((0..4).map(|at| table.is_valid(at)).collect::<Vec<_>>(), [false, true, false, true]);
         assert!(!table.is_valid(4));
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn padding_covers_a_push32_in_the_last_byte() {
         for tail in [&[0x5b, 0x7f][..], &[0x61, 0x5b, 0x7f], &[0x7f]] {
-            let code = permissive(&Bytes::copy_from_slice(tail));
+            let code = with_unchecked_jumpdests(&Bytes::copy_from_slice(tail));
             let last = tail.len() - 1;
             assert!(code.bytes_slice().len() > last + 1 + 32, "the STOP after the immediate is allocated");
         }
@@ -71,6 +71,6 @@ mod tests {
 
     #[test]
     fn empty_code_is_revm_s_empty_code() {
-        assert!(permissive(&Bytes::new()).is_default());
+        assert!(with_unchecked_jumpdests(&Bytes::new()).is_default());
     }
 }

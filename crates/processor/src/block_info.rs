@@ -9,19 +9,19 @@ use zkevm_tree::{BlockInfoKind, Digest, KeyCache, StateTree, TreeError, TreeMemo
 
 /// Header fields, indices of kind `Header` (batch §9).
 mod header {
-    pub const PREVIOUS_BLOCK_HASH: u64 = 0;
-    pub const COINBASE: u64 = 1;
-    pub const BLOCK_NUMBER: u64 = 2;
-    pub const GAS_LIMIT: u64 = 3;
-    pub const TIMESTAMP: u64 = 4;
-    pub const GER: u64 = 5;
-    pub const BLOCK_HASH_L1: u64 = 6;
-    pub const GAS_USED: u64 = 7;
+    pub(crate) const PREVIOUS_BLOCK_HASH: u64 = 0;
+    pub(crate) const COINBASE: u64 = 1;
+    pub(crate) const BLOCK_NUMBER: u64 = 2;
+    pub(crate) const GAS_LIMIT: u64 = 3;
+    pub(crate) const TIMESTAMP: u64 = 4;
+    pub(crate) const GER: u64 = 5;
+    pub(crate) const BLOCK_HASH_L1: u64 = 6;
+    pub(crate) const GAS_USED: u64 = 7;
 }
 
 /// Leaves of a block info tree in the making.
 #[derive(Clone, Debug, Default)]
-pub struct BlockInfo {
+pub(crate) struct BlockInfo {
     keys: Vec<(BlockInfoKind, u64, u64)>,
     values: Vec<U256>,
     /// What the values of logs are the hashes of, and where they stand: hashed together at the end.
@@ -30,18 +30,18 @@ pub struct BlockInfo {
 
 /// A block info tree that is complete.
 #[derive(Clone, Debug)]
-pub struct FinishedBlockInfo {
+pub(crate) struct FinishedBlockInfo {
     /// Its root.
-    pub root: B256,
+    pub(crate) root: B256,
     /// Keys of all leaves, those without value included.
-    pub keys: Vec<Digest>,
+    pub(crate) keys: Vec<Digest>,
     /// Poseidon permutations that leaves and root took.
-    pub permutations: u64,
+    pub(crate) permutations: u64,
 }
 
 impl BlockInfo {
     /// Inserts the header leaves (batch §9.1).
-    pub fn insert_header(&mut self, block: &BlockHeader) {
+    pub(crate) fn insert_header(&mut self, block: &BlockHeader) {
         self.insert_header_field(header::PREVIOUS_BLOCK_HASH, block.parent_hash.into());
         self.insert_header_field(header::COINBASE, U256::from_be_slice(block.coinbase.as_slice()));
         self.insert_header_field(header::BLOCK_NUMBER, U256::from(block.number));
@@ -52,13 +52,13 @@ impl BlockInfo {
     }
 
     /// Inserts a log: exact data and topics, whatever the response shows (batch §9.2).
-    pub fn insert_log(&mut self, tx_index: u64, log_index: u64, data: &[u8], topics: &[B256]) {
+    pub(crate) fn insert_log(&mut self, tx_index: u64, log_index: u64, data: &[u8], topics: &[B256]) {
         self.logs.push((self.values.len(), log_preimage(data, topics)));
         self.insert(BlockInfoKind::Log, tx_index, log_index, U256::ZERO);
     }
 
     /// Inserts the leaves of an included transaction (batch §9.2).
-    pub fn insert_transaction(
+    pub(crate) fn insert_transaction(
         &mut self,
         tx_index: u64,
         tx_hash_l2: Digest,
@@ -73,12 +73,16 @@ impl BlockInfo {
     }
 
     /// Inserts the gas used by the block (batch §9.3).
-    pub fn insert_gas_used(&mut self, gas_used: u64) {
+    pub(crate) fn insert_gas_used(&mut self, gas_used: u64) {
         self.insert_header_field(header::GAS_USED, U256::from(gas_used));
     }
 
     /// Computes the root of all leaves. A zero value leaves no leaf. `memory` is used and left for the next tree.
-    pub fn finish(mut self, known: &mut KeyCache, memory: &mut TreeMemory) -> Result<FinishedBlockInfo, TreeError> {
+    pub(crate) fn finish(
+        mut self,
+        known: &mut KeyCache,
+        memory: &mut TreeMemory,
+    ) -> Result<FinishedBlockInfo, TreeError> {
         let preimages: Vec<&[u8]> = self.logs.iter().map(|(_, bytes)| bytes.as_slice()).collect();
         let log_permutations: u64 = preimages.iter().map(|bytes| linear_permutations(bytes)).sum();
         for ((index, _), hash) in self.logs.iter().zip(linear_hash_many(&preimages)) {

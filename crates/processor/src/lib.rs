@@ -36,10 +36,10 @@ mod block_info;
 mod engine;
 mod prepare;
 mod run;
+mod state_view;
 mod tracing;
 mod v1;
 mod v2;
-mod world;
 
 pub use engine::Engine;
 

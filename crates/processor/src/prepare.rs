@@ -20,7 +20,7 @@ use zkevm_types::RomError;
 const ITEMS_TOGETHER: usize = 64;
 
 /// A decoded item with everything that needs no state.
-pub enum PreparedItem {
+pub(crate) enum PreparedItem {
     /// Opens a block.
     ChangeL2Block {
         /// Seconds after the previous block.
@@ -33,17 +33,17 @@ pub enum PreparedItem {
 }
 
 /// A transaction with its hashes and its sender.
-pub struct PreparedTx {
+pub(crate) struct PreparedTx {
     /// The decoded transaction.
-    pub tx: Transaction,
+    pub(crate) tx: Transaction,
     /// Canonical signed RLP.
-    pub rlp: Bytes,
+    pub(crate) rlp: Bytes,
     /// Ethereum hash.
-    pub hash: B256,
+    pub(crate) hash: B256,
     /// Poseidon L2 hash; zero in V1.
     pub l2_hash: Digest,
     /// Sender as the checks use it; `None` fails the signature check.
-    pub signer: Option<Address>,
+    pub(crate) signer: Option<Address>,
 }
 
 /// The items of a batch that have not run.
@@ -56,16 +56,18 @@ pub(super) struct Items {
 
 impl<O: Observer> BatchRun<'_, O> {
     /// Decodes the batch and begins to recover its senders.
-    pub fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<(), RomError> {
+    pub(crate) fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<(), RomError> {
         let start = Instant::now();
         let mut items = Vec::new();
         let data = &self.input.batch_l2_data;
         let decoded = zkevm_batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
         self.phases.decode += start.elapsed();
         let (senders, recovery) = (&self.engine.senders, self.rules.recovery());
-        self.evm.observer().batch_decoded(DecodedBatch { items: &items, end: decoded, is_forced: forced }, |signatures| {
-            signatures.iter().map(|signature| senders.recover_one(*signature, recovery)).collect()
-        });
+        self.evm
+            .observer()
+            .batch_decoded(DecodedBatch { items: &items, end: decoded, is_forced: forced }, |signatures| {
+                signatures.iter().map(|signature| senders.recover_one(*signature, recovery)).collect()
+            });
         decoded?;
         let start = Instant::now();
         let signatures: Vec<_> = items.iter().filter_map(BatchItem::transaction).map(Transaction::signature).collect();
@@ -83,12 +85,12 @@ impl<O: Observer> BatchRun<'_, O> {
     /// Traces depend on hashes of later transactions, an observer that judges decoding on all items; and some stores answer
     /// once for all.
     fn needs_all_first(&mut self) -> bool {
-        self.input.trace.is_some() || self.observer().judges_decoding() || self.world().prefers_many()
+        self.input.trace.is_some() || self.observer().judges_decoding() || self.state().prefers_many()
     }
 
     /// Reads ahead what the transactions are sure to read, and these slots, if the store is one where that pays.
-    pub fn read_ahead(&mut self, slots: &[(Address, U256)]) -> Result<(), Abort> {
-        if !self.world().prefers_many() {
+    pub(crate) fn read_ahead(&mut self, slots: &[(Address, U256)]) -> Result<(), Abort> {
+        if !self.state().prefers_many() {
             return Ok(());
         }
         let accounts = self.prepared_items().iter().flat_map(|item| match item {
@@ -96,7 +98,7 @@ impl<O: Observer> BatchRun<'_, O> {
             PreparedItem::ChangeL2Block { .. } => [None; 2],
         });
         let accounts: Vec<_> = accounts.flatten().chain([self.input.coinbase]).collect();
-        Ok(self.world().read_ahead(accounts, slots)?)
+        Ok(self.state().read_ahead(accounts, slots)?)
     }
 
     /// Returns what is prepared and has not run.
@@ -105,7 +107,7 @@ impl<O: Observer> BatchRun<'_, O> {
     }
 
     /// Returns the next item, prepared.
-    pub fn next_item(&mut self) -> Option<PreparedItem> {
+    pub(crate) fn next_item(&mut self) -> Option<PreparedItem> {
         if self.prepared_items().is_empty() {
             self.prepare_some(ITEMS_TOGETHER);
         }

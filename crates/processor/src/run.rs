@@ -8,11 +8,11 @@ use revm::primitives::{Address, B256, TxKind, U256, address};
 use super::Observer;
 use super::engine::Engine;
 use super::prepare::{Items, PreparedTx};
-use super::world::{World, WorldError};
+use super::state_view::{StateError, StateView};
+use zkevm_evm::access_log::{AccessedLeaves, AccountLeaves};
 use zkevm_evm::context::SYSTEM_ADDRESS;
 use zkevm_evm::errors::rom_error;
-use zkevm_evm::executor::{EvmFailure, TxCall, TxOutcome, ZkEvm};
-use zkevm_evm::touch::{AccountLeaves, TouchLog};
+use zkevm_evm::zk_evm::{EvmFailure, TxCall, TxOutcome, ZkEvm};
 use zkevm_tree::StateReader;
 use zkevm_tree::{LeafKind, TreeRef};
 use zkevm_types::BatchInput;
@@ -22,34 +22,34 @@ use zkevm_types::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount
 use zkevm_types::{ExecutorError, RomError};
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
-pub const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
+pub(crate) const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
 /// Slot of the local exit root in the GER manager.
-pub const LOCAL_EXIT_ROOT_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
+pub(crate) const LOCAL_EXIT_ROOT_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
 
 /// Why a batch was given up before its end, with the code the client sees.
 #[derive(Clone, Debug)]
-pub struct Abort {
+pub(crate) struct Abort {
     /// Code in the response.
-    pub error: ExecutorError,
+    pub(crate) error: ExecutorError,
     /// What happened, for the log.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Abort {
     /// Creates an abort.
-    pub fn new(error: ExecutorError, message: impl Into<String>) -> Self {
+    pub(crate) fn new(error: ExecutorError, message: impl Into<String>) -> Self {
         Self { error, message: message.into() }
     }
 }
 
-impl From<WorldError> for Abort {
-    fn from(error: WorldError) -> Self {
+impl From<StateError> for Abort {
+    fn from(error: StateError) -> Self {
         Self::new(error.code(), error.to_string())
     }
 }
 
-impl From<EvmFailure<WorldError>> for Abort {
-    fn from(failure: EvmFailure<WorldError>) -> Self {
+impl From<EvmFailure<StateError>> for Abort {
+    fn from(failure: EvmFailure<StateError>) -> Self {
         match failure {
             EvmFailure::Database(error) => error.into(),
             EvmFailure::NeverEnds => Self::new(ExecutorError::CountersOverflowSteps, failure.to_string()),
@@ -59,7 +59,7 @@ impl From<EvmFailure<WorldError>> for Abort {
 }
 
 /// How a transaction passed through the batch.
-pub enum TxEnd {
+pub(crate) enum TxEnd {
     /// It failed an intrinsic check and changed nothing.
     Skipped,
     /// It ran and paid its fee.
@@ -72,19 +72,19 @@ pub enum TxEnd {
 }
 
 /// A running batch, under an observer.
-pub struct BatchRun<'a, O: Observer> {
+pub(crate) struct BatchRun<'a, O: Observer> {
     /// What batches share.
     pub(super) engine: &'a Engine,
     /// The request.
-    pub input: &'a BatchInput,
+    pub(crate) input: &'a BatchInput,
     /// Rules of its fork.
-    pub rules: &'static ForkRules,
+    pub(crate) rules: &'static ForkRules,
     /// The EVM over the state.
-    pub evm: ZkEvm<World<'a>, O>,
+    pub(crate) evm: ZkEvm<StateView<'a>, O>,
     /// Sum of reported gas so far.
-    pub gas_used: u64,
+    pub(crate) gas_used: u64,
     /// Where the time went.
-    pub phases: PhaseTimes,
+    pub(crate) phases: PhaseTimes,
     /// The ROM's gas register: what a skipped transaction reports (batch §12.1).
     gas_register: u64,
     /// Effective price of the last transaction that got as far.
@@ -92,17 +92,17 @@ pub struct BatchRun<'a, O: Observer> {
     /// Decoded transactions that may still fill the trace asked for.
     pub(super) traces_ahead: usize,
     /// Versions whose nodes must survive the batch.
-    pub kept_versions: Vec<TreeRef>,
+    pub(crate) kept_versions: Vec<TreeRef>,
     /// Items that have not run, from when the batch is decoded.
     pub(super) items: Option<Items>,
 }
 
 impl<'a, O: Observer> BatchRun<'a, O> {
     /// Opens the state of a batch.
-    pub fn new(engine: &'a Engine, input: &'a BatchInput, state: &'a dyn StateReader, observer: O) -> Self {
+    pub(crate) fn new(engine: &'a Engine, input: &'a BatchInput, state: &'a dyn StateReader, observer: O) -> Self {
         let rules = input.fork_id.rules();
-        let world = World::new(engine, state, input.old_state_root, &input.state_override, input.get_keys);
-        let mut evm = ZkEvm::new(world, rules, input.chain_id, observer);
+        let state = StateView::new(engine, state, input.old_state_root, &input.state_override, input.get_keys);
+        let mut evm = ZkEvm::new(state, rules, input.chain_id, observer);
         evm.context().block.beneficiary = input.coinbase;
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
@@ -121,60 +121,60 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     /// Returns the state.
-    pub fn world(&mut self) -> &mut World<'a> {
+    pub(crate) fn state(&mut self) -> &mut StateView<'a> {
         self.evm.db()
     }
 
     /// Returns the observer.
-    pub fn observer(&mut self) -> &mut O {
+    pub(crate) fn observer(&mut self) -> &mut O {
         self.evm.observer()
     }
 
     /// Returns the ROM's gas register: gas left of the last included transaction.
-    pub fn gas_register(&self) -> u64 {
+    pub(crate) fn gas_register(&self) -> u64 {
         self.gas_register
     }
 
     /// Reads a slot the ROM reads outside transactions.
-    pub fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
-        let (observer, world) = self.evm.observer_and_db();
-        observer.slot_read(address, slot, world.version(), world.state_access());
-        let value = self.world().slot(address, slot)?;
+    pub(crate) fn system_slot(&mut self, address: Address, slot: U256) -> Result<U256, Abort> {
+        let (observer, state) = self.evm.observer_and_db();
+        observer.slot_read(address, slot, state.version(), state.state_access());
+        let value = self.state().slot(address, slot)?;
         self.evm.context().chain.touched.slot(address, slot, value);
         Ok(value)
     }
 
     /// Writes a slot the ROM writes outside transactions.
-    pub fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
+    pub(crate) fn set_system_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Abort> {
         self.evm.context().chain.touched.slot(address, slot, value);
-        let (observer, world) = self.evm.observer_and_db();
-        observer.slot_written(address, slot, !value.is_zero(), world.version(), world.state_access());
-        Ok(self.world().set_slot(address, slot, value)?)
+        let (observer, state) = self.evm.observer_and_db();
+        observer.slot_written(address, slot, !value.is_zero(), state.version(), state.state_access());
+        Ok(self.state().set_slot(address, slot, value)?)
     }
 
     /// Writes a slot of the system contract.
-    pub fn set_system(&mut self, slot: U256, value: U256) -> Result<(), Abort> {
+    pub(crate) fn set_system(&mut self, slot: U256, value: U256) -> Result<(), Abort> {
         self.set_system_slot(SYSTEM_ADDRESS, slot, value)
     }
 
     /// Writes the root of a version into the system contract. Nothing is hashed before somebody reads it.
     ///
     /// As a touched slot it has no value: forks that report values write no roots this way (executor-service §6.3).
-    pub fn set_system_root(&mut self, slot: U256, of: TreeRef) -> Result<(), Abort> {
+    pub(crate) fn set_system_root(&mut self, slot: U256, of: TreeRef) -> Result<(), Abort> {
         self.evm.context().chain.touched.slot(SYSTEM_ADDRESS, slot, U256::ZERO);
-        let (observer, world) = self.evm.observer_and_db();
-        observer.slot_written(SYSTEM_ADDRESS, slot, true, world.version(), world.state_access());
-        Ok(self.world().set_slot_to_root(SYSTEM_ADDRESS, slot, of)?)
+        let (observer, state) = self.evm.observer_and_db();
+        observer.slot_written(SYSTEM_ADDRESS, slot, true, state.version(), state.state_access());
+        Ok(self.state().set_slot_to_root(SYSTEM_ADDRESS, slot, of)?)
     }
 
     /// Runs one transaction: intrinsic checks, execution, commit. Returns its response without state root and cumulative
     /// gas, which depend on the version of the API. `listed_as` is the hash of the entry that takes the result: a trace
     /// is asked for by it.
-    pub fn transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
+    pub(crate) fn transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
         let start = Instant::now();
-        let tree_before = self.world().tree_time();
+        let tree_before = self.state().tree_time();
         let result = self.run_transaction(prepared, listed_as);
-        let tree_time = self.world().tree_time() - tree_before;
+        let tree_time = self.state().tree_time() - tree_before;
         self.phases.evm += start.elapsed().saturating_sub(tree_time);
         result
     }
@@ -182,9 +182,9 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     fn run_transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
-        let start = self.world().version();
+        let start = self.state().version();
         if self.input.get_keys {
-            self.world().note_program(prepared.l2_hash.to_b256());
+            self.state().note_program(prepared.l2_hash.to_b256());
         }
         self.observer().transaction_started(tx);
         let checked = self.intrinsic_checks(prepared, &mut output)?;
@@ -205,8 +205,8 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                 (self.finish_transaction(prepared, outcome, &mut output)?, register)
             }
         };
-        let (observer, world) = self.evm.observer_and_db();
-        observer.transaction_ended(start, world.state_access());
+        let (observer, state) = self.evm.observer_and_db();
+        observer.transaction_ended(start, state.state_access());
         self.gas_register = register;
         output.gas_used = tx.gas_limit.checked_sub(register).unwrap_or(tx.gas_limit);
         output.gas_left = tx.gas_limit - output.gas_used;
@@ -223,19 +223,19 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     /// Notes the keys and hashes of the logs the last transaction made, reverted ones included.
-    pub fn note_logs(&mut self, tx_index: u64, first_log_index: u64) {
+    pub(crate) fn note_logs(&mut self, tx_index: u64, first_log_index: u64) {
         let Some(hashes) = &mut self.evm.context().chain.log_hashes else { return };
         for (log_index, hash) in std::mem::take(hashes) {
-            let key = self.world().state_access().keys.log_key(tx_index, first_log_index + log_index);
-            self.world().note_key(key);
-            self.world().note_program(hash);
+            let key = self.state().state_access().keys.log_key(tx_index, first_log_index + log_index);
+            self.state().note_key(key);
+            self.state().note_program(hash);
         }
     }
 
     /// Writes a result over one that is listed already, as fork 7 of the original does after a skipped transaction.
     ///
     /// The listed entry keeps what names its transaction, and its logs; gas is counted down from what the entry has left.
-    pub fn overwrite_result(&mut self, listed: &mut TxOutput, result: TxOutput) {
+    pub(crate) fn overwrite_result(&mut self, listed: &mut TxOutput, result: TxOutput) {
         self.gas_used = self.gas_used.wrapping_sub(result.gas_used);
         let used = listed.gas_left.checked_sub(self.gas_register).unwrap_or(listed.gas_left);
         self.gas_used = self.gas_used.wrapping_add(used);
@@ -271,7 +271,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     /// Returns the response of a transaction that has not run.
-    pub fn empty_output(&self, prepared: &PreparedTx) -> TxOutput {
+    pub(crate) fn empty_output(&self, prepared: &PreparedTx) -> TxOutput {
         TxOutput {
             tx_hash: prepared.hash,
             tx_hash_l2: prepared.l2_hash.to_b256(),
@@ -295,7 +295,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         };
         self.observer().account_read(caller, LeafKind::CodeLength);
         self.touch(caller, AccountLeaves::CODE_LENGTH);
-        if !self.world().code_length_leaf(caller)?.is_zero() && self.input.from.is_none() {
+        if !self.state().code_length_leaf(caller)?.is_zero() && self.input.from.is_none() {
             return Ok(Err(RomError::IntrinsicInvalidSenderCode));
         }
         if tx.chain_id.is_some_and(|chain_id| chain_id != self.input.chain_id) {
@@ -307,7 +307,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         self.last_price = gas_price;
         self.touch(caller, AccountLeaves::NONCE);
         self.observer().account_read(caller, LeafKind::Nonce);
-        if self.world().nonce(caller)? != U256::from(tx.nonce) {
+        if self.state().nonce(caller)? != U256::from(tx.nonce) {
             return Ok(Err(RomError::IntrinsicInvalidNonce));
         }
         self.observer().account_written(caller, LeafKind::Nonce, true);
@@ -323,7 +323,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         };
         self.touch(caller, AccountLeaves::BALANCE);
         self.observer().account_read(caller, LeafKind::Balance);
-        let balance = self.world().balance(caller)?;
+        let balance = self.state().balance(caller)?;
         if fee.checked_add(tx.value).is_none_or(|cost| cost > balance) {
             return Ok(Err(RomError::IntrinsicInvalidBalance));
         }
@@ -368,16 +368,16 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         output.logs = shown_logs(&outcome.logs, self.rules.logs);
         if self.input.get_keys {
             for (hash, _) in &outcome.new_programs {
-                self.world().note_program(*hash);
+                self.state().note_program(*hash);
             }
         }
         let overflow = (prepared.tx.nonce == u64::MAX).then_some(prepared.signer).flatten();
-        self.world().commit(outcome.state, outcome.new_programs, overflow)?;
+        self.state().commit(outcome.state, outcome.new_programs, overflow)?;
         Ok(TxEnd::Included { logs: outcome.logs, status })
     }
 
     /// Builds the answer of a batch that ran to its end, or was given up, and returns it with the observer.
-    pub fn finish(mut self, end: Result<(), Abort>, new_acc_input_hash: B256) -> (BatchOutput, O) {
+    pub(crate) fn finish(mut self, end: Result<(), Abort>, new_acc_input_hash: B256) -> (BatchOutput, O) {
         let output =
             end.and_then(|()| self.final_output(new_acc_input_hash)).unwrap_or_else(|abort| self.aborted(abort));
         (output, self.evm.into_observer())
@@ -385,12 +385,12 @@ impl<'a, O: Observer> BatchRun<'a, O> {
 
     fn final_output(&mut self, new_acc_input_hash: B256) -> Result<BatchOutput, Abort> {
         let new_local_exit_root = self.system_slot(GER_MANAGER_ADDRESS, LOCAL_EXIT_ROOT_SLOT)?;
-        let new_state_root = self.world().root();
+        let new_state_root = self.state().root();
         let roots = BatchRoots { new_state_root, new_acc_input_hash, new_local_exit_root: new_local_exit_root.into() };
         let touched = std::mem::take(&mut self.evm.context().chain.touched);
         let read_write_addresses = self.touched_accounts(&touched)?;
         if self.input.get_keys {
-            self.world().note_touched(&touched);
+            self.state().note_touched(&touched);
         }
         let mut output = self.output(ExecutorError::NoError);
         output.roots = Some(roots);
@@ -398,11 +398,11 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         output.read_write_addresses = read_write_addresses;
         if new_state_root != self.input.old_state_root {
             let mut versions = std::mem::take(&mut self.kept_versions);
-            versions.push(self.world().version());
-            output.new_nodes = self.world().new_nodes(&versions);
-            output.new_programs = self.world().take_new_programs();
+            versions.push(self.state().version());
+            output.new_nodes = self.state().new_nodes(&versions);
+            output.new_programs = self.state().take_new_programs();
         }
-        (output.smt_keys, output.program_keys) = self.world().take_keys();
+        (output.smt_keys, output.program_keys) = self.state().take_keys();
         Ok(output)
     }
 
@@ -417,8 +417,8 @@ impl<'a, O: Observer> BatchRun<'a, O> {
 
     fn output(&mut self, error: ExecutorError) -> BatchOutput {
         self.finish_decoding();
-        self.phases.tree = self.world().tree_time() + self.phases.info_tree;
-        self.phases.permutations += self.world().permutations();
+        self.phases.tree = self.state().tree_time() + self.phases.info_tree;
+        self.phases.permutations += self.state().permutations();
         BatchOutput {
             error,
             roots: None,
@@ -441,29 +441,29 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     /// Reads every touched account at the final state (executor-service §6.1).
-    fn touched_accounts(&mut self, touched: &TouchLog) -> Result<BTreeMap<Address, TouchedAccount>, Abort> {
+    fn touched_accounts(&mut self, touched: &AccessedLeaves) -> Result<BTreeMap<Address, TouchedAccount>, Abort> {
         let in_full = self.rules.touched_accounts_in_full;
-        let world = self.world();
+        let state = self.state();
         let mut accounts = BTreeMap::new();
         for (address, leaves) in touched.accounts() {
             let mut account = TouchedAccount::default();
             if leaves.contains(AccountLeaves::NONCE) {
-                account.nonce = Some(world.nonce(address)?);
+                account.nonce = Some(state.nonce(address)?);
             }
             if leaves.contains(AccountLeaves::BALANCE) {
-                account.balance = Some(world.balance(address)?);
+                account.balance = Some(state.balance(address)?);
             }
             let deployed = touched.last_deployed(address);
             if in_full && leaves.contains(AccountLeaves::CODE_HASH) {
                 account.code_hash = Some(match deployed {
                     Some((hash, _)) => hash.into(),
-                    None => world.code_hash(address)?,
+                    None => state.code_hash(address)?,
                 });
             }
             if in_full && leaves.contains(AccountLeaves::CODE_LENGTH) {
                 account.code_length = Some(match deployed {
                     Some((_, length)) => U256::from(length),
-                    None => world.code_length_leaf(address)?,
+                    None => state.code_length_leaf(address)?,
                 });
             }
             if account != TouchedAccount::default() {

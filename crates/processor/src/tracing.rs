@@ -50,12 +50,12 @@ impl<O: Observer> BatchRun<'_, O> {
     /// Returns the trace of a transaction without steps, if the one with this hash is to be traced.
     pub(super) fn empty_trace(&mut self, prepared: &PreparedTx, hash: B256) -> Option<Box<FullTrace>> {
         self.input.trace.as_ref().filter(|config| config.is_for(hash))?;
-        let context = trace_context(prepared, self.world().root());
+        let context = trace_context(prepared, self.state().root());
         Some(Box::new(FullTrace { context, steps: Vec::new() }))
     }
 
     /// Returns the entry of a transaction that is about to run, for a fork that lists it before its result.
-    pub fn listed_output(&mut self, prepared: &PreparedTx) -> TxOutput {
+    pub(crate) fn listed_output(&mut self, prepared: &PreparedTx) -> TxOutput {
         let mut full_trace = self.empty_trace(prepared, prepared.hash);
         if let Some(trace) = &mut full_trace {
             trace.context.from = None;

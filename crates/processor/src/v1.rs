@@ -20,7 +20,7 @@ use zkevm_types::{BatchOutput, TxOutput};
 const TX_COUNT_SLOT: U256 = U256::ZERO;
 
 /// Executes a V1 batch.
-pub fn process<O: Observer>(
+pub(crate) fn process<O: Observer>(
     engine: &Engine,
     input: &BatchInput,
     global_exit_root: B256,
@@ -60,7 +60,7 @@ fn execute<O: Observer>(
     };
     run.observer().batch_data_hashed();
     if let Err(error) = run.prepare(false, false) {
-        run.world().restore(batch_root);
+        run.state().restore(batch_root);
         if run.rules.invalid_rlp_listed || error.is_out_of_counters() {
             transactions.push(undecodable(error));
         }
@@ -82,7 +82,7 @@ fn execute<O: Observer>(
                     undo_all(run, batch_root, &mut output, error);
                 }
                 transactions.push(output);
-                versions.push(run.world().version());
+                versions.push(run.state().version());
                 if out_of_counters.is_some() {
                     break;
                 }
@@ -93,9 +93,9 @@ fn execute<O: Observer>(
             }
         }
     }
-    run.world().hash_versions(&versions);
+    run.state().hash_versions(&versions);
     for (output, version) in transactions.iter_mut().zip(versions) {
-        output.state_root = run.world().root_of(version);
+        output.state_root = run.state().root_of(version);
     }
     Ok(end)
 }
@@ -117,7 +117,7 @@ fn open<O: Observer>(
             run.set_system_slot(GER_MANAGER_ADDRESS, slot, U256::from(eth_timestamp))?;
         }
     }
-    let batch_root = run.world().version();
+    let batch_root = run.state().version();
     let tx_count = run.system_slot(SYSTEM_ADDRESS, TX_COUNT_SLOT)?;
     Ok((tx_count, batch_root))
 }
@@ -134,10 +134,10 @@ fn one_transaction<O: Observer>(
         run.observer().implicit_block_opened();
         *tx_count = tx_count.wrapping_add(U256::from(1));
         run.set_system(TX_COUNT_SLOT, *tx_count)?;
-        let version = run.world().version();
+        let version = run.state().version();
         run.observer().mapping_slot_hashed();
         run.set_system_root(keccak_slot(*tx_count, 1), version)?;
-        let version = run.world().version();
+        let version = run.state().version();
         run.kept_versions.push(version);
     }
     Ok(output)
@@ -147,7 +147,7 @@ fn one_transaction<O: Observer>(
 /// transactions before it stay (counters §15.1).
 fn undo_all<O: Observer>(run: &mut BatchRun<'_, O>, batch_root: TreeRef, output: &mut TxOutput, error: RomError) {
     run.kept_versions.clear();
-    run.world().restore(batch_root);
+    run.state().restore(batch_root);
     output.error = error;
 }
 

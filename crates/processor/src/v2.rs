@@ -7,7 +7,7 @@ use super::block_info::BlockInfo;
 use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
-use super::world::WorldError;
+use super::state_view::StateError;
 use zkevm_batch::observer::{BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage};
 use zkevm_batch::{
     L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, acc_input_hash_v2, keccak_slot, l1_info_leaf_hash, l1_info_root,
@@ -29,7 +29,7 @@ const BLOCK_INFO_ROOT_SLOT: U256 = U256::from_limbs([3, 0, 0, 0]);
 const STATE_ROOT_MAPPING: u64 = 1;
 
 /// Executes a V2 batch.
-pub fn process<O: Observer>(
+pub(crate) fn process<O: Observer>(
     engine: &Engine,
     input: &BatchInput,
     context: &V2Context,
@@ -45,7 +45,7 @@ pub fn process<O: Observer>(
         open: None,
         closed: Vec::new(),
     };
-    let old_version = batch.run.world().version();
+    let old_version = batch.run.state().version();
     let mut error_rom = RomError::NoError;
     let end = match batch.execute(interrupt) {
         Ok(()) => Ok(()),
@@ -54,7 +54,7 @@ pub fn process<O: Observer>(
         Err(Stop::Invalid(error)) => {
             error_rom = error;
             batch.run.kept_versions.clear();
-            batch.run.world().restore(old_version);
+            batch.run.state().restore(old_version);
             Ok(())
         }
     };
@@ -88,8 +88,8 @@ impl From<Abort> for Stop {
     }
 }
 
-impl From<WorldError> for Stop {
-    fn from(error: WorldError) -> Self {
+impl From<StateError> for Stop {
+    fn from(error: StateError) -> Self {
         Self::Abort(error.into())
     }
 }
@@ -140,7 +140,7 @@ impl<O: Observer> V2Batch<'_, O> {
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;
         if self.context.skip_first_change_l2_block {
             // The original reads this slot behind the back of its own bookkeeping: it is not reported as touched.
-            self.timestamp = self.run.world().slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
+            self.timestamp = self.run.state().slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
         }
         if forced {
             self.open_block(None)?;
@@ -198,7 +198,7 @@ impl<O: Observer> V2Batch<'_, O> {
     /// Opens a block for a ChangeL2Block (`delta`, `index`) or for a forced batch (batch §7).
     fn open_block(&mut self, change: Option<(u32, u32)>) -> Result<(), Stop> {
         self.run.observer().block_started(change.map(|(_, l1_info_index)| l1_info_index));
-        let parent_hash = self.run.world().root();
+        let parent_hash = self.run.state().root();
         self.run.set_system(keccak_slot(self.block_number, STATE_ROOT_MAPPING), parent_hash.into())?;
         self.block_number = self.block_number.wrapping_add(U256::from(1));
         self.run.set_system(LAST_BLOCK_SLOT, self.block_number)?;
@@ -298,7 +298,7 @@ impl<O: Observer> V2Batch<'_, O> {
         let env = &mut self.run.evm.context().block;
         env.number = self.block_number;
         env.timestamp = self.timestamp;
-        let before = self.run.world().version();
+        let before = self.run.state().version();
         // Where the original writes the result: a skipped transaction does not advance the ROM's index.
         let follows_index = self.run.rules.results_follow_rom_index;
         if follows_index {
@@ -328,7 +328,7 @@ impl<O: Observer> V2Batch<'_, O> {
             self.include(&mut block, prepared, &mut output, &logs, status);
         }
         output.cumulative_gas_used = block.cumulative_gas_used;
-        let version = self.run.world().version();
+        let version = self.run.state().version();
         match block.transactions.get_mut(place) {
             Some(listed) => {
                 self.run.overwrite_result(listed, output);
@@ -373,23 +373,23 @@ impl<O: Observer> V2Batch<'_, O> {
         block.info.insert_gas_used(block.cumulative_gas_used);
         self.run.observer().block_closed(block.cumulative_gas_used);
         let start = std::time::Instant::now();
-        let info = self.run.world().finish_block_info(std::mem::take(&mut block.info))?;
+        let info = self.run.state().finish_block_info(std::mem::take(&mut block.info))?;
         let info_root = info.root;
         self.run.phases.info_tree += start.elapsed();
         self.run.phases.permutations += info.permutations;
         if self.run.input.get_keys {
-            info.keys.into_iter().for_each(|key| self.run.world().note_key(key));
+            info.keys.into_iter().for_each(|key| self.run.state().note_key(key));
         }
         let written = if self.context.skip_write_block_info_root { B256::ZERO } else { info_root };
         self.run.set_system(BLOCK_INFO_ROOT_SLOT, written.into())?;
-        let world = self.run.world();
-        let version = world.version();
+        let state = self.run.state();
+        let version = state.version();
         let versions: Vec<TreeRef> = block.versions.iter().copied().chain([version]).collect();
-        world.hash_versions(&versions);
+        state.hash_versions(&versions);
         for (output, version) in block.transactions.iter_mut().zip(&block.versions) {
-            output.state_root = world.root_of(*version);
+            output.state_root = state.root_of(*version);
         }
-        let block_hash = world.root_of(version);
+        let block_hash = state.root_of(version);
         self.run.kept_versions.push(version);
         let output = self.block_output(block, info_root, block_hash);
         self.closed.push(output);

@@ -19,18 +19,18 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
 use revm::state::EvmState;
 
+use super::access_log::AccountLeaves;
 use super::bytecode::ends_in_bare_push;
-use super::context::{PrecompileEffect, StateDatabase, TxScratch, ZkContext, new_context};
+use super::context::{BatchScratch, PrecompileEffect, StateDatabase, ZkContext, new_context};
+use super::error_order;
 use super::errors::rom_error;
-use super::faults;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
+use super::modexp_memory::{self, UnpaidMemory};
 use super::observer::{CreateStart, EvmObserver};
 use super::precompiles::ZkPrecompiles;
-use super::touch::AccountLeaves;
-use super::trace::{Carried, TraceOptions, Tracer};
+use super::trace::{TraceCarryOver, TraceOptions, Tracer};
 use super::traced_run::run_traced;
-use super::unchecked::{permissive, push_frame};
-use super::unpaid::{self, UnpaidMemory};
+use super::unchecked::{push_frame, with_unchecked_jumpdests};
 use zkevm_tree::linear_hash;
 use zkevm_types::ForkRules;
 use zkevm_types::RomError;
@@ -55,7 +55,7 @@ pub struct ZkEvm<DB: StateDatabase, O: EvmObserver> {
     /// Records the running transaction, if it was asked for.
     tracer: Option<Box<Tracer>>,
     /// What traces show of the transactions before them.
-    carried: Carried,
+    carry_over: TraceCarryOver,
     /// What MODEXP wrote behind the end of memory.
     unpaid: UnpaidMemory,
 }
@@ -133,14 +133,14 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             endless_push,
             new_programs: Vec::new(),
             tracer: None,
-            carried: Carried::default(),
+            carry_over: TraceCarryOver::default(),
             unpaid: UnpaidMemory::default(),
         }
     }
 
     /// Sets the gas that traces take the caller of the outermost frame to keep back.
     pub fn outermost_caller_keeps(&mut self, gas: u64) {
-        self.carried.kept_outside = gas;
+        self.carry_over.outer_caller_gas = gas;
     }
 
     /// Returns the context: block values, scratch, database.
@@ -172,7 +172,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
     /// Runs a transaction, fees included, and returns the touched state. The database is not written.
     pub fn transact(&mut self, tx: &TxCall, trace: Option<TraceOptions>) -> Result<TxOutcome, EvmFailure<DB::Error>> {
         let rules = self.inner.ctx.chain.rules;
-        self.tracer = trace.map(|options| Box::new(Tracer::new(options, rules, std::mem::take(&mut self.carried))));
+        self.tracer = trace.map(|options| Box::new(Tracer::new(options, rules, std::mem::take(&mut self.carry_over))));
         let scratch = &mut self.inner.ctx.chain;
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
@@ -210,7 +210,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         };
         let mut steps = Vec::new();
         if let Some(tracer) = self.tracer.take() {
-            (steps, self.carried) = tracer.finish(end.gas_left, tx.kind.is_create());
+            (steps, self.carry_over) = tracer.finish(end.gas_left, tx.kind.is_create());
         }
         let created = tx.kind.is_create().then(|| tx.caller.create(tx.nonce));
         Ok(TxOutcome {
@@ -301,7 +301,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         };
         let rules = self.inner.ctx.chain.rules;
         let journal = &mut self.inner.ctx.journaled_state;
-        let TxScratch { touched, observer, .. } = &mut self.inner.ctx.chain;
+        let BatchScratch { touched, observer, .. } = &mut self.inner.ctx.chain;
         let mut caller = journal.load_account_mut(inputs.caller())?.data;
         // The nonce of a deploy transaction was bumped with the fee, its balance checked before: both survive what follows.
         let mut nonce = self.inner.ctx.tx.nonce;
@@ -375,7 +375,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             call_value: inputs.value(),
             depth,
         };
-        let code = ExtBytecode::new(permissive(inputs.init_code()));
+        let code = ExtBytecode::new(with_unchecked_jumpdests(inputs.init_code()));
         let gas_limit = inputs.gas_limit();
         push_frame(&mut self.inner.frame_stack, |frame| {
             frame.clear(
@@ -461,7 +461,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             }
             if !result.output.is_empty() {
                 let hash = linear_hash(&result.output).to_b256();
-                journal.set_code_with_hash(created_address, permissive(&result.output), hash);
+                journal.set_code_with_hash(created_address, with_unchecked_jumpdests(&result.output), hash);
                 self.new_programs.push((hash, result.output.clone()));
                 self.inner.ctx.chain.touched.deployed(created_address, hash, result.output.len() as u64);
             }
@@ -534,8 +534,8 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
         let unpaid = self.unpaid.of_frame(frame.depth);
         let action = match (&mut self.tracer, unpaid) {
             (Some(tracer), unpaid) => run_traced(frame, table, &mut self.inner.ctx, tracer, unpaid)?,
-            (None, Some(unpaid)) => unpaid::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
-            (None, None) => faults::run(&mut frame.interpreter, |interpreter| {
+            (None, Some(unpaid)) => modexp_memory::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
+            (None, None) => error_order::run(&mut frame.interpreter, |interpreter| {
                 O::run_opcode(interpreter, table, &mut self.inner.ctx)
             }),
         };

@@ -12,9 +12,9 @@ use revm::state::{Account, AccountInfo, EvmState};
 use super::block_info::{BlockInfo, FinishedBlockInfo};
 use super::engine::{Engine, Scratch};
 use zkevm_batch::observer::StateAccess;
+use zkevm_evm::access_log::{AccessedLeaves, AccountLeaves};
 use zkevm_evm::context::StateDatabase;
-use zkevm_evm::touch::{AccountLeaves, TouchLog};
-use zkevm_evm::unchecked::permissive;
+use zkevm_evm::unchecked::with_unchecked_jumpdests;
 use zkevm_tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeMemory, TreeRef, linear_hash};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::AccountOverride;
@@ -25,7 +25,7 @@ const ACCOUNT_LEAVES: [LeafKind; 3] = [LeafKind::Balance, LeafKind::Nonce, LeafK
 
 /// Why the state could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WorldError {
+pub(crate) enum StateError {
     /// The tree could not be read or updated.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -37,11 +37,11 @@ pub enum WorldError {
     Store(#[from] StoreError),
 }
 
-impl DBErrorMarker for WorldError {}
+impl DBErrorMarker for StateError {}
 
-impl WorldError {
+impl StateError {
     /// Returns the code the client sees (executor-service §6.6).
-    pub fn code(&self) -> ExecutorError {
+    pub(crate) fn code(&self) -> ExecutorError {
         match self {
             Self::Tree(TreeError::MissingNode(_)) | Self::MissingProgram(_) => ExecutorError::DbKeyNotFound,
             Self::Tree(TreeError::Store(error)) | Self::Store(error) => match error {
@@ -68,7 +68,7 @@ struct ChangedAccount {
 }
 
 /// The state of a running batch.
-pub struct World<'a> {
+pub(crate) struct StateView<'a> {
     /// Where the keys and the memory of the trees come from and go back to.
     engine: &'a Engine,
     reader: &'a dyn StateReader,
@@ -89,10 +89,10 @@ pub struct World<'a> {
     tree_time: Duration,
 }
 
-impl<'a> World<'a> {
+impl<'a> StateView<'a> {
     /// Opens the state at `root` with `overrides` in front. Reads nothing yet. `collect_keys` keeps the set of tree keys and
     /// code hashes.
-    pub fn new(
+    pub(crate) fn new(
         engine: &'a Engine,
         reader: &'a dyn StateReader,
         root: B256,
@@ -122,21 +122,21 @@ impl<'a> World<'a> {
     }
 
     /// Makes the tree keys of these accounts together.
-    pub fn learn_accounts(&mut self, addresses: impl IntoIterator<Item = Address>) {
+    pub(crate) fn learn_accounts(&mut self, addresses: impl IntoIterator<Item = Address>) {
         self.keys.learn_accounts(addresses);
     }
 
     /// True if the store is one where reading ahead pays.
-    pub fn prefers_many(&self) -> bool {
+    pub(crate) fn prefers_many(&self) -> bool {
         self.reader.prefers_many()
     }
 
     /// Reads what these accounts and slots hold with few calls.
-    pub fn read_ahead(
+    pub(crate) fn read_ahead(
         &mut self,
         addresses: impl IntoIterator<Item = Address>,
         slots: &[(Address, U256)],
-    ) -> Result<(), WorldError> {
+    ) -> Result<(), StateError> {
         let mut keys = Vec::new();
         for address in addresses {
             keys.extend(ACCOUNT_LEAVES.map(|kind| self.keys.account_key(address, kind)));
@@ -146,17 +146,17 @@ impl<'a> World<'a> {
     }
 
     /// Returns the tree and the keys known so far: to price accesses, to know more keys.
-    pub fn state_access(&mut self) -> StateAccess<'_, 'a> {
+    pub(crate) fn state_access(&mut self) -> StateAccess<'_, 'a> {
         StateAccess { tree: &mut self.tree, keys: &mut self.keys }
     }
 
     /// Returns the current version of the tree.
-    pub fn version(&self) -> TreeRef {
+    pub(crate) fn version(&self) -> TreeRef {
         self.version
     }
 
     /// Goes back (or forth) to a version of this batch.
-    pub fn restore(&mut self, version: TreeRef) {
+    pub(crate) fn restore(&mut self, version: TreeRef) {
         if version != self.version {
             self.version = version;
             self.accounts.clear();
@@ -166,12 +166,12 @@ impl<'a> World<'a> {
     }
 
     /// Returns the root of the current version, hashing what is new.
-    pub fn root(&mut self) -> B256 {
+    pub(crate) fn root(&mut self) -> B256 {
         self.root_of(self.version)
     }
 
     /// Returns the root of a version, hashing what is new.
-    pub fn root_of(&mut self, version: TreeRef) -> B256 {
+    pub(crate) fn root_of(&mut self, version: TreeRef) -> B256 {
         let start = Instant::now();
         let root = self.tree.root(version).to_b256();
         self.tree_time += start.elapsed();
@@ -179,52 +179,52 @@ impl<'a> World<'a> {
     }
 
     /// Hashes several versions together, so that lanes are full.
-    pub fn hash_versions(&mut self, versions: &[TreeRef]) {
+    pub(crate) fn hash_versions(&mut self, versions: &[TreeRef]) {
         let start = Instant::now();
         self.tree.hash_versions(versions);
         self.tree_time += start.elapsed();
     }
 
     /// Returns the new nodes of these hashed versions.
-    pub fn new_nodes(&self, versions: &[TreeRef]) -> Vec<(Digest, NodeData)> {
+    pub(crate) fn new_nodes(&self, versions: &[TreeRef]) -> Vec<(Digest, NodeData)> {
         self.tree.new_nodes(versions)
     }
 
     /// Takes the programs deployed in this batch.
-    pub fn take_new_programs(&mut self) -> Vec<(Digest, Bytes)> {
+    pub(crate) fn take_new_programs(&mut self) -> Vec<(Digest, Bytes)> {
         self.new_programs.drain().map(|(hash, code)| (Digest::from(hash), code)).collect()
     }
 
     /// Completes a block info tree.
-    pub fn finish_block_info(&mut self, info: BlockInfo) -> Result<FinishedBlockInfo, WorldError> {
+    pub(crate) fn finish_block_info(&mut self, info: BlockInfo) -> Result<FinishedBlockInfo, StateError> {
         Ok(info.finish(&mut self.keys, &mut self.spare)?)
     }
 
     /// Number of Poseidon permutations that hashing the state tree has taken.
-    pub fn permutations(&self) -> u64 {
+    pub(crate) fn permutations(&self) -> u64 {
         self.tree.permutations()
     }
 
     /// Time spent updating and hashing the tree.
-    pub fn tree_time(&self) -> Duration {
+    pub(crate) fn tree_time(&self) -> Duration {
         self.tree_time
     }
 
     /// Takes the tree keys and code hashes seen, if they were collected.
-    pub fn take_keys(&mut self) -> (Vec<B256>, Vec<B256>) {
+    pub(crate) fn take_keys(&mut self) -> (Vec<B256>, Vec<B256>) {
         let take = |set: &mut Option<BTreeSet<B256>>| set.take().unwrap_or_default().into_iter().collect();
         (take(&mut self.smt_keys), take(&mut self.program_keys))
     }
 
     /// Notes a key of another tree of this batch, such as the block info tree.
-    pub fn note_key(&mut self, key: Digest) {
+    pub(crate) fn note_key(&mut self, key: Digest) {
         if let Some(keys) = &mut self.smt_keys {
             keys.insert(key.to_b256());
         }
     }
 
     /// Notes the keys of everything the batch touched.
-    pub fn note_touched(&mut self, touched: &TouchLog) {
+    pub(crate) fn note_touched(&mut self, touched: &AccessedLeaves) {
         let leaf_kinds = [
             (AccountLeaves::BALANCE, LeafKind::Balance),
             (AccountLeaves::NONCE, LeafKind::Nonce),
@@ -244,29 +244,29 @@ impl<'a> World<'a> {
     }
 
     /// Notes a code that was loaded or hashed.
-    pub fn note_program(&mut self, hash: B256) {
+    pub(crate) fn note_program(&mut self, hash: B256) {
         if let Some(keys) = &mut self.program_keys {
             keys.insert(hash);
         }
     }
 
     /// Returns the balance of an account.
-    pub fn balance(&mut self, address: Address) -> Result<U256, WorldError> {
+    pub(crate) fn balance(&mut self, address: Address) -> Result<U256, StateError> {
         Ok(self.account(address)?.balance)
     }
 
     /// Returns the nonce of an account; after an edge case it can be 2^64 (evm Q16).
-    pub fn nonce(&mut self, address: Address) -> Result<U256, WorldError> {
+    pub(crate) fn nonce(&mut self, address: Address) -> Result<U256, StateError> {
         Ok(self.account(address)?.nonce)
     }
 
     /// Returns the code hash leaf, zero without code.
-    pub fn code_hash(&mut self, address: Address) -> Result<U256, WorldError> {
+    pub(crate) fn code_hash(&mut self, address: Address) -> Result<U256, StateError> {
         Ok(self.account(address)?.code_hash)
     }
 
     /// Returns the code length leaf.
-    pub fn code_length_leaf(&mut self, address: Address) -> Result<U256, WorldError> {
+    pub(crate) fn code_length_leaf(&mut self, address: Address) -> Result<U256, StateError> {
         if let Some(length) = self.code_lengths.get(&address) {
             return Ok(*length);
         }
@@ -279,7 +279,7 @@ impl<'a> World<'a> {
     }
 
     /// Returns a storage slot.
-    pub fn slot(&mut self, address: Address, slot: U256) -> Result<U256, WorldError> {
+    pub(crate) fn slot(&mut self, address: Address, slot: U256) -> Result<U256, StateError> {
         if let Some(value) = self.storage.get(&(address, slot)) {
             return Ok(*value);
         }
@@ -296,7 +296,7 @@ impl<'a> World<'a> {
     }
 
     /// Writes a storage slot outside any transaction.
-    pub fn set_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), WorldError> {
+    pub(crate) fn set_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), StateError> {
         if !self.overrides.contains_key(&address) {
             let key = self.keys.storage_key(address, slot);
             self.update(&mut [(key, value)])?;
@@ -306,7 +306,7 @@ impl<'a> World<'a> {
     }
 
     /// Writes the root of a version into a storage slot outside any transaction.
-    pub fn set_slot_to_root(&mut self, address: Address, slot: U256, of: TreeRef) -> Result<(), WorldError> {
+    pub(crate) fn set_slot_to_root(&mut self, address: Address, slot: U256, of: TreeRef) -> Result<(), StateError> {
         if self.overrides.contains_key(&address) {
             let root = self.root_of(of);
             return self.set_slot(address, slot, root.into());
@@ -320,12 +320,12 @@ impl<'a> World<'a> {
     /// Writes what a transaction changed: differences only, nothing is ever cleared (evm §7.1, §11.7).
     ///
     /// `nonce_overflow` names a sender whose nonce went from 2^64 − 1 to 2^64, which revm cannot hold.
-    pub fn commit(
+    pub(crate) fn commit(
         &mut self,
         state: EvmState,
         new_programs: Vec<(B256, Bytes)>,
         nonce_overflow: Option<Address>,
-    ) -> Result<(), WorldError> {
+    ) -> Result<(), StateError> {
         let mut writes = Vec::new();
         for (address, account) in &state {
             let new = self.account_writes(*address, account, nonce_overflow, &mut writes)?;
@@ -338,7 +338,7 @@ impl<'a> World<'a> {
             }
         }
         for (hash, code) in new_programs {
-            self.programs.insert(hash, permissive(&code));
+            self.programs.insert(hash, with_unchecked_jumpdests(&code));
             self.new_programs.insert(hash, code);
         }
         self.update(&mut writes)
@@ -351,7 +351,7 @@ impl<'a> World<'a> {
         account: &Account,
         nonce_overflow: Option<Address>,
         writes: &mut Vec<(Digest, U256)>,
-    ) -> Result<ChangedAccount, WorldError> {
+    ) -> Result<ChangedAccount, StateError> {
         let old = self.account(address)?;
         let nonce = if nonce_overflow == Some(address) { U256::from(1) << 64 } else { U256::from(account.info.nonce) };
         let code_hash = account.info.code_hash;
@@ -383,7 +383,7 @@ impl<'a> World<'a> {
         Ok(ChangedAccount { account: new, code_length })
     }
 
-    fn update(&mut self, writes: &mut [(Digest, U256)]) -> Result<(), WorldError> {
+    fn update(&mut self, writes: &mut [(Digest, U256)]) -> Result<(), StateError> {
         self.advance(|tree, version| tree.update(version, writes))
     }
 
@@ -391,7 +391,7 @@ impl<'a> World<'a> {
     fn advance(
         &mut self,
         update: impl FnOnce(&mut StateTree<'a>, TreeRef) -> Result<TreeRef, TreeError>,
-    ) -> Result<(), WorldError> {
+    ) -> Result<(), StateError> {
         let start = Instant::now();
         let updated = update(&mut self.tree, self.version);
         self.tree_time += start.elapsed();
@@ -399,7 +399,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn account(&mut self, address: Address) -> Result<CachedAccount, WorldError> {
+    fn account(&mut self, address: Address) -> Result<CachedAccount, StateError> {
         if let Some(account) = self.accounts.get(&address) {
             return Ok(*account);
         }
@@ -411,20 +411,20 @@ impl<'a> World<'a> {
             if let Some(code) = &replaced.code {
                 let hash = linear_hash(code).to_b256();
                 account.code_hash = hash.into();
-                self.programs.insert(hash, permissive(code));
+                self.programs.insert(hash, with_unchecked_jumpdests(code));
             }
         }
         self.accounts.insert(address, account);
         Ok(account)
     }
 
-    fn leaf(&mut self, address: Address, kind: LeafKind) -> Result<U256, WorldError> {
+    fn leaf(&mut self, address: Address, kind: LeafKind) -> Result<U256, StateError> {
         let key = self.keys.account_key(address, kind);
         Ok(self.tree.get(self.version, &key)?)
     }
 }
 
-impl Drop for World<'_> {
+impl Drop for StateView<'_> {
     fn drop(&mut self) {
         let keys = std::mem::replace(&mut self.keys, KeyCache::new(0));
         let state_tree = std::mem::replace(&mut self.tree, StateTree::new(self.reader)).into_memory();
@@ -439,10 +439,10 @@ fn overridden_slot(account: &AccountOverride, slot: U256) -> Option<U256> {
     account.state_diff.get(&slot).copied().or(whole)
 }
 
-impl Database for World<'_> {
-    type Error = WorldError;
+impl Database for StateView<'_> {
+    type Error = StateError;
 
-    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, WorldError> {
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, StateError> {
         let CachedAccount { balance, nonce, code_hash } = self.account(address)?;
         if balance.is_zero() && nonce.is_zero() && code_hash.is_zero() {
             return Ok(None);
@@ -458,7 +458,7 @@ impl Database for World<'_> {
         ))
     }
 
-    fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, WorldError> {
+    fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, StateError> {
         if code_hash == KECCAK_EMPTY {
             return Ok(Bytecode::new());
         }
@@ -466,28 +466,28 @@ impl Database for World<'_> {
         if let Some(code) = self.programs.get(&code_hash) {
             return Ok(code.clone());
         }
-        let code = self.reader.program(&Digest::from(code_hash))?.ok_or(WorldError::MissingProgram(code_hash))?;
-        let code = permissive(&code);
+        let code = self.reader.program(&Digest::from(code_hash))?.ok_or(StateError::MissingProgram(code_hash))?;
+        let code = with_unchecked_jumpdests(&code);
         self.programs.insert(code_hash, code.clone());
         Ok(code)
     }
 
-    fn storage(&mut self, address: Address, slot: U256) -> Result<U256, WorldError> {
+    fn storage(&mut self, address: Address, slot: U256) -> Result<U256, StateError> {
         self.slot(address, slot)
     }
 
-    fn block_hash(&mut self, _number: u64) -> Result<B256, WorldError> {
+    fn block_hash(&mut self, _number: u64) -> Result<B256, StateError> {
         // BLOCKHASH reads the system contract's mapping in its own instruction.
         Ok(B256::ZERO)
     }
 }
 
-impl StateDatabase for World<'_> {
-    fn code_length(&mut self, address: Address) -> Result<u64, WorldError> {
+impl StateDatabase for StateView<'_> {
+    fn code_length(&mut self, address: Address) -> Result<u64, StateError> {
         Ok(self.code_length_leaf(address)?.saturating_to())
     }
 
-    fn speculative_root(&mut self, state: &EvmState) -> Result<B256, WorldError> {
+    fn speculative_root(&mut self, state: &EvmState) -> Result<B256, StateError> {
         let mut writes = Vec::new();
         for (address, account) in state {
             self.account_writes(*address, account, None, &mut writes)?;

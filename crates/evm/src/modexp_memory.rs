@@ -14,7 +14,7 @@ use revm::interpreter::{Interpreter, InterpreterAction, SharedMemory, num_words}
 use revm::primitives::U256;
 
 use super::context::{StateDatabase, ZkContext};
-use super::faults;
+use super::error_order;
 use super::instructions::ZkInstructions;
 use super::observer::EvmObserver;
 
@@ -24,36 +24,36 @@ const MEMORY_MAX_BYTES: usize = 0x3f_ffe0;
 
 /// The unpaid memory of every running frame.
 #[derive(Debug, Default)]
-pub struct UnpaidMemory {
+pub(crate) struct UnpaidMemory {
     frames: HashMap<usize, UnpaidWords>,
 }
 
 /// The unpaid words of one frame, by number.
 #[derive(Debug, Default)]
-pub struct UnpaidWords {
+pub(crate) struct UnpaidWords {
     words: BTreeMap<usize, [u8; WORD_BYTES]>,
 }
 
 impl UnpaidMemory {
     /// Forgets everything: a transaction starts.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.frames.clear();
     }
 
     /// Forgets the words of a frame that ended.
-    pub fn frame_ended(&mut self, depth: usize) {
+    pub(crate) fn frame_ended(&mut self, depth: usize) {
         self.frames.remove(&depth);
     }
 
     /// Returns the words of a frame, if it has any.
-    pub fn of_frame(&mut self, depth: usize) -> Option<&mut UnpaidWords> {
+    pub(crate) fn of_frame(&mut self, depth: usize) -> Option<&mut UnpaidWords> {
         self.frames.get_mut(&depth).filter(|unpaid| !unpaid.words.is_empty())
     }
 
     /// Writes `bytes` to the memory of a frame without expanding it.
     ///
     /// Nothing is written where the ROM cannot address memory.
-    pub fn write(&mut self, depth: usize, memory: &mut SharedMemory, offset: U256, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, depth: usize, memory: &mut SharedMemory, offset: U256, bytes: &[u8]) {
         let Ok(offset) = usize::try_from(offset) else { return };
         if offset >= MEMORY_MAX_BYTES {
             return;
@@ -75,7 +75,7 @@ impl UnpaidMemory {
 
 impl UnpaidWords {
     /// Puts the words in place over which the next opcode will expand memory, if it can pay for that.
-    pub fn reveal(&mut self, interpreter: &mut Interpreter<EthInterpreter>, gas_params: &GasParams) {
+    pub(crate) fn reveal(&mut self, interpreter: &mut Interpreter<EthInterpreter>, gas_params: &GasParams) {
         let present = interpreter.memory.size() / WORD_BYTES;
         let needed = words_needed(interpreter.bytecode.opcode(), interpreter.stack.data());
         let Some(needed) =
@@ -95,13 +95,13 @@ impl UnpaidWords {
 }
 
 /// Runs a frame that has unpaid memory, one opcode at a time.
-pub fn run<DB: StateDatabase, O: EvmObserver>(
+pub(crate) fn run<DB: StateDatabase, O: EvmObserver>(
     interpreter: &mut Interpreter<EthInterpreter>,
     table: &ZkInstructions<DB, O>,
     context: &mut ZkContext<DB, O>,
     unpaid: &mut UnpaidWords,
 ) -> InterpreterAction {
-    faults::run(interpreter, |interpreter| {
+    error_order::run(interpreter, |interpreter| {
         unpaid.reveal(interpreter, context.gas_params());
         O::run_opcode(interpreter, table, context)
     })

@@ -36,13 +36,13 @@ impl AccountLeaves {
 
 /// Accounts and slots touched so far. Never rolled back: the original reports accesses of reverted frames too.
 #[derive(Clone, Debug, Default)]
-pub struct TouchLog {
+pub struct AccessedLeaves {
     accounts: BTreeMap<Address, AccountLeaves>,
     slots: BTreeMap<(Address, U256), U256>,
     deployed: BTreeMap<Address, (B256, u64)>,
 }
 
-impl TouchLog {
+impl AccessedLeaves {
     /// Records accesses to leaves of an account.
     pub fn account(&mut self, address: Address, leaves: AccountLeaves) {
         let entry = self.accounts.entry(address).or_default();

@@ -3,15 +3,19 @@
 use std::sync::OnceLock;
 
 use prost_reflect::text_format::FormatOptions;
-use prost_reflect::{DescriptorPool, DynamicMessage};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 
 use super::proto::{CLIENT_DESCRIPTOR_SET, FILE_DESCRIPTOR_SET};
 
+/// Returns the descriptor of the message type with this full name, such as `executor.v1.ProcessBatchRequest`.
+pub fn message_type(type_name: &str) -> Option<MessageDescriptor> {
+    static CONTRACTS: OnceLock<Option<DescriptorPool>> = OnceLock::new();
+    CONTRACTS.get_or_init(contracts).as_ref()?.get_message_by_name(type_name)
+}
+
 /// Returns the text of an encoded message of the type with this full name. What does not decode is told in the text.
 pub fn text_form(type_name: &str, encoded: &[u8]) -> String {
-    static CONTRACTS: OnceLock<Option<DescriptorPool>> = OnceLock::new();
-    let contracts = CONTRACTS.get_or_init(contracts);
-    let Some(message_type) = contracts.as_ref().and_then(|contracts| contracts.get_message_by_name(type_name)) else {
+    let Some(message_type) = message_type(type_name) else {
         return format!("# unknown message type {type_name}");
     };
     match DynamicMessage::decode(message_type, encoded) {

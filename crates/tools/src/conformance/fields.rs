@@ -3,11 +3,10 @@
 //! Each value gets a *place* such as `responses[2].logs[0].data`; with the indexes removed that is its *field*. Lists
 //! and maps have an entry of their own with their length or keys, optional messages one that says whether they are set.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use prost::Message;
-use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
+use zkevm_wire::text::message_type;
 
 /// Fields whose values mean nothing between two runs: only set or not set is kept.
 const VOLATILE: [&str; 2] = ["prover_id", "flush_id"];
@@ -18,256 +17,145 @@ const IGNORED: [&str; 1] = ["stored_flush_id"];
 const FREE_TEXT: [&str; 1] = ["error_log"];
 /// Lists without a defined order.
 const UNORDERED: [&str; 2] = ["smt_keys", "program_keys"];
-/// Nesting at which a message is not followed any more.
-const DEPTH_MAX: usize = 16;
 
 /// Suffix of an entry that holds a set of keys, joined by commas.
-pub const KEYS: &str = " (keys)";
+pub(super) const KEYS: &str = " (keys)";
 
 /// A message as place → value.
-pub type Flat = BTreeMap<String, String>;
-
-/// The messages of the contract by full name.
-#[derive(Debug)]
-pub struct Schema {
-    messages: HashMap<String, MessageType>,
-    enums: HashMap<String, HashMap<i32, String>>,
-}
-
-#[derive(Debug)]
-struct MessageType {
-    is_map_entry: bool,
-    fields: Vec<FieldType>,
-}
-
-#[derive(Debug)]
-struct FieldType {
-    number: u32,
-    name: String,
-    repeated: bool,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Number,
-    Signed,
-    Enum(String),
-    Text,
-    Bytes,
-    Message(String),
-}
-
-/// One value on the wire.
-#[derive(Clone, Copy, Debug)]
-enum Wire<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
+pub(super) type Flat = BTreeMap<String, String>;
 
 /// Why a message cannot be walked.
 #[derive(Debug, thiserror::Error)]
-pub enum WalkError {
-    /// The bytes end inside a field, or hold a wire type proto3 does not use.
-    #[error("malformed message at `{0}`")]
-    Malformed(String),
-    /// The schema does not know the message.
+pub(super) enum WalkError {
+    /// The bytes are not such a message.
+    #[error("malformed {message}: {source}")]
+    Malformed { message: String, source: prost::DecodeError },
+    /// The contracts do not know the message.
     #[error("no descriptor for message `{0}`")]
     Unknown(String),
 }
 
-impl Schema {
-    /// Reads the descriptors of the contract.
-    pub fn new(descriptor_set: &[u8]) -> Result<Self, prost::DecodeError> {
-        let set = FileDescriptorSet::decode(descriptor_set)?;
-        let mut schema = Self { messages: HashMap::new(), enums: HashMap::new() };
-        for file in &set.file {
-            let package = format!(".{}", file.package());
-            for item in &file.enum_type {
-                schema.add_enum(&package, item);
+/// Flattens the serialised message of this full name, such as `executor.v1.ProcessBatchResponse`.
+pub(super) fn flatten(message: &str, bytes: &[u8]) -> Result<Flat, WalkError> {
+    let message_type = message_type(message).ok_or_else(|| WalkError::Unknown(message.to_owned()))?;
+    let decoded = DynamicMessage::decode(message_type, bytes)
+        .map_err(|source| WalkError::Malformed { message: message.to_owned(), source })?;
+    let mut flat = Flat::new();
+    add_message(&decoded, "", &mut flat);
+    Ok(flat)
+}
+
+fn add_message(message: &DynamicMessage, prefix: &str, flat: &mut Flat) {
+    for field in message.descriptor().fields() {
+        add_field(message, &field, format!("{prefix}{}", field.name()), flat);
+    }
+    let mut unknown: BTreeMap<u32, usize> = BTreeMap::new();
+    for field in message.unknown_fields() {
+        *unknown.entry(field.number()).or_default() += 1;
+    }
+    for (number, count) in unknown {
+        flat.insert(format!("{prefix}unknown field {number}"), format!("{count} values"));
+    }
+}
+
+fn add_field(message: &DynamicMessage, field: &FieldDescriptor, place: String, flat: &mut Flat) {
+    let kind = field.kind();
+    match message.get_field(field).as_ref() {
+        Value::List(items) if UNORDERED.contains(&field.name()) => {
+            let keys = items.iter().map(|item| render(&kind, item)).collect();
+            flat.insert(format!("{place}{KEYS}"), joined(keys));
+        }
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                add_item(&kind, item, format!("{place}[{index}]"), flat);
             }
-            for message in &file.message_type {
-                schema.add_message(&package, message);
+            flat.insert(format!("{place} (count)"), items.len().to_string());
+        }
+        Value::Map(entries) => {
+            let value_kind = kind.as_message().map(|entry| entry.map_entry_value_field().kind()).unwrap_or(kind);
+            let mut keys = BTreeSet::new();
+            for (key, value) in entries {
+                let key = render_key(key);
+                add_item(&value_kind, value, format!("{place}[{key}]"), flat);
+                keys.insert(key);
+            }
+            flat.insert(format!("{place}{KEYS}"), joined(keys));
+        }
+        Value::Message(inner) => {
+            let is_set = message.has_field(field);
+            flat.insert(format!("{place} (set)"), if is_set { "yes" } else { "no" }.to_owned());
+            if is_set {
+                add_message(inner, &format!("{place}."), flat);
             }
         }
-        Ok(schema)
-    }
-
-    /// Flattens the serialised message of this full name, such as `executor.v1.ProcessBatchResponse`.
-    pub fn flatten(&self, message: &str, bytes: &[u8]) -> Result<Flat, WalkError> {
-        let mut flat = Flat::new();
-        self.walk(&format!(".{message}"), bytes, "", DEPTH_MAX, &mut flat)?;
-        Ok(flat)
-    }
-
-    fn add_enum(&mut self, scope: &str, item: &prost_types::EnumDescriptorProto) {
-        let values = item.value.iter().map(|value| (value.number(), value.name().to_owned())).collect();
-        self.enums.insert(format!("{scope}.{}", item.name()), values);
-    }
-
-    fn add_message(&mut self, scope: &str, message: &DescriptorProto) {
-        let name = format!("{scope}.{}", message.name());
-        message.nested_type.iter().for_each(|nested| self.add_message(&name, nested));
-        message.enum_type.iter().for_each(|nested| self.add_enum(&name, nested));
-        let is_map_entry = message.options.as_ref().is_some_and(|options| options.map_entry());
-        let fields = message.field.iter().map(FieldType::new).collect();
-        self.messages.insert(name, MessageType { is_map_entry, fields });
-    }
-
-    fn message(&self, name: &str) -> Result<&MessageType, WalkError> {
-        self.messages.get(name).ok_or_else(|| WalkError::Unknown(name.to_owned()))
-    }
-
-    fn walk(&self, name: &str, bytes: &[u8], prefix: &str, depth: usize, flat: &mut Flat) -> Result<(), WalkError> {
-        let message = self.message(name)?;
-        let mut values = split(bytes).ok_or_else(|| WalkError::Malformed(prefix.to_owned()))?;
-        for field in &message.fields {
-            let found = values.remove(&field.number).unwrap_or_default();
-            self.walk_field(field, &found, &format!("{prefix}{}", field.name), depth, flat)?;
-        }
-        for (number, found) in values {
-            flat.insert(format!("{prefix}unknown field {number}"), format!("{} values", found.len()));
-        }
-        Ok(())
-    }
-
-    fn walk_field(
-        &self,
-        field: &FieldType,
-        found: &[Wire<'_>],
-        place: &str,
-        depth: usize,
-        flat: &mut Flat,
-    ) -> Result<(), WalkError> {
-        if let Kind::Message(name) = &field.kind {
-            if depth == 0 {
-                return Err(WalkError::Malformed(place.to_owned()));
-            }
-            if self.message(name)?.is_map_entry {
-                return self.walk_map(name, found, place, depth, flat);
-            }
-            if field.repeated {
-                flat.insert(format!("{place} (count)"), found.len().to_string());
-            } else {
-                flat.insert(format!("{place} (set)"), if found.is_empty() { "no" } else { "yes" }.to_owned());
-            }
-            for (index, value) in found.iter().enumerate() {
-                let Wire::Bytes(bytes) = value else { return Err(WalkError::Malformed(place.to_owned())) };
-                let prefix = if field.repeated { format!("{place}[{index}].") } else { format!("{place}.") };
-                self.walk(name, bytes, &prefix, depth - 1, flat)?;
-            }
-            return Ok(());
-        }
-        if !field.repeated {
-            flat.insert(place.to_owned(), self.render_single(field, found.last().copied()));
-            return Ok(());
-        }
-        let values: Vec<String> = found.iter().map(|value| self.render(&field.kind, Some(*value))).collect();
-        if UNORDERED.contains(&field.name.as_str()) {
-            let sorted: BTreeSet<String> = values.into_iter().collect();
-            flat.insert(format!("{place}{KEYS}"), sorted.into_iter().collect::<Vec<_>>().join(","));
-            return Ok(());
-        }
-        flat.insert(format!("{place} (count)"), values.len().to_string());
-        for (index, value) in values.into_iter().enumerate() {
-            flat.insert(format!("{place}[{index}]"), value);
-        }
-        Ok(())
-    }
-
-    fn walk_map(
-        &self,
-        entry: &str,
-        found: &[Wire<'_>],
-        place: &str,
-        depth: usize,
-        flat: &mut Flat,
-    ) -> Result<(), WalkError> {
-        let malformed = || WalkError::Malformed(place.to_owned());
-        let [key_field, value_field] = self.message(entry)?.fields.as_slice() else { return Err(malformed()) };
-        let mut keys = BTreeSet::new();
-        for value in found {
-            let Wire::Bytes(bytes) = value else { return Err(malformed()) };
-            let mut parts = split(bytes).ok_or_else(malformed)?;
-            let key = self.render(&key_field.kind, parts.remove(&1).and_then(|values| values.last().copied()));
-            let content = parts.remove(&2).unwrap_or_default();
-            match &value_field.kind {
-                Kind::Message(name) => {
-                    let bytes = match content.last() {
-                        Some(Wire::Bytes(bytes)) => bytes,
-                        _ => &[][..],
-                    };
-                    self.walk(name, bytes, &format!("{place}[{key}]."), depth - 1, flat)?;
-                }
-                kind => {
-                    flat.insert(format!("{place}[{key}]"), self.render(kind, content.last().copied()));
-                }
-            }
-            keys.insert(key);
-        }
-        flat.insert(format!("{place}{KEYS}"), keys.into_iter().collect::<Vec<_>>().join(","));
-        Ok(())
-    }
-
-    fn render_single(&self, field: &FieldType, value: Option<Wire<'_>>) -> String {
-        let is_default = match value {
-            None | Some(Wire::Number(0)) => true,
-            Some(Wire::Number(_)) => false,
-            Some(Wire::Bytes(bytes)) => bytes.is_empty(),
-        };
-        let name = field.name.as_str();
-        if IGNORED.contains(&name) {
-            return "any".to_owned();
-        }
-        if VOLATILE.contains(&name) {
-            return if is_default { "not set" } else { "set" }.to_owned();
-        }
-        if FREE_TEXT.contains(&name) {
-            return if is_default { "empty" } else { "not empty" }.to_owned();
-        }
-        self.render(&field.kind, value)
-    }
-
-    fn render(&self, kind: &Kind, value: Option<Wire<'_>>) -> String {
-        let number = match value {
-            Some(Wire::Number(number)) => number,
-            _ => 0,
-        };
-        let bytes = match value {
-            Some(Wire::Bytes(bytes)) => bytes,
-            _ => &[],
-        };
-        match kind {
-            Kind::Number => number.to_string(),
-            Kind::Signed => (number as i64).to_string(),
-            Kind::Enum(name) => {
-                let value = number as i32;
-                let known = self.enums.get(name).and_then(|values| values.get(&value));
-                known.map_or_else(|| value.to_string(), |label| format!("{value} {label}"))
-            }
-            Kind::Text => format!("\"{}\"", String::from_utf8_lossy(bytes)),
-            Kind::Bytes | Kind::Message(_) => format!("0x{}", hex::encode(bytes)),
+        value => {
+            let text = render_single(field, value);
+            flat.insert(place, text);
         }
     }
 }
 
-impl FieldType {
-    fn new(field: &FieldDescriptorProto) -> Self {
-        let kind = match field.r#type() {
-            Type::String => Kind::Text,
-            Type::Bytes => Kind::Bytes,
-            Type::Message | Type::Group => Kind::Message(field.type_name().to_owned()),
-            Type::Enum => Kind::Enum(field.type_name().to_owned()),
-            Type::Int32 | Type::Int64 | Type::Sfixed32 | Type::Sfixed64 => Kind::Signed,
-            _ => Kind::Number,
-        };
-        let repeated = field.label() == Label::Repeated;
-        Self { number: field.number().unsigned_abs(), name: field.name().to_owned(), repeated, kind }
+/// Adds an element of a list or map.
+fn add_item(kind: &Kind, item: &Value, place: String, flat: &mut Flat) {
+    match item {
+        Value::Message(message) => add_message(message, &format!("{place}."), flat),
+        value => {
+            flat.insert(place, render(kind, value));
+        }
+    }
+}
+
+fn joined(keys: BTreeSet<String>) -> String {
+    keys.into_iter().collect::<Vec<_>>().join(",")
+}
+
+fn render_single(field: &FieldDescriptor, value: &Value) -> String {
+    let (name, is_default) = (field.name(), value.is_default_for_field(field));
+    if IGNORED.contains(&name) {
+        return "any".to_owned();
+    }
+    if VOLATILE.contains(&name) {
+        return if is_default { "not set" } else { "set" }.to_owned();
+    }
+    if FREE_TEXT.contains(&name) {
+        return if is_default { "empty" } else { "not empty" }.to_owned();
+    }
+    render(&field.kind(), value)
+}
+
+fn render(kind: &Kind, value: &Value) -> String {
+    match value {
+        Value::Bool(value) => value.to_string(),
+        Value::I32(value) => value.to_string(),
+        Value::I64(value) => value.to_string(),
+        Value::U32(value) => value.to_string(),
+        Value::U64(value) => value.to_string(),
+        Value::F32(value) => value.to_string(),
+        Value::F64(value) => value.to_string(),
+        Value::EnumNumber(number) => {
+            let known = kind.as_enum().and_then(|values| values.get_value(*number));
+            known.map_or_else(|| number.to_string(), |label| format!("{number} {}", label.name()))
+        }
+        Value::String(text) => format!("\"{text}\""),
+        Value::Bytes(bytes) => format!("0x{}", hex::encode(bytes)),
+        // No list of lists, no message where a scalar stands: the callers have taken them apart.
+        Value::Message(_) | Value::List(_) | Value::Map(_) => String::new(),
+    }
+}
+
+fn render_key(key: &MapKey) -> String {
+    match key {
+        MapKey::Bool(key) => key.to_string(),
+        MapKey::I32(key) => key.to_string(),
+        MapKey::I64(key) => key.to_string(),
+        MapKey::U32(key) => key.to_string(),
+        MapKey::U64(key) => key.to_string(),
+        MapKey::String(key) => format!("\"{key}\""),
     }
 }
 
 /// Removes the indexes and map keys from a place: the field it belongs to.
-pub fn field_of(place: &str) -> String {
+pub(super) fn field_of(place: &str) -> String {
     let mut field = String::with_capacity(place.len());
     let mut depth = 0_usize;
     for character in place.chars() {
@@ -281,45 +169,15 @@ pub fn field_of(place: &str) -> String {
     field
 }
 
-/// Groups the values of a message by field number; `None` if the bytes are malformed.
-fn split(mut bytes: &[u8]) -> Option<BTreeMap<u32, Vec<Wire<'_>>>> {
-    let mut values: BTreeMap<u32, Vec<Wire<'_>>> = BTreeMap::new();
-    while !bytes.is_empty() {
-        let key = varint(&mut bytes)?;
-        let value = match key & 7 {
-            0 => Wire::Number(varint(&mut bytes)?),
-            1 => Wire::Number(u64::from_le_bytes(take(&mut bytes, 8)?.try_into().ok()?)),
-            2 => {
-                let length = usize::try_from(varint(&mut bytes)?).ok()?;
-                Wire::Bytes(take(&mut bytes, length)?)
-            }
-            5 => Wire::Number(u32::from_le_bytes(take(&mut bytes, 4)?.try_into().ok()?).into()),
-            _ => return None,
-        };
-        values.entry(u32::try_from(key >> 3).ok()?).or_default().push(value);
-    }
-    Some(values)
-}
-
-fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (head, tail) = bytes.split_at_checked(length)?;
-    *bytes = tail;
-    Some(head)
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    prost::encoding::decode_varint(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
-    use zkevm_wire::proto::FILE_DESCRIPTOR_SET;
     use zkevm_wire::proto::executor::v1 as wire;
 
     fn flatten(response: &wire::ProcessBatchResponseV2) -> Flat {
-        let schema = Schema::new(FILE_DESCRIPTOR_SET).unwrap();
-        schema.flatten("executor.v1.ProcessBatchResponseV2", &response.encode_to_vec()).unwrap()
+        super::flatten("executor.v1.ProcessBatchResponseV2", &response.encode_to_vec()).unwrap()
     }
 
     #[test]
@@ -347,8 +205,8 @@ mod tests {
 
     #[test]
     fn malformed_bytes_are_an_error() {
-        let schema = Schema::new(FILE_DESCRIPTOR_SET).unwrap();
-        assert!(schema.flatten("executor.v1.ProcessBatchResponseV2", &[0x0a, 5, 1]).is_err());
-        assert!(schema.flatten("executor.v1.Nothing", &[]).is_err());
+        let error = super::flatten("executor.v1.ProcessBatchResponseV2", &[0x0a, 5, 1]).unwrap_err();
+        assert!(error.to_string().starts_with("malformed executor.v1.ProcessBatchResponseV2: "), "{error}");
+        assert!(super::flatten("executor.v1.Nothing", &[]).is_err());
     }
 }

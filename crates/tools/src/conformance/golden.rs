@@ -6,12 +6,11 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use super::compare::{Difference, FieldResult, compare};
-use super::fields::{Flat, Schema};
+use super::fields::{Flat, flatten};
 use super::tally::{Outcome, Tally, Verdict};
 use super::{ConformanceArgs, ConformanceError, answer, parallel, write_report};
 use zkevm_store::MemoryStore;
 use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
-use zkevm_wire::proto::FILE_DESCRIPTOR_SET;
 
 const OUT_OF_COUNTERS: &str = "the recorded batch ran out of zk counters";
 
@@ -20,14 +19,13 @@ type Group = Vec<GoldenCase>;
 
 /// Replays, prints, writes the report; returns whether nothing differs.
 pub fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
-    let schema = Schema::new(FILE_DESCRIPTOR_SET).map_err(|error| ConformanceError::Descriptors(error.to_string()))?;
     let groups = args.sample(select(read_indexes(&args.paths)?, args));
     if groups.is_empty() {
         return Err(ConformanceError::Nothing);
     }
     let outcomes = match &args.server {
-        Some(address) => replay_on_server(address, &groups, args.in_flight.into(), &schema)?,
-        None => replay_in_process(&groups, args, &schema),
+        Some(address) => replay_on_server(address, &groups, args.in_flight.into())?,
+        None => replay_in_process(&groups, args),
     };
     let tally = Tally::new(outcomes);
     tally.print(args);
@@ -56,7 +54,7 @@ fn name(group: &Group) -> &str {
     group.first().map_or("", |case| case.name.as_str())
 }
 
-fn replay_in_process(groups: &[Group], args: &ConformanceArgs, schema: &Schema) -> Vec<Outcome> {
+fn replay_in_process(groups: &[Group], args: &ConformanceArgs) -> Vec<Outcome> {
     let policy = args.counters.policy();
     let replay_group = |group: &Group| {
         let kept = MemoryStore::new(0);
@@ -64,13 +62,13 @@ fn replay_in_process(groups: &[Group], args: &ConformanceArgs, schema: &Schema) 
             let ours = case.request().map_err(|error| error.to_string()).and_then(|request| {
                 parallel::catch(|| answer::from_engine(case.rpc, &request, &kept, policy)).and_then(|answer| answer)
             });
-            judge(case, ours, schema)
+            judge(case, ours)
         };
         group.iter().map(replay).collect::<Vec<_>>()
     };
     let results = parallel::run_all(groups, args.thread_count(), name, replay_group);
     let failed =
-        |group: &Group, why: String| group.iter().map(|case| judge(case, Err(why.clone()), schema)).collect::<Vec<_>>();
+        |group: &Group, why: String| group.iter().map(|case| judge(case, Err(why.clone()))).collect::<Vec<_>>();
     results
         .into_iter()
         .zip(groups)
@@ -78,12 +76,7 @@ fn replay_in_process(groups: &[Group], args: &ConformanceArgs, schema: &Schema) 
         .collect()
 }
 
-fn replay_on_server(
-    address: &str,
-    groups: &[Group],
-    in_flight: usize,
-    schema: &Schema,
-) -> Result<Vec<Outcome>, ConformanceError> {
+fn replay_on_server(address: &str, groups: &[Group], in_flight: usize) -> Result<Vec<Outcome>, ConformanceError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ConformanceError::Runtime)?;
     runtime.block_on(async {
@@ -110,22 +103,21 @@ fn replay_on_server(
         let answers: Vec<_> =
             futures_util::stream::iter(shared).map(replay_group).buffer_unordered(in_flight).collect().await;
         bar.finish_and_clear();
-        let mut outcomes: Vec<Outcome> =
-            answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours, schema)).collect();
+        let mut outcomes: Vec<Outcome> = answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours)).collect();
         outcomes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(outcomes)
     })
 }
 
 /// Compares our answer with the recorded one.
-fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>, schema: &Schema) -> Outcome {
+fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>) -> Outcome {
     let apart = case.own_abort().or_else(|| case.out_of_counters().then(|| OUT_OF_COUNTERS.to_owned()));
     let outcome = |ours, verdict| Outcome { name: case.name.clone(), fork_id: case.fork_id, apart, ours, verdict };
     let message = match case.rpc {
         Rpc::ProcessBatch => "executor.v1.ProcessBatchResponse",
         Rpc::ProcessBatchV2 => "executor.v1.ProcessBatchResponseV2",
     };
-    let flat = ours.and_then(|bytes| schema.flatten(message, &bytes).map_err(|error| error.to_string()));
+    let flat = ours.and_then(|bytes| flatten(message, &bytes).map_err(|error| error.to_string()));
     let ours = match flat {
         Ok(ours) => ours,
         // A failure of ours is never excused by what the recorded program did.
@@ -133,7 +125,7 @@ fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>, schema: &Schema) -> O
     };
     let short = short_answer(&ours);
     let recorded = match case.answer() {
-        Ok(Some(bytes)) => schema.flatten(message, &bytes).map_err(|error| error.to_string()),
+        Ok(Some(bytes)) => flatten(message, &bytes).map_err(|error| error.to_string()),
         Ok(None) => return outcome(short, Verdict::Compared(no_answer(case))),
         Err(error) => Err(error.to_string()),
     };

@@ -136,9 +136,6 @@ pub enum ConformanceError {
     /// No threads for the client.
     #[error("cannot start the runtime: {0}")]
     Runtime(std::io::Error),
-    /// The message descriptors of this build do not decode.
-    #[error("the message descriptors are broken: {0}")]
-    Descriptors(String),
 }
 
 /// Runs the comparison and prints it; returns whether nothing differs.

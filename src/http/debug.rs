@@ -1,4 +1,4 @@
-//! `/debug/actors`: what waits, what runs and since when; `/debug/batches`: what was slow; and their share of `/metrics`.
+//! `/debug/actors`: what waits, what runs and since when; `/debug/batches`: what was slow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::metrics::Exposition;
 use crate::actors::diagnostics::running::Running;
 use crate::actors::diagnostics::slowest::Slowest;
 use crate::actors::front::FrontHandle;
@@ -89,13 +88,4 @@ async fn actors(State(diagnosis): State<Diagnosis>) -> Response {
         "files": file_writer.stats(),
     }))
     .into_response()
-}
-
-/// Adds what the statistics do not know.
-pub(super) fn metrics(text: &mut Exposition, diagnosis: &Diagnosis) {
-    let files = diagnosis.file_writer.stats();
-    text.counter("slow_batches_total", "Batches longer than the limit.", diagnosis.running.slow_batches());
-    text.counter("files_saved_total", "Files of requests written.", files.saved);
-    text.counter("files_dropped_total", "Files of requests lost because too many were waiting.", files.dropped);
-    text.counter("files_failed_total", "Files of requests the disk refused.", files.failed);
 }

@@ -91,10 +91,10 @@ fn history_windows(query: &str) -> Option<usize> {
 
 /// `GET /metrics`: Prometheus text.
 async fn metrics_text(State(pages): State<Pages>) -> Response {
-    match pages.stats.report(0).await {
-        Some(report) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&report, &pages.diagnosis))
-            .into_response(),
-        None => unavailable(),
+    let Some(report) = pages.stats.report(0).await else { return unavailable() };
+    match metrics::render(report, &pages.diagnosis) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 

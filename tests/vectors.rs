@@ -2,10 +2,8 @@
 //!
 //! The vectors are not part of this repository. Without them the test says so and passes.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
 use clap::Parser;
+use zkevm_testkit::skip;
 use zkevm_tools::conformance::{self, ConformanceArgs};
 
 /// Share of the vectors that runs by default, so that the whole test suite stays short.
@@ -17,28 +15,9 @@ struct Arguments {
     conformance: ConformanceArgs,
 }
 
-/// Where the vectors lie: `ZKEVM_VECTORS`, or `shared/vectors` beside the repository.
-fn vectors() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
-    let folder = std::env::var_os("ZKEVM_VECTORS").map_or_else(beside, PathBuf::from);
-    let found = folder.join("executor-input").is_dir();
-    if !found {
-        // Straight to stderr: the harness swallows what the print macros of a passing test write.
-        let _ = writeln!(
-            std::io::stderr(),
-            "
-SKIPPED: no test vectors at {}
-SKIPPED: set ZKEVM_VECTORS to a folder with executor-input/fork-N/… to run this test
-",
-            folder.display()
-        );
-    }
-    found.then(|| folder.join("executor-input"))
-}
-
 #[test]
 fn vectors_end_in_the_recorded_roots() {
-    let Some(folder) = vectors() else { return };
+    let Some(folder) = skip::vectors("executor-input") else { return };
     let every = if std::env::var_os("ZKEVM_VECTORS_ALL").is_some() { "1" } else { EVERY_BY_DEFAULT };
     let folder = folder.to_string_lossy();
     let arguments = Arguments::parse_from(["vectors", &folder, "--every", every]);

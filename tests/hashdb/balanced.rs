@@ -9,6 +9,7 @@ use revm::primitives::B256;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 use zkevm_testkit::sample::Kind;
+use zkevm_testkit::skip;
 use zkevm_types::ExecutorError;
 use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use zkevm_wire::request::Request;
@@ -27,9 +28,7 @@ impl Nginx {
     /// Starts nginx in front of these ports of executors; `None`, said loudly, if it is not installed.
     fn start(executors: [u16; 2], hashdbs: [u16; 2]) -> Option<Self> {
         let Ok(version) = Command::new("nginx").arg("-v").output() else {
-            eprintln!(
-                "SKIPPED two executors behind nginx: no nginx on this machine (Debian: apt-get install nginx-light)"
-            );
+            skip::missing_tool("no nginx (Debian's package nginx-light)");
             return None;
         };
         assert!(version.status.success());

@@ -1,10 +1,6 @@
 //! Chains of batches through a server that is restarted after every two, against the roots of one run in memory.
-//!
-//! The recorded chains are looked for beside the vectors of `ZKEVM_VECTORS`, by default in `../shared/golden/variants`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::PathBuf;
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -12,6 +8,7 @@ use revm::primitives::B256;
 use zkevm_executor::config::{Config, StoreKind};
 use zkevm_executor::server::{RunningServer, Server};
 use zkevm_testkit::sample::Kind;
+use zkevm_testkit::skip;
 use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
 use zkevm_types::ExecutorError;
 use zkevm_wire::proto::executor::v1 as wire;
@@ -80,14 +77,7 @@ async fn a_generated_chain_does_not_notice_restarts() {
 }
 
 fn recorded_chains() -> Option<BTreeMap<String, Vec<GoldenCase>>> {
-    let vectors = std::env::var_os("ZKEVM_VECTORS")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
-    let folder = vectors.join("../golden/variants");
-    if !folder.is_dir() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no recorded answers in {}", folder.display());
-        return None;
-    }
+    let folder = skip::recordings("variants")?;
     let mut chains: BTreeMap<String, Vec<GoldenCase>> = BTreeMap::new();
     for case in read_indexes(&[folder]).unwrap() {
         if let Some(chain) = case.chain.clone() {

@@ -1,13 +1,13 @@
 //! More about rows in PostgreSQL: the `db` maps of public vectors as rows, a database that is slow.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use revm::primitives::B256;
 use serde_json::Value;
 use zkevm_store::{Database, PostgresDatabase, PostgresOptions, WriteSet};
+use zkevm_testkit::skip;
 use zkevm_testkit::vectors::{Vector, executor_inputs};
 use zkevm_tree::Digest;
 use zkevm_tree::StateReader;
@@ -20,15 +20,6 @@ use super::support::executor;
 
 /// Vectors whose maps are written.
 const FILES: usize = 12;
-
-/// Executor-inputs of forced batches of fork 9 in the folder of `ZKEVM_VECTORS`, in the order of their names.
-fn vector_files() -> Vec<PathBuf> {
-    let folder = std::env::var_os("ZKEVM_VECTORS")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
-    let folder = folder.join("executor-input/fork-9/forced");
-    if folder.is_dir() { executor_inputs(&[folder]).unwrap() } else { Vec::new() }
-}
 
 /// Statements that write a file's maps as zkevm-prover would, made from its text and not with our encoder.
 fn statements(file: &Path) -> String {
@@ -54,17 +45,13 @@ fn statements(file: &Path) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_run_on_the_db_maps_of_vectors_written_as_rows() {
-    let files = vector_files();
-    if files.is_empty() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no executor-inputs of fork 9 (set ZKEVM_VECTORS)");
-        return;
-    }
+    let Some(folder) = skip::vectors("executor-input/fork-9/forced") else { return };
     let Some(postgres) = PostgresServer::start("db maps of vectors as rows") else { return };
     let server = serve(&postgres).await;
     let sql = postgres.client().await;
     let mut client = executor(&server).await;
     let mut count = 0;
-    for file in files {
+    for file in executor_inputs(&[folder]).unwrap() {
         let vector = Vector::read(&file).unwrap();
         // Made with options no released fork knows, or a tree without nodes.
         if vector.block_gas_limit.is_some() || vector.input.db.is_empty() {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
+use zkevm_testkit::skip;
 
 /// A server that can be stopped and started.
 pub struct PostgresServer {
@@ -40,7 +41,7 @@ impl PostgresServer {
 
     fn start_with(test: &str, synced: bool) -> Option<Self> {
         let Some(programs) = programs() else {
-            eprintln!("SKIPPED {test}: no initdb and postgres on this machine (Debian: apt-get install postgresql)");
+            skip::missing_tool(&format!("{test}: no initdb and postgres (Debian's package postgresql)"));
             return None;
         };
         let folder = tempfile::Builder::new().prefix("zkevm-postgres").tempdir_in("/tmp").unwrap();

@@ -1,27 +1,15 @@
 //! The public vectors of the tree and both genesis roots through the HashDB service, the way zkevm-node does it.
-//!
-//! They are looked for in the folder of `ZKEVM_VECTORS`, by default `../shared/vectors` beside this crate.
-
-use std::io::Write;
-use std::path::PathBuf;
 
 use revm::primitives::{Address, U256};
 use serde_json::Value;
+use zkevm_testkit::skip;
 use zkevm_tree::{Digest, LeafKind, account_key, linear_hash, storage_key};
 use zkevm_wire::proto::hashdb::v1 as wire;
 
 use super::support::*;
 
 fn vectors(file: &str) -> Option<Value> {
-    let folder = std::env::var_os("ZKEVM_VECTORS")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"));
-    let path = folder.join("unit").join(file);
-    if !path.exists() {
-        // Straight to stderr: the harness swallows what the print macros of a passing test write.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no vector file {} (set ZKEVM_VECTORS)", path.display());
-        return None;
-    }
+    let path = skip::vectors(&format!("unit/{file}"))?;
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }

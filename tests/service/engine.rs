@@ -1,7 +1,6 @@
 //! The service with its own engine and state: chains of batches and public vectors, compared with the engine alone.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -14,6 +13,7 @@ use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::genesis::GenesisState;
 use zkevm_testkit::sample::workload::Chain;
 use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_testkit::skip;
 use zkevm_testkit::vectors::{Vector, VectorError, executor_inputs};
 use zkevm_types::BATCH_L2_DATA_MAX_BYTES;
 use zkevm_types::FlushIds;
@@ -198,23 +198,9 @@ async fn a_full_state_refuses_what_would_stay_and_serves_the_rest() {
     server.shutdown().await;
 }
 
-/// The vectors at `ZKEVM_VECTORS`, or in `shared/vectors` beside the repository; without them the test says so.
+/// Returns a share of the vectors; none if they are not here.
 fn vector_files() -> Vec<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
-    let folder = std::env::var_os("ZKEVM_VECTORS").map_or_else(beside, PathBuf::from);
-    let inputs = folder.join("executor-input");
-    if !inputs.is_dir() {
-        // Straight to stderr: the harness swallows what the print macros of a passing test write.
-        let _ = writeln!(
-            std::io::stderr(),
-            "
-SKIPPED: no test vectors at {}
-SKIPPED: set ZKEVM_VECTORS to a folder with executor-input/fork-N/… to run this test
-",
-            folder.display()
-        );
-        return Vec::new();
-    }
+    let Some(inputs) = skip::vectors("executor-input") else { return Vec::new() };
     let every = if std::env::var_os("ZKEVM_VECTORS_ALL").is_some() { 1 } else { VECTORS_EVERY_BY_DEFAULT };
     executor_inputs(&[inputs]).unwrap().into_iter().step_by(every).collect()
 }

@@ -3,4 +3,5 @@
 //! Decides: what a generated chain of batches looks like, how vectors and recordings are read. Must not know: the wire, servers.
 
 pub mod sample;
+pub mod skip;
 pub mod vectors;

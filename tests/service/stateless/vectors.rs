@@ -1,24 +1,12 @@
 //! Witnesses and a stream that real nodes have made, where the public vectors are.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use revm::primitives::hex;
 use zkevm_batch::decode;
+use zkevm_testkit::skip;
 use zkevm_types::ForkId;
 use zkevm_wire::stateless::{read_stream, read_witness};
-
-/// The folder of the vectors; without it the test says so.
-fn folder(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
-    let folder = std::env::var_os("ZKEVM_VECTORS").map_or_else(beside, PathBuf::from).join(name);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    // Straight to stderr: the harness swallows what the print macros of a passing test write.
-    let _ = writeln!(std::io::stderr(), "\nSKIPPED: no test vectors at {}\n", folder.display());
-    None
-}
 
 fn json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -30,7 +18,7 @@ fn bytes(value: &serde_json::Value) -> Vec<u8> {
 
 #[test]
 fn witnesses_of_cdk_erigon_are_read() {
-    let Some(folder) = folder("unit/erigon-witness") else { return };
+    let Some(folder) = skip::vectors("unit/erigon-witness") else { return };
     let mut roots = std::collections::HashSet::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -45,7 +33,7 @@ fn witnesses_of_cdk_erigon_are_read() {
 /// The streams of this vector are of other chains than its witness, so there is nothing to execute.
 #[test]
 fn a_recorded_witness_and_its_pruned_form_have_one_root_and_streams_become_batches() {
-    let Some(folder) = folder("stateless") else { return };
+    let Some(folder) = skip::vectors("stateless") else { return };
     let vector = json(&folder.join("input_executor_0.json"));
     let whole = read_witness(&bytes(&vector["witness_full_tree"]), 1 << 16).unwrap();
     let pruned = read_witness(&bytes(&vector["witness"]), 1 << 16).unwrap();

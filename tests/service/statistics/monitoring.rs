@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::TestServer;
+use zkevm_testkit::skip;
 
 const DASHBOARD: &str = include_str!("../../../config/grafana/zkevm-executor.json");
 const ALERTS: &str = include_str!("../../../config/prometheus/alerts.yml");
@@ -35,7 +36,7 @@ async fn every_metric_of_the_dashboard_and_the_alerts_exists() {
 #[tokio::test(flavor = "multi_thread")]
 async fn promtool_finds_nothing() {
     if Command::new("promtool").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: promtool is not installed (Debian's package prometheus has it)");
+        skip::missing_tool("no promtool (Debian's package prometheus)");
         return;
     }
     let server = TestServer::start().await;

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use zkevm_executor::server::{RunningServer, Server};
 use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_testkit::skip;
 use zkevm_tools::load::client;
 use zkevm_types::ForkId;
 
@@ -84,7 +85,7 @@ fn browser() -> bool {
     let installed = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success());
     let there = installed("chromium") && installed("node");
     if !there {
-        eprintln!("SKIPPED: chromium and node are not both installed");
+        skip::missing_tool("chromium and node are not both installed (Debian's packages chromium and nodejs)");
     }
     there
 }

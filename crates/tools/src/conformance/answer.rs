@@ -20,7 +20,7 @@ use zkevm_wire::validate::{self, ValidationRules};
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
 /// Returns the serialised answer of the engine, or why there is none. `kept` is the state earlier steps left.
-pub fn from_engine(
+pub(super) fn from_engine(
     rpc: Rpc,
     request: &[u8],
     kept: &MemoryStore,
@@ -71,7 +71,7 @@ fn execute(input: &BatchInput, kept: &MemoryStore) -> Result<(BatchOutput, Respo
 }
 
 /// Connects to a server, `host:port` or a URL.
-pub async fn connect(
+pub(super) async fn connect(
     address: &str,
 ) -> Result<ExecutorServiceClient<Channel>, Box<dyn std::error::Error + Send + Sync>> {
     let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
@@ -82,7 +82,7 @@ pub async fn connect(
 }
 
 /// Returns the serialised answer of a server, or its status.
-pub async fn from_server(
+pub(super) async fn from_server(
     client: &mut ExecutorServiceClient<Channel>,
     rpc: Rpc,
     request: &[u8],

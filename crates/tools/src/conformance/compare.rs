@@ -13,7 +13,7 @@ const STORED_FLUSH_ID: &str = "stored_flush_id";
 
 /// One place at which two answers differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub(super) struct Difference {
     /// Where, with indexes.
     pub place: String,
     /// Our value.
@@ -24,7 +24,7 @@ pub struct Difference {
 
 /// How often a field was equal inside one case, and where it was not.
 #[derive(Clone, Debug, Default)]
-pub struct FieldResult {
+pub(super) struct FieldResult {
     /// Places at which both sides agree.
     pub equal: usize,
     /// Places at which they do not.
@@ -32,13 +32,13 @@ pub struct FieldResult {
 }
 
 /// Field → result, for one case.
-pub type Comparison = BTreeMap<String, FieldResult>;
+pub(super) type Comparison = BTreeMap<String, FieldResult>;
 
 /// Compares place by place.
 ///
 /// A place that only one side has is left to the count, key or set entry of the list, map or message it is in: that
 /// entry exists on both sides and differs.
-pub fn compare(ours: &Flat, recorded: &Flat) -> Comparison {
+pub(super) fn compare(ours: &Flat, recorded: &Flat) -> Comparison {
     let mut comparison = Comparison::new();
     for (place, theirs) in recorded {
         let Some(mine) = ours.get(place) else { continue };
@@ -54,13 +54,13 @@ pub fn compare(ours: &Flat, recorded: &Flat) -> Comparison {
 }
 
 /// True for a field that is reported apart and never fails: a zk counter, or the progress of the server's database.
-pub fn never_fails(field: &str) -> bool {
+pub(super) fn never_fails(field: &str) -> bool {
     field.starts_with(COUNTER_PREFIX) || field == STORED_FLUSH_ID
 }
 
 impl Difference {
     /// Returns both values in a printable length; of key sets only what one side lacks.
-    pub fn short_values(&self) -> (String, String) {
+    pub(super) fn short_values(&self) -> (String, String) {
         if self.place.ends_with(KEYS) {
             let set = |text: &str| text.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
             let (ours, recorded): (BTreeSet<String>, BTreeSet<String>) = (set(&self.ours), set(&self.recorded));

@@ -59,7 +59,7 @@ struct Answer {
 }
 
 /// Executes every file, prints the table, writes the report; returns whether nothing differs.
-pub fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
+pub(super) fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
     let jobs = args.sample(jobs(args)?);
     if jobs.is_empty() {
         return Err(ConformanceError::Nothing);

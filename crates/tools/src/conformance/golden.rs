@@ -18,7 +18,7 @@ const OUT_OF_COUNTERS: &str = "the recorded batch ran out of zk counters";
 type Group = Vec<GoldenCase>;
 
 /// Replays, prints, writes the report; returns whether nothing differs.
-pub fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
+pub(super) fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
     let groups = args.sample(select(read_indexes(&args.paths)?, args));
     if groups.is_empty() {
         return Err(ConformanceError::Nothing);

@@ -18,17 +18,17 @@ thread_local! {
 }
 
 /// Runs `work` and turns a panic into its message and place.
-pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work))
         .map_err(|_| PANIC_MESSAGE.take().unwrap_or_else(|| "panic without a message".to_owned()))
 }
 
 /// While it lives, panics are kept for [`catch`] instead of being printed.
-pub struct QuietPanics;
+pub(super) struct QuietPanics;
 
 impl QuietPanics {
     /// Installs the hook.
-    pub fn install() -> Self {
+    pub(super) fn install() -> Self {
         std::panic::set_hook(Box::new(|info| {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             let text = info.payload_as_str().unwrap_or("panic with an unknown payload");
@@ -45,7 +45,7 @@ impl Drop for QuietPanics {
 }
 
 /// Makes the progress bar; without a terminal it stays silent.
-pub fn progress_bar(count: usize) -> ProgressBar {
+pub(super) fn progress_bar(count: usize) -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template("{elapsed_precise} {bar:40} {pos}/{len} {per_sec} {msg}");
@@ -56,7 +56,7 @@ pub fn progress_bar(count: usize) -> ProgressBar {
 /// Runs every job on `threads` threads and returns the results in the order of the jobs.
 ///
 /// A panic becomes `Err` with its message. A job that runs for long is named on standard error while it runs.
-pub fn run_all<J: Sync, R: Send>(
+pub(super) fn run_all<J: Sync, R: Send>(
     jobs: &[J],
     threads: usize,
     name: impl Fn(&J) -> &str + Sync,

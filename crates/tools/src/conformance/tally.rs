@@ -16,7 +16,7 @@ const TEXT_CHARS_MAX: usize = 300;
 
 /// How a replayed case ended.
 #[derive(Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// The answer was compared.
     Compared(Comparison),
     /// There was no answer from us: a panic, a gRPC status, an unreadable file.
@@ -25,7 +25,7 @@ pub enum Verdict {
 
 /// One replayed case.
 #[derive(Debug)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// Name of the case.
     pub name: String,
     /// Fork id of its request.
@@ -58,7 +58,7 @@ struct ForkTally {
 
 /// The result of a run.
 #[derive(Debug)]
-pub struct Tally {
+pub(super) struct Tally {
     fields: BTreeMap<String, FieldTally>,
     /// Fields that never fail.
     reported_apart: BTreeMap<String, FieldTally>,
@@ -91,7 +91,7 @@ impl Outcome {
 
 impl Tally {
     /// Sums up.
-    pub fn new(outcomes: Vec<Outcome>) -> Self {
+    pub(super) fn new(outcomes: Vec<Outcome>) -> Self {
         let mut tally =
             Self { fields: BTreeMap::new(), reported_apart: BTreeMap::new(), forks: BTreeMap::new(), outcomes };
         for outcome in &tally.outcomes {
@@ -137,12 +137,12 @@ impl Tally {
     }
 
     /// True if nothing differs outside the cases listed apart.
-    pub fn passed(&self) -> bool {
+    pub(super) fn passed(&self) -> bool {
         self.different().next().is_none()
     }
 
     /// Prints the tables and the first differences of each kind.
-    pub fn print(&self, args: &ConformanceArgs) {
+    pub(super) fn print(&self, args: &ConformanceArgs) {
         self.print_fields();
         self.print_examples(args.examples);
         self.print_cases(args.all);
@@ -246,7 +246,7 @@ impl Tally {
     }
 
     /// Returns the whole result.
-    pub fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let sums = |sums: &BTreeMap<String, FieldTally>| {
             let entry = |(field, sum): (&String, &FieldTally)| {
                 let names: Vec<&str> = sum.examples.iter().map(|(name, _)| name.as_str()).collect();

@@ -17,7 +17,7 @@ use zkevm_wire::request::Request;
 const SMALL_BATCH_TXS: usize = 10;
 
 /// Writes the genesis request and files of independent batches, all of them on top of the genesis state.
-pub fn export(folder: &Path, workload: &Arc<Workload>, genesis: &GenesisState) -> Result<(), LoadError> {
+pub(super) fn export(folder: &Path, workload: &Arc<Workload>, genesis: &GenesisState) -> Result<(), LoadError> {
     fs::create_dir_all(folder)?;
     let root = genesis.root.to_b256();
     let mut first = workload.chain(0, root).empty_batch();

@@ -8,7 +8,7 @@ const WEIGHT_MAX: u64 = 1_000_000;
 
 /// Kinds of batches with their weights, like `transfers:80,tokens:20`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mix {
+pub(super) struct Mix {
     parts: Vec<(Kind, u64)>,
     total: u64,
     /// Other bits give another order of kinds.
@@ -17,12 +17,12 @@ pub struct Mix {
 
 impl Mix {
     /// Returns the same kinds in the order of this seed.
-    pub fn seeded(self, seed: Option<u64>) -> Self {
+    pub(super) fn seeded(self, seed: Option<u64>) -> Self {
         Self { seed_bits: seed.map_or(0, scramble), ..self }
     }
 
     /// Returns the kind of a client's batch: the same for the same numbers, spread by the weights.
-    pub fn kind(&self, client: u64, batch: u64) -> Kind {
+    pub(super) fn kind(&self, client: u64, batch: u64) -> Kind {
         let mut point = scramble(client << 32 ^ batch ^ self.seed_bits) % self.total;
         for (kind, weight) in &self.parts {
             if point < *weight {

@@ -15,7 +15,7 @@ const WRONG_KEPT: usize = 5;
 
 /// The result of a load; the fields are those of the JSON file.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub(super) struct Summary {
     /// Clients, each with one batch under way.
     pub clients: usize,
     /// Connections held open.
@@ -54,7 +54,7 @@ pub struct Summary {
 
 /// Quantiles of a time in seconds; zero when nothing was measured.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Quantiles {
+pub(super) struct Quantiles {
     /// How many were measured.
     pub count: u64,
     /// Half took at most this.
@@ -97,7 +97,7 @@ impl Quantiles {
 
 impl Summary {
     /// Adds up what the clients saw; `scheduled` is the number of batches due in an open loop.
-    pub fn new(results: &[WorkerResult], elapsed: Duration, scheduled: Option<u64>, connections: usize) -> Self {
+    pub(super) fn new(results: &[WorkerResult], elapsed: Duration, scheduled: Option<u64>, connections: usize) -> Self {
         let sum = |field: fn(&WorkerResult) -> u64| results.iter().map(field).sum::<u64>();
         let (batches, txs, gas) = (sum(|r| r.batches), sum(|r| r.txs), sum(|r| r.gas));
         let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
@@ -130,7 +130,7 @@ impl Summary {
     }
 
     /// Says what was not as it should be. Refused calls are an answer.
-    pub fn failure(&self) -> Option<&'static str> {
+    pub(super) fn failure(&self) -> Option<&'static str> {
         if !self.wrong.is_empty() || !self.verified.differences.is_empty() {
             return Some("some answers were wrong");
         }
@@ -142,7 +142,7 @@ impl Summary {
 }
 
 /// Prints the summary.
-pub fn print(summary: &Summary) {
+pub(super) fn print(summary: &Summary) {
     let s = summary;
     println!("clients    {} over {} connections, {:.1} s", s.clients, s.connections, s.seconds);
     println!("batches    {}  ({:.1} per second)", s.batches, s.batches_per_second);

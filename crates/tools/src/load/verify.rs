@@ -15,7 +15,7 @@ use zkevm_testkit::sample::genesis::GenesisState;
 
 /// What the check found.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Verified {
+pub(super) struct Verified {
     /// Batches whose root was compared.
     pub batches: u64,
     /// The first difference of every chain that has one; a few of them.
@@ -25,7 +25,7 @@ pub struct Verified {
 const DIFFERENCES_KEPT: usize = 5;
 
 /// Compares the answered roots of every client's chain, from its first batch on. Stops a chain at its first difference.
-pub fn chains<'a>(
+pub(super) fn chains<'a>(
     workload: &Arc<Workload>,
     genesis: &GenesisState,
     mix: &Mix,

@@ -25,7 +25,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(200);
 
 /// What all clients do.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// When the first batch is due.
     pub start: Instant,
     /// No batch is sent from here on.
@@ -44,7 +44,7 @@ pub struct Plan {
 
 /// What all clients add to while they run.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub(super) struct Shared {
     /// Next place in the schedule of the open loop.
     next_due: AtomicU64,
     /// Batches answered.
@@ -57,7 +57,7 @@ pub struct Shared {
 
 /// What one client saw.
 #[derive(Clone, Debug)]
-pub struct WorkerResult {
+pub(super) struct WorkerResult {
     /// Number of the client.
     pub client: u64,
     /// Batches answered.
@@ -83,7 +83,7 @@ pub struct WorkerResult {
 }
 
 /// One client.
-pub struct Worker {
+pub(super) struct Worker {
     chain: Chain,
     channel: ExecutorServiceClient<Channel>,
     plan: Plan,
@@ -102,7 +102,7 @@ enum Outcome {
 
 impl Worker {
     /// Prepares the client with this number.
-    pub fn new(
+    pub(super) fn new(
         number: u64,
         chain: Chain,
         channel: ExecutorServiceClient<Channel>,
@@ -126,7 +126,7 @@ impl Worker {
     }
 
     /// Sends until the time is over. After a wrong answer the chain ends: nothing could be built on it.
-    pub async fn run(mut self) -> WorkerResult {
+    pub(super) async fn run(mut self) -> WorkerResult {
         while let Some(due) = self.next_due().await {
             if let Err(wrong) = self.one_batch(due).await {
                 self.shared.errors.fetch_add(1, Ordering::Relaxed);
@@ -233,6 +233,6 @@ fn record(histogram: &mut Histogram<u64>, time: Duration) {
 }
 
 /// An empty histogram of microseconds.
-pub fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are in order and three digits are allowed")
 }

@@ -39,13 +39,13 @@ fn servers_of_encoded(descriptors: &FileDescriptorSet) -> Vec<manual::Service> {
         let mut described = manual::Service::builder().name(service.name()).package(file.package());
         for method in &service.method {
             let own_type = method.input_type().rsplit_once(&format!("{}.", file.package()));
-            let input = own_type.map_or("crate::encoded::Empty".to_owned(), |(_, name)| format!("super::{name}"));
+            let input = own_type.map_or("crate::preencoded::Empty".to_owned(), |(_, name)| format!("super::{name}"));
             let method = manual::Method::builder()
                 .name(snake_case(method.name()))
                 .route_name(method.name())
                 .input_type(input)
-                .output_type("crate::encoded::Encoded")
-                .codec_path("crate::encoded::Codec");
+                .output_type("crate::preencoded::Encoded")
+                .codec_path("crate::preencoded::Codec");
             described = described.method(method.build());
         }
         described.build()

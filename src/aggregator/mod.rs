@@ -19,7 +19,7 @@ use crate::config::AggregatorOptions;
 use proto::v1::aggregator_service_client::AggregatorServiceClient;
 use zkevm_wire::error_chain;
 use zkevm_wire::proto::aggregator as proto;
-use zkevm_wire::text::text_file;
+use zkevm_wire::protobuf_text::text_file;
 
 /// Largest message of an aggregator: a batch with all state it needs.
 const MESSAGE_BYTES_MAX: usize = 256 << 20;

@@ -11,7 +11,7 @@ use crate::config::LogOptions;
 use crate::telemetry::{CallSpan, Caller, Spans};
 use zkevm_types::BatchInput;
 use zkevm_wire::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
-use zkevm_wire::text::{text_file, text_form};
+use zkevm_wire::protobuf_text::{text_file, text_form};
 
 /// Captures what the configuration asks for.
 #[derive(Clone, Debug)]

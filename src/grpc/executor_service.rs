@@ -18,7 +18,7 @@ use zkevm_pool::Interrupt;
 use zkevm_store::StateStore;
 use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput, ExecutorError};
-use zkevm_wire::encoded::Encoded;
+use zkevm_wire::preencoded::Encoded;
 use zkevm_wire::proto::executor::v1 as wire;
 use zkevm_wire::proto::executor::v1::executor_service_server::ExecutorService;
 use zkevm_wire::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};

@@ -3,11 +3,11 @@
 //! Decides: which requests are valid, what a response looks like in each version of the API, what a witness and a data
 //! stream say. Must not know: servers, actors, how a batch runs.
 
-pub mod encoded;
+pub mod preencoded;
+pub mod protobuf_text;
 pub mod request;
 pub mod respond;
 pub mod stateless;
-pub mod text;
 pub mod validate;
 
 /// Joins an error and its causes: the transport's own text is only `transport error`.

@@ -21,14 +21,14 @@ const ELEMENT_HEX_DIGITS: usize = 16;
 const WORD_HEX_DIGITS: usize = 64;
 const ADDRESS_HEX_DIGITS: usize = 40;
 
-/// What the server's configuration adds to the checks.
+/// Checks that depend on the server's configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ValidationRules {
     /// The database is read-only: `update_merkle_tree` is refused (executor-service §4.1 row 12).
     pub db_read_only: bool,
-    /// What happens when the zk counters of a batch pass the limits.
+    /// Policy for batches whose zk counters pass the limits.
     pub counters_policy: CountersPolicy,
-    /// What witnesses may take.
+    /// Bounds of witnesses.
     pub witness: WitnessLimits,
 }
 

@@ -8,7 +8,7 @@ use zkevm_types::{ApiVersion, ForkId};
 
 const CHANGE_L2_BLOCK_PREFIX: u8 = 0x0b;
 
-/// What a sample transaction does.
+/// Kind of a generated transaction.
 #[derive(Clone, Debug)]
 pub struct Transfer {
     /// Nonce of the sender.

@@ -30,7 +30,7 @@ const SECONDS_PER_BATCH: u32 = 1;
 /// Far after every timestamp of a chain.
 const TIMESTAMP_LIMIT: u64 = u32::MAX as u64;
 
-/// What the transactions of a batch do.
+/// Kind of the transactions of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Send wei.

@@ -19,7 +19,7 @@ pub struct Manifest {
     entries: HashMap<String, ManifestEntry>,
 }
 
-/// What a manifest says about one file.
+/// Entry of a manifest about one file.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ManifestEntry {
     path: String,

@@ -22,7 +22,7 @@ pub(super) struct Difference {
     pub recorded: String,
 }
 
-/// How often a field was equal inside one case, and where it was not.
+/// Comparison of one field within a case.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FieldResult {
     /// Places at which both sides agree.

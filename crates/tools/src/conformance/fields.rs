@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessage, Value};
-use zkevm_wire::text::message_type;
+use zkevm_wire::protobuf_text::message_type;
 
 /// Fields whose values mean nothing between two runs: only set or not set is kept.
 const VOLATILE: [&str; 2] = ["prover_id", "flush_id"];

@@ -37,7 +37,7 @@ struct Mismatch {
     expected: String,
 }
 
-/// How a file ended.
+/// Result of a file.
 enum Verdict {
     Equal,
     Different(Vec<Mismatch>),
@@ -46,7 +46,7 @@ enum Verdict {
     Skipped(String),
 }
 
-struct Outcome {
+struct CaseResult {
     verdict: Verdict,
     ours: String,
 }
@@ -67,10 +67,10 @@ pub(super) fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
     let recorded = jobs.iter().filter(|job| job.recording.is_some()).count();
     println!("{} executor-input files, {recorded} of them with a recorded answer", jobs.len());
     let results = parallel::run_all(&jobs, args.thread_count(), |job| job.name.as_str(), execute);
-    let outcomes: Vec<Outcome> = results
+    let outcomes: Vec<CaseResult> = results
         .into_iter()
         .map(|result| {
-            result.unwrap_or_else(|panic| Outcome {
+            result.unwrap_or_else(|panic| CaseResult {
                 ours: panic.clone(),
                 verdict: Verdict::Different(vec![mismatch("answer", panic, "an answer")]),
             })
@@ -122,8 +122,8 @@ fn mismatch(what: impl Into<String>, ours: impl ToString, expected: impl ToStrin
     Mismatch { what: what.into(), ours: ours.to_string(), expected: expected.to_string() }
 }
 
-fn execute(job: &Job) -> Outcome {
-    let outcome = |verdict| Outcome { verdict, ours: String::new() };
+fn execute(job: &Job) -> CaseResult {
+    let outcome = |verdict| CaseResult { verdict, ours: String::new() };
     let failed =
         |what: &str, error: &dyn std::error::Error| outcome(Verdict::Different(vec![mismatch(what, error, "-")]));
     let vector = match Vector::read(&job.path) {
@@ -153,7 +153,7 @@ fn execute(job: &Job) -> Outcome {
         (false, Some(excuse)) => Verdict::Apart(excuse),
         (false, None) => Verdict::Different(mismatches),
     };
-    Outcome { verdict, ours: ours.summary() }
+    CaseResult { verdict, ours: ours.summary() }
 }
 
 /// Returns why the recorded program's answer, if any, is not the one the rules ask for.
@@ -274,7 +274,7 @@ impl Answer {
     }
 }
 
-fn print(jobs: &[Job], outcomes: &[Outcome], all: bool) {
+fn print(jobs: &[Job], outcomes: &[CaseResult], all: bool) {
     let limit = if all { usize::MAX } else { DIFFERENCES_PRINTED };
     let mut different = 0_usize;
     for (job, outcome) in jobs.iter().zip(outcomes) {
@@ -301,7 +301,7 @@ fn print(jobs: &[Job], outcomes: &[Outcome], all: bool) {
     print_forks(jobs, outcomes);
 }
 
-fn print_forks(jobs: &[Job], outcomes: &[Outcome]) {
+fn print_forks(jobs: &[Job], outcomes: &[CaseResult]) {
     #[derive(Default)]
     struct Sums {
         numbers: [usize; 5],
@@ -334,8 +334,8 @@ fn print_forks(jobs: &[Job], outcomes: &[Outcome]) {
     println!("\n{table}");
 }
 
-fn to_json(jobs: &[Job], outcomes: &[Outcome]) -> Value {
-    let case = |(job, outcome): (&Job, &Outcome)| {
+fn to_json(jobs: &[Job], outcomes: &[CaseResult]) -> Value {
+    let case = |(job, outcome): (&Job, &CaseResult)| {
         let (verdict, reason) = match &outcome.verdict {
             Verdict::Equal => ("equal", None),
             Verdict::Different(_) => ("different", None),

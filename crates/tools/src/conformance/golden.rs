@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use super::compare::{Difference, FieldResult, compare};
 use super::fields::{Flat, flatten};
-use super::tally::{Outcome, Tally, Verdict};
+use super::summary::{CaseResult, Summary, Verdict};
 use super::{ConformanceArgs, ConformanceError, answer, parallel, write_report};
 use zkevm_store::MemoryStore;
 use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
@@ -27,10 +27,10 @@ pub(super) fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
         Some(address) => replay_on_server(address, &groups, args.in_flight.into())?,
         None => replay_in_process(&groups, args),
     };
-    let tally = Tally::new(outcomes);
-    tally.print(args);
-    write_report(args, &tally.to_json())?;
-    Ok(tally.passed())
+    let summary = Summary::new(outcomes);
+    summary.print(args);
+    write_report(args, &summary.to_json())?;
+    Ok(summary.passed())
 }
 
 /// Filters and groups; a chain stays whole if any of its steps is wanted.
@@ -54,7 +54,7 @@ fn name(group: &Group) -> &str {
     group.first().map_or("", |case| case.name.as_str())
 }
 
-fn replay_in_process(groups: &[Group], args: &ConformanceArgs) -> Vec<Outcome> {
+fn replay_in_process(groups: &[Group], args: &ConformanceArgs) -> Vec<CaseResult> {
     let policy = args.counters.policy();
     let replay_group = |group: &Group| {
         let kept = MemoryStore::new(0);
@@ -76,7 +76,7 @@ fn replay_in_process(groups: &[Group], args: &ConformanceArgs) -> Vec<Outcome> {
         .collect()
 }
 
-fn replay_on_server(address: &str, groups: &[Group], in_flight: usize) -> Result<Vec<Outcome>, ConformanceError> {
+fn replay_on_server(address: &str, groups: &[Group], in_flight: usize) -> Result<Vec<CaseResult>, ConformanceError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ConformanceError::Runtime)?;
     runtime.block_on(async {
@@ -103,16 +103,17 @@ fn replay_on_server(address: &str, groups: &[Group], in_flight: usize) -> Result
         let answers: Vec<_> =
             futures_util::stream::iter(shared).map(replay_group).buffer_unordered(in_flight).collect().await;
         bar.finish_and_clear();
-        let mut outcomes: Vec<Outcome> = answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours)).collect();
+        let mut outcomes: Vec<CaseResult> =
+            answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours)).collect();
         outcomes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(outcomes)
     })
 }
 
 /// Compares our answer with the recorded one.
-fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>) -> Outcome {
+fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>) -> CaseResult {
     let apart = case.own_abort().or_else(|| case.out_of_counters().then(|| OUT_OF_COUNTERS.to_owned()));
-    let outcome = |ours, verdict| Outcome { name: case.name.clone(), fork_id: case.fork_id, apart, ours, verdict };
+    let outcome = |ours, verdict| CaseResult { name: case.name.clone(), fork_id: case.fork_id, apart, ours, verdict };
     let message = match case.rpc {
         Rpc::ProcessBatch => "executor.v1.ProcessBatchResponse",
         Rpc::ProcessBatchV2 => "executor.v1.ProcessBatchResponseV2",
@@ -121,7 +122,7 @@ fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>) -> Outcome {
     let ours = match flat {
         Ok(ours) => ours,
         // A failure of ours is never excused by what the recorded program did.
-        Err(why) => return Outcome { apart: None, ..outcome(why.clone(), Verdict::Failed(why)) },
+        Err(why) => return CaseResult { apart: None, ..outcome(why.clone(), Verdict::Failed(why)) },
     };
     let short = short_answer(&ours);
     let recorded = match case.answer() {

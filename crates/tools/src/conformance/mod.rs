@@ -9,7 +9,7 @@ mod fields;
 mod files;
 mod golden;
 mod parallel;
-mod tally;
+mod summary;
 
 use std::path::PathBuf;
 

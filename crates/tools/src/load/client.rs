@@ -16,7 +16,7 @@ use zkevm_wire::request::Request;
 
 const MESSAGE_BYTES_MAX: usize = 256 << 20;
 
-/// What a client needs of an answer, of either API version.
+/// The part of an answer that a client needs, of either API version.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
     /// State root after the batch.

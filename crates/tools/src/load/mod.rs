@@ -20,16 +20,16 @@ use zkevm_wire::error_chain;
 
 pub mod client;
 mod ghz;
-mod mix;
 mod report;
 mod verify;
 mod worker;
+mod workload_mix;
 
-use mix::Mix;
 use report::Summary;
 use worker::{Plan, Shared, Worker, WorkerResult};
+use workload_mix::WorkloadMix;
 
-/// What can go wrong in a load command.
+/// Any failure of a load command.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
 
 const CONNECTS_AT_ONCE: usize = 32;
@@ -47,7 +47,7 @@ pub struct LoadArgs {
     target: String,
     /// What the batches do and how often: transfers, tokens.
     #[arg(long, value_name = "MIX", default_value = "transfers:80,tokens:20")]
-    mix: Mix,
+    mix: WorkloadMix,
     /// Clients, each with a chain of batches and one of them under way.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=4096))]
     clients: u64,
@@ -132,7 +132,7 @@ fn prepare(fork: u64, clients: u64, seed: Option<u64>) -> Result<(Arc<Workload>,
 
 async fn put_load(
     args: &LoadArgs,
-    mix: &Mix,
+    mix: &WorkloadMix,
     workload: &Arc<Workload>,
     genesis: &GenesisState,
 ) -> Result<(Summary, Vec<WorkerResult>), LoadError> {

@@ -1,4 +1,4 @@
-//! What a load comes to: the summary table and its JSON.
+//! Summary of a load, as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(super) struct Summary {
 /// Quantiles of a time in seconds; zero when nothing was measured.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Quantiles {
-    /// How many were measured.
+    /// Number of measurements.
     pub count: u64,
     /// Half took at most this.
     pub p50_seconds: f64,

@@ -6,14 +6,14 @@ use revm::primitives::B256;
 use serde::Serialize;
 
 use super::LoadError;
-use super::mix::Mix;
+use super::workload_mix::WorkloadMix;
 use zkevm_pool::Interrupt;
 use zkevm_processor::Engine;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::Workload;
 use zkevm_testkit::sample::genesis::GenesisState;
 
-/// What the check found.
+/// Result of the check of roots.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Verified {
     /// Batches whose root was compared.
@@ -28,7 +28,7 @@ const DIFFERENCES_KEPT: usize = 5;
 pub(super) fn chains<'a>(
     workload: &Arc<Workload>,
     genesis: &GenesisState,
-    mix: &Mix,
+    mix: &WorkloadMix,
     batch_txs: usize,
     roots: impl Iterator<Item = &'a [B256]>,
 ) -> Result<Verified, LoadError> {
@@ -68,7 +68,7 @@ mod tests {
     fn a_wrong_root_is_found() {
         let workload = Arc::new(Workload::new(ForkId::new(9).unwrap(), 1).unwrap());
         let genesis = workload.genesis().build().unwrap();
-        let mix: Mix = "transfers".parse().unwrap();
+        let mix: WorkloadMix = "transfers".parse().unwrap();
         let wrong = [B256::with_last_byte(1), B256::with_last_byte(2)];
         let found = chains(&workload, &genesis, &mix, 2, std::iter::once(&wrong[..])).unwrap();
         assert_eq!((found.batches, found.differences.len()), (1, 1), "{found:?}");

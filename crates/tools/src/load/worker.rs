@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::client::{self, Answer};
-use super::mix::Mix;
+use super::workload_mix::WorkloadMix;
 use zkevm_testkit::sample::workload::Chain;
 use zkevm_types::BatchInput;
 use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
@@ -23,7 +23,7 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Pause after a call that failed without an answer: the server may be starting again.
 const ERROR_PAUSE: Duration = Duration::from_millis(200);
 
-/// What all clients do.
+/// Instructions that all clients share.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// When the first batch is due.
@@ -35,14 +35,14 @@ pub(super) struct Plan {
     /// Transactions per batch.
     pub batch_txs: usize,
     /// Kinds of batches.
-    pub mix: Mix,
+    pub mix: WorkloadMix,
     /// Send refused batches again.
     pub retry_refused: bool,
     /// Answered roots that every client keeps for the check afterwards.
     pub roots_max: usize,
 }
 
-/// What all clients add to while they run.
+/// Sums that all clients add to while they run.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// Next place in the schedule of the open loop.
@@ -55,7 +55,7 @@ pub(super) struct Shared {
     pub errors: AtomicU64,
 }
 
-/// What one client saw.
+/// Observations of one client.
 #[derive(Clone, Debug)]
 pub(super) struct WorkerResult {
     /// Number of the client.

@@ -18,7 +18,7 @@ use zkevm_types::{ForkId, LogShape};
 
 mod trace;
 
-/// What an answer repeats of its request and its server.
+/// Values of the request and the server that an answer repeats.
 #[derive(Clone, Debug)]
 pub struct ResponseContext {
     /// Fork id of the request.

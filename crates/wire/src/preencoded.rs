@@ -11,7 +11,7 @@ use tonic::Status;
 use tonic::codec::{EncodeBuf, Encoder};
 use tonic_prost::ProstDecoder;
 
-/// What a call without a message brings.
+/// The request of a call without a message.
 pub type Empty = ();
 
 /// A response message as it goes out.
@@ -38,11 +38,11 @@ impl<T> Default for Codec<T> {
 impl<T: Message + Default + 'static> tonic::codec::Codec for Codec<T> {
     type Encode = Encoded;
     type Decode = T;
-    type Encoder = AsItIs;
+    type Encoder = PassThroughEncoder;
     type Decoder = ProstDecoder<T>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        AsItIs
+        PassThroughEncoder
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -50,11 +50,11 @@ impl<T: Message + Default + 'static> tonic::codec::Codec for Codec<T> {
     }
 }
 
-/// The encoder of what is encoded already.
+/// Passes encoded bytes through.
 #[derive(Debug)]
-pub struct AsItIs;
+pub struct PassThroughEncoder;
 
-impl Encoder for AsItIs {
+impl Encoder for PassThroughEncoder {
     type Item = Encoded;
     type Error = Status;
 

@@ -13,7 +13,7 @@ pub fn message_type(type_name: &str) -> Option<MessageDescriptor> {
     CONTRACTS.get_or_init(contracts).as_ref()?.get_message_by_name(type_name)
 }
 
-/// Returns the text of an encoded message of the type with this full name. What does not decode is told in the text.
+/// Returns the text of an encoded message of the type with this full name. Undecodable input becomes a comment line.
 pub fn text_form(type_name: &str, encoded: &[u8]) -> String {
     let Some(message_type) = message_type(type_name) else {
         return format!("# unknown message type {type_name}");

@@ -1,4 +1,4 @@
-//! Which kind of batch comes next.
+//! Chooses the kind of each batch by weights.
 
 use std::str::FromStr;
 
@@ -8,14 +8,14 @@ const WEIGHT_MAX: u64 = 1_000_000;
 
 /// Kinds of batches with their weights, like `transfers:80,tokens:20`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mix {
+pub(super) struct WorkloadMix {
     parts: Vec<(Kind, u64)>,
     total: u64,
     /// Other bits give another order of kinds.
     seed_bits: u64,
 }
 
-impl Mix {
+impl WorkloadMix {
     /// Returns the same kinds in the order of this seed.
     pub(super) fn seeded(self, seed: Option<u64>) -> Self {
         Self { seed_bits: seed.map_or(0, scramble), ..self }
@@ -34,7 +34,7 @@ impl Mix {
     }
 }
 
-impl FromStr for Mix {
+impl FromStr for WorkloadMix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -76,21 +76,21 @@ mod tests {
 
     #[test]
     fn kinds_come_by_their_weights() {
-        let mix: Mix = "transfers:80,tokens:20".parse().unwrap();
+        let mix: WorkloadMix = "transfers:80,tokens:20".parse().unwrap();
         let tokens = (0..10_000).filter(|batch| mix.kind(batch % 7, *batch) == Kind::TokenTransfers).count();
         assert!((1_800..2_200).contains(&tokens), "{tokens}");
-        let kinds = |mix: &Mix| (0..100).map(|batch| mix.kind(0, batch)).collect::<Vec<_>>();
+        let kinds = |mix: &WorkloadMix| (0..100).map(|batch| mix.kind(0, batch)).collect::<Vec<_>>();
         let seeded = |seed| kinds(&mix.clone().seeded(seed));
         assert_eq!((seeded(Some(1)), seeded(None)), (seeded(Some(1)), kinds(&mix)));
         assert_ne!(seeded(Some(1)), seeded(Some(2)));
-        let only: Mix = "tokens".parse().unwrap();
+        let only: WorkloadMix = "tokens".parse().unwrap();
         assert!((0..100).all(|batch| only.kind(3, batch) == Kind::TokenTransfers));
     }
 
     #[test]
     fn a_wrong_mix_is_refused() {
         for text in ["", "nfts:3", "transfers:x", "transfers:0", "tokens:1,tokens:2", "transfers:99999999"] {
-            assert!(text.parse::<Mix>().is_err(), "{text}");
+            assert!(text.parse::<WorkloadMix>().is_err(), "{text}");
         }
     }
 }

@@ -14,7 +14,7 @@ const CASES_LISTED: usize = 25;
 const PLACES_LISTED: usize = 200;
 const TEXT_CHARS_MAX: usize = 300;
 
-/// How a replayed case ended.
+/// Result of a replayed case.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// The answer was compared.
@@ -25,7 +25,7 @@ pub(super) enum Verdict {
 
 /// One replayed case.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct CaseResult {
     /// Name of the case.
     pub name: String,
     /// Fork id of its request.
@@ -40,7 +40,7 @@ pub(super) struct Outcome {
 
 /// Sums over one field.
 #[derive(Debug, Default)]
-struct FieldTally {
+struct FieldSums {
     cases: usize,
     equal: usize,
     examples: Vec<(String, Difference)>,
@@ -49,7 +49,7 @@ struct FieldTally {
 }
 
 #[derive(Debug, Default)]
-struct ForkTally {
+struct ForkSums {
     cases: usize,
     equal: usize,
     different: usize,
@@ -58,15 +58,15 @@ struct ForkTally {
 
 /// The result of a run.
 #[derive(Debug)]
-pub(super) struct Tally {
-    fields: BTreeMap<String, FieldTally>,
+pub(super) struct Summary {
+    fields: BTreeMap<String, FieldSums>,
     /// Fields that never fail.
-    reported_apart: BTreeMap<String, FieldTally>,
-    forks: BTreeMap<u64, ForkTally>,
-    outcomes: Vec<Outcome>,
+    reported_apart: BTreeMap<String, FieldSums>,
+    forks: BTreeMap<u64, ForkSums>,
+    outcomes: Vec<CaseResult>,
 }
 
-impl Outcome {
+impl CaseResult {
     /// True if every field is equal, but for those that never fail.
     fn is_equal(&self) -> bool {
         self.differences().next().is_none() && matches!(self.verdict, Verdict::Compared(_))
@@ -89,13 +89,13 @@ impl Outcome {
     }
 }
 
-impl Tally {
+impl Summary {
     /// Sums up.
-    pub(super) fn new(outcomes: Vec<Outcome>) -> Self {
-        let mut tally =
+    pub(super) fn new(outcomes: Vec<CaseResult>) -> Self {
+        let mut summary =
             Self { fields: BTreeMap::new(), reported_apart: BTreeMap::new(), forks: BTreeMap::new(), outcomes };
-        for outcome in &tally.outcomes {
-            let fork = tally.forks.entry(outcome.fork_id).or_default();
+        for outcome in &summary.outcomes {
+            let fork = summary.forks.entry(outcome.fork_id).or_default();
             fork.cases += 1;
             if outcome.is_equal() {
                 fork.equal += 1;
@@ -109,7 +109,7 @@ impl Tally {
                 continue;
             }
             for (field, result) in comparison {
-                let sums = if never_fails(field) { &mut tally.reported_apart } else { &mut tally.fields };
+                let sums = if never_fails(field) { &mut summary.reported_apart } else { &mut summary.fields };
                 let sum = sums.entry(field.clone()).or_default();
                 sum.cases += 1;
                 let Some(first) = result.different.first() else {
@@ -123,15 +123,15 @@ impl Tally {
                 }
             }
         }
-        tally
+        summary
     }
 
     /// Cases that differ or failed and are not listed apart.
-    fn different(&self) -> impl Iterator<Item = &Outcome> {
+    fn different(&self) -> impl Iterator<Item = &CaseResult> {
         self.outcomes.iter().filter(|outcome| outcome.apart.is_none() && !outcome.is_equal())
     }
 
-    fn apart(&self) -> impl Iterator<Item = (&Outcome, &str)> {
+    fn apart(&self) -> impl Iterator<Item = (&CaseResult, &str)> {
         let apart = self.outcomes.iter().filter(|outcome| !outcome.is_equal());
         apart.filter_map(|outcome| outcome.apart.as_deref().map(|why| (outcome, why)))
     }
@@ -214,7 +214,7 @@ impl Tally {
     }
 
     fn print_apart(&self) {
-        let mut by_reason: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+        let mut by_reason: BTreeMap<&str, Vec<&CaseResult>> = BTreeMap::new();
         for (outcome, why) in self.apart() {
             by_reason.entry(why).or_default().push(outcome);
         }
@@ -229,8 +229,8 @@ impl Tally {
 
     fn print_forks(&self) {
         let mut table = Table::new(&["fork id", "cases", "equal", "different", "apart"]);
-        let mut total = ForkTally::default();
-        let row = |name: String, sum: &ForkTally| {
+        let mut total = ForkSums::default();
+        let row = |name: String, sum: &ForkSums| {
             let numbers = [sum.cases, sum.equal, sum.different, sum.apart].map(|number| number.to_string());
             std::iter::once(name).chain(numbers).collect()
         };
@@ -247,8 +247,8 @@ impl Tally {
 
     /// Returns the whole result.
     pub(super) fn to_json(&self) -> Value {
-        let sums = |sums: &BTreeMap<String, FieldTally>| {
-            let entry = |(field, sum): (&String, &FieldTally)| {
+        let sums = |sums: &BTreeMap<String, FieldSums>| {
+            let entry = |(field, sum): (&String, &FieldSums)| {
                 let names: Vec<&str> = sum.examples.iter().map(|(name, _)| name.as_str()).collect();
                 let value = json!({
                     "cases": sum.cases, "equal": sum.equal, "different": sum.examples.len(),
@@ -258,7 +258,7 @@ impl Tally {
             };
             sums.iter().map(entry).collect::<serde_json::Map<_, _>>()
         };
-        let case = |outcome: &Outcome| {
+        let case = |outcome: &CaseResult| {
             let places = outcome.differences().map(
                 |difference| json!({"place": difference.place, "ours": difference.ours, "recorded": difference.recorded}),
             );

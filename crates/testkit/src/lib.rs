@@ -4,4 +4,5 @@
 
 pub mod sample;
 pub mod skip;
+pub mod stateless;
 pub mod vectors;

@@ -36,7 +36,7 @@ type Client = ExecutorServiceClient<Channel>;
 /// The genesis of the sample workload, and a batch on it.
 fn sample(fork: u64, kind: Kind, transactions: usize) -> (Source, BatchInput) {
     let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 1).unwrap());
-    let source = Source::new(workload.genesis());
+    let source = Source::new(workload.genesis()).unwrap();
     let mut input = workload.chain(0, source.state.root.to_b256()).next_batch(kind, transactions);
     set_context(&mut input, |context| context.skip_verify_l1_info_root = true);
     (source, input)

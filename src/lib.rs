@@ -1,5 +1,7 @@
 //! The service: answers zkevm-prover's executor protocol around a native engine for Polygon zkEVM L2 batches.
 //!
+//! Decides: who waits, who runs where, what is refused, what operators see. Must not know: the rules of a batch.
+//!
 //! The engine lives in the crates below (`crates/`), which know nothing of this one: `zkevm-processor` executes a batch,
 //! `zkevm-store` keeps its state, `zkevm-wire` turns requests into batches and outputs into responses. Here stand the actors
 //! that run batches, the gRPC and HTTP services around them, and the command line. `ARCHITECTURE.md` is the map.

@@ -1,4 +1,6 @@
 //! `batch_l2_data`: its grammar, its transactions, and the hashes made of them (batch §3, §4).
+//!
+//! Decides: which bytes are a batch, and what its hashes and senders are. Must not know: state, execution, counters.
 
 mod decode;
 mod hashes;

@@ -1,4 +1,6 @@
 //! The Poseidon sparse Merkle tree over Goldilocks (state-tree).
+//!
+//! Decides: keys, nodes, roots, and which nodes are new. Must not know: where nodes are stored, what the values mean.
 
 mod check;
 mod digest;

@@ -1,4 +1,5 @@
-# Image of zkevm-executor: built with Rust alone, run without root; the binary itself asks for its health.
+# Image of zkevm-executor: built with Rust alone (the version is rust-version in Cargo.toml), run without root; the binary itself
+# asks for its health.
 FROM rust:1.91-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -7,8 +8,10 @@ COPY proto proto
 COPY config config
 COPY crates crates
 COPY src src
+# Named by the manifests, hence needed to read them.
 COPY benches benches
-RUN cargo build --release --locked --bin zkevm-executor
+COPY fuzz fuzz
+RUN cargo build --release --locked --package zkevm-executor --bin zkevm-executor
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /usr/src/app executor \

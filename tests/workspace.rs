@@ -1,4 +1,4 @@
-//! The manifests are the map: which crate may use which, and what must not get into the engine.
+//! The manifests are the map: which crate may use which, what must not get into the engine, and what the image is built of.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -174,4 +174,35 @@ fn every_front_page_says_what_its_crate_decides() {
         }
     }
     report(&offences);
+}
+
+#[test]
+fn one_version_of_rust_is_the_oldest() {
+    let workspace = Manifest::read("");
+    let package = workspace.table(&["workspace", "package"]).expect("what packages share");
+    let oldest = package["rust-version"].as_str().expect("a version");
+    let says = |file: &str, text: String| {
+        let content = read(file);
+        assert!(content.contains(&text), "{file} does not say {text}");
+    };
+    says("Dockerfile", format!("FROM rust:{oldest}-"));
+    says(".github/workflows/ci.yml", format!("MSRV: \"{oldest}\""));
+}
+
+#[test]
+fn the_image_is_built_of_all_that_the_manifests_name() {
+    let dockerfile = read("Dockerfile");
+    let copied: BTreeSet<&str> =
+        dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).flat_map(|line| line.split(' ')).collect();
+    let let_through = read(".dockerignore");
+    let let_through: BTreeSet<&str> = let_through.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    // The crates read `proto` and `config` when they are built.
+    for path in ["Cargo.toml", "Cargo.lock", "crates", "fuzz", "src", "benches", "proto", "config"] {
+        assert!(copied.contains(path), "the Dockerfile does not copy {path}");
+        assert!(let_through.contains(path), ".dockerignore holds {path} back");
+    }
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }

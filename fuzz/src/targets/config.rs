@@ -1,8 +1,10 @@
 //! Configuration: TOML, zkevm-prover's JSON, and the environment.
 
-use zkevm_executor::config::{ConfigBuilder, ConfigError, DEFAULT_TOML};
+use std::mem::discriminant;
 
-use super::{Target, kind_of, without_digits};
+use zkevm_executor::config::{ConfigBuilder, ConfigError};
+
+use super::{Target, kind_of};
 
 /// The first byte chooses the layer; the rest is its text.
 pub const TARGET: Target = Target {
@@ -35,8 +37,10 @@ pub fn target(data: &[u8]) -> u64 {
     match read(layer, &text) {
         Ok(()) => kind_of(&(layer % 3, "accepted")),
         Err(error) => {
-            assert!(!error.to_string().is_empty(), "refused without a word");
-            kind_of(&(layer % 3, without_digits(&error)))
+            // A refusal begins with the name of the setting; the rest has the value.
+            let text = error.to_string();
+            let name = text.split(' ').next().filter(|name| !name.is_empty());
+            kind_of(&(layer % 3, discriminant(&error), name.expect("a refusal has words")))
         }
     }
 }
@@ -62,10 +66,11 @@ fn read(layer: u8, text: &str) -> Result<(), ConfigError> {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
+    let defaults = include_bytes!("../../../config/default.toml");
     let json = include_bytes!("../../../config/prover-example.json");
     let environment = b"EXECUTOR_SERVER_PORT=1\nDATABASE_URL=postgres://a:b@c/d\nZKEVM_EXECUTOR_NICENESS=3\n";
     let short = b"[grpc]\nport = 0\n[store]\nkind = \"memory\"\n[limits]\nreceive_seconds = 0.5\n";
-    [(0, DEFAULT_TOML.as_bytes()), (0, short), (1, json), (2, environment)]
+    [(0, &defaults[..]), (0, short), (1, json), (2, environment)]
         .into_iter()
         .map(|(layer, text)| [&[layer][..], text].concat())
         .collect()

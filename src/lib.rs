@@ -6,6 +6,8 @@
 //! `zkevm-store` keeps its state, `zkevm-wire` turns requests into batches and outputs into responses. Here stand the actors
 //! that run batches, the gRPC and HTTP services around them, and the command line. `ARCHITECTURE.md` is the map.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod actors;
 pub mod aggregator;
 pub mod capture;

@@ -161,12 +161,16 @@ fn every_package_has_the_lints() {
 }
 
 #[test]
-fn every_front_page_says_what_its_crate_decides() {
+fn every_library_says_what_it_decides_and_does_not_unwrap() {
     let mut offences = Vec::new();
     for manifest in packages() {
         let path = root().join(&manifest.folder).join("src/lib.rs");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let front: String = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
+        // Not among the lints of the workspace: tests may.
+        if !text.contains("#![cfg_attr(not(test), warn(clippy::unwrap_used))]") {
+            offences.push(format!("{}: unwrap is not refused outside of tests", path.display()));
+        }
         for says in ["Decides", "Must not know"] {
             if !front.contains(says) {
                 offences.push(format!("{}: the front page does not say \"{says}\"", path.display()));

@@ -12,5 +12,7 @@
 //! The number it returns stands for the kind of answer. The driver, which measures no coverage, goes on with inputs whose
 //! kind it has not seen.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod mutate;
 pub mod targets;

@@ -2,6 +2,8 @@
 //!
 //! Decides: which bytes are a batch, and what its hashes and senders are. Must not know: state, execution, counters.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod decode;
 mod hashes;
 mod l1_info;

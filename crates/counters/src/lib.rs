@@ -39,6 +39,8 @@
 //! Nothing here reads state by itself or influences a root. Reverts never take anything back. `docs/counters.md` says how
 //! near the numbers come.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod batch_events;
 mod evm_events;
 mod key_trie;

@@ -3,6 +3,8 @@
 //! Decides: how one transaction executes: changed opcodes, precompiles, errors, traces. Must not know: batches, the leaves of
 //! blocks, where state lives, who observes.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod access_log;
 mod bytecode;
 pub mod context;

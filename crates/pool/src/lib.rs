@@ -9,6 +9,8 @@
 //! Other processes may be on those cores. A worker that does not come back in time shows it; then the batch does its chunk
 //! itself, and no worker of the pool is asked again for 200 ms.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod cancel;
 mod chunks;
 mod workers;

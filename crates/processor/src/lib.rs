@@ -32,6 +32,8 @@
 //! The rules tell an [`Observer`] what happens. [`Engine::process`] counts zk counters with one, and nothing else here knows
 //! of them.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod block_info;
 mod engine;
 mod prepare;

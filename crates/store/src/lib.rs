@@ -17,6 +17,8 @@
 //! | `async_bridge` | [`AsyncBridge`]: from callers that block to drivers that do not |
 //! | [`encoding`], [`pem`] | bytes of rows; certificates |
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod async_bridge;
 mod cache;
 mod database;

@@ -2,6 +2,8 @@
 //!
 //! Decides: what a generated chain of batches looks like, how vectors and recordings are read. Must not know: the wire, servers.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod sample;
 pub mod skip;
 pub mod stateless;

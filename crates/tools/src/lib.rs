@@ -2,6 +2,8 @@
 //!
 //! Decides: what is compared and what is counted. Must not know: how a server is made.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod conformance;
 pub mod load;
 pub mod table;

@@ -2,6 +2,8 @@
 //!
 //! Decides: keys, nodes, roots, and which nodes are new. Must not know: where nodes are stored, what the values mean.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod check;
 mod digest;
 pub mod goldilocks;

@@ -2,6 +2,8 @@
 //!
 //! Decides: what differs between forks, in one table. Must not know: how anything of it is computed or sent.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 mod counters;
 mod errors;
 mod fork;

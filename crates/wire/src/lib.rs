@@ -3,6 +3,8 @@
 //! Decides: which requests are valid, what a response looks like in each version of the API, what a witness and a data
 //! stream say. Must not know: servers, actors, how a batch runs.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod preencoded;
 pub mod protobuf_text;
 pub mod request;

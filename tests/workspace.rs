@@ -9,9 +9,9 @@ use toml::Table;
 
 /// The crates below `crates/`, in order: each may use those before it.
 const ORDER: &[&str] =
-    &["pool", "tree", "types", "store", "batch", "counters", "evm", "processor", "wire", "testkit", "tools"];
+    &["pool", "tree", "types", "store", "batch", "evm", "counters", "processor", "wire", "testkit", "tools"];
 /// Crates that compute: they start no runtime, know no transport and call no operating system.
-const ENGINE: &[&str] = &["pool", "tree", "types", "batch", "counters", "evm", "processor"];
+const ENGINE: &[&str] = &["pool", "tree", "types", "batch", "evm", "counters", "processor"];
 /// What engine crates must not name.
 const NOT_NAMED: &[&str] = &["tokio", "actix", "actix-rt", "tonic", "prost", "libc", "parking_lot"];
 /// What must not get into their trees either.

@@ -22,7 +22,8 @@ pub fn reader<'a>(store: &'a StateStore, input: &'a BatchInput) -> RequestOverla
 /// was aborted has no ids to show.
 pub fn persist(store: &StateStore, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError> {
     let durability = if input.update_merkle_tree { Durability::Permanent } else { Durability::Volatile };
-    let entries = WitnessEntries { nodes: &input.db, programs: &input.contracts_bytecode, verified: input.entries_verified };
+    let entries =
+        WitnessEntries { nodes: &input.db, programs: &input.contracts_bytecode, verified: input.entries_verified };
     let mut set: WriteSet = store.unknown_entries(entries, durability)?;
     let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
     if let Some(roots) = &output.roots {

@@ -185,7 +185,7 @@ async fn a_panic_costs_one_call_and_one_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_executor_is_lost_to_panics() {
     let mut config = config();
-    (config.executors, config.small_batch_bytes_max, config.queue_capacity) = (2, 1_000, 64);
+    (config.executor.threads, config.executor.small_batch_bytes_max, config.executor.queue_capacity) = (2, 1_000, 64);
     let server = TestServer::start_with(config).await;
     let calls: Vec<_> =
         futures_util::future::join_all((0..30).map(|n| server.spawn_v2(if n % 3 == 0 { b"ok" } else { PANIC }))).await;

@@ -16,12 +16,12 @@ use zkevm_tree::{Digest, GetDetails, NodeData, SetDetails};
 const DIGITS_MAX: usize = 64;
 
 /// Returns four field elements, each reduced; a missing message reads as zeros.
-pub(super) fn digest(fea: Option<wire::Fea>) -> Digest {
+pub(crate) fn digest(fea: Option<wire::Fea>) -> Digest {
     let wire::Fea { fe0, fe1, fe2, fe3 } = fea.unwrap_or_default();
     Digest::from_u256(U256::from_limbs([fe0, fe1, fe2, fe3]))
 }
 
-pub(super) fn fea(digest: &Digest) -> wire::Fea {
+pub(crate) fn fea(digest: &Digest) -> wire::Fea {
     let [fe0, fe1, fe2, fe3] = digest.0;
     wire::Fea { fe0, fe1, fe2, fe3 }
 }

@@ -8,7 +8,7 @@ use quick_cache::sync::Cache;
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
 
-use super::ladder::Ladder;
+use super::ecrecover_bits::ScalarBits;
 use zkevm_pool::{ChunkOptions, PendingResults, WorkerPool};
 use zkevm_types::RecoveryRules;
 
@@ -47,7 +47,7 @@ pub struct Recovered {
     /// The signer, `None` if the signature is invalid.
     pub signer: Option<Address>,
     /// What the zk counters of the recovery depend on; there when there is a signer.
-    pub ladder: Option<Ladder>,
+    pub scalar_bits: Option<ScalarBits>,
     /// The root of r³ + 7 that the ROM's exponent yields has the other parity; told where the rules ask for it.
     pub root_is_negated: bool,
 }
@@ -95,15 +95,15 @@ impl SenderCache {
 
     fn recover_unknown(&self, keys: &[SignatureKey]) -> Vec<Recovered> {
         let signatures: Vec<Signature> = keys.iter().map(|key| key.signature).collect();
-        let recover = |(key, ladder): (&SignatureKey, Option<Ladder>)| {
+        let recover = |(key, bits): (&SignatureKey, Option<ScalarBits>)| {
             let (Signature { hash, r, s, v }, rules) = (key.signature, key.rules);
             let signer = recover_signer(hash, r, s, v, rules.infinity_bug);
             let root_is_negated = rules.roots_count && signer.is_some() && root_is_negated(r, v);
-            let recovered = Recovered { signer, ladder: ladder.filter(|_| signer.is_some()), root_is_negated };
+            let recovered = Recovered { signer, scalar_bits: bits.filter(|_| signer.is_some()), root_is_negated };
             self.known.insert(*key, recovered);
             recovered
         };
-        keys.iter().zip(Ladder::of_many(&signatures)).map(recover).collect()
+        keys.iter().zip(ScalarBits::of_many(&signatures)).map(recover).collect()
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
         for _ in 0..2 {
             let recovered = senders.recover(&signatures, RecoveryRules::default(), &WorkerPool::none()).take(4);
             assert_eq!(recovered.iter().map(|recovered| recovered.signer).collect::<Vec<_>>(), expected);
-            assert!(recovered.iter().all(|recovered| recovered.signer.is_some() == recovered.ladder.is_some()));
+            assert!(recovered.iter().all(|recovered| recovered.signer.is_some() == recovered.scalar_bits.is_some()));
         }
     }
 

@@ -259,7 +259,7 @@ impl CounterMeter {
 
     /// Cost of decoding a transaction whose key is recovered: real without data, else the dearest.
     fn decode_path(&mut self, tx: &Transaction, recovered: Recovered) -> Option<Counters> {
-        let (rom, ladder) = self.rom.zip(recovered.ladder)?;
+        let (rom, bits) = self.rom.zip(recovered.scalar_bits)?;
         let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
         let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
         let decoded = rom.decoded(&Fields {
@@ -268,7 +268,7 @@ impl CounterMeter {
             list_bytes: tx.signed_rlp.len() as u64,
             data_bytes: tx.data.len() as u64,
         });
-        let recovery = rom.recovery(ladder, tx.v, recovered.root_is_negated);
+        let recovery = rom.recovery(bits, tx.v, recovered.root_is_negated);
         self.reserve_decoding(decoded + reservations::RECOVERY);
         Some(decoded + recovery)
     }

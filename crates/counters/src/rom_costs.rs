@@ -6,7 +6,7 @@
 use revm::primitives::U256;
 
 use super::lengths::KECCAK_RATE_BYTES;
-use zkevm_batch::Ladder;
+use zkevm_batch::ScalarBits;
 use zkevm_batch::observer::{BlockStep, ExitRoot};
 use zkevm_types::Counters;
 use zkevm_types::RomVersion;
@@ -164,8 +164,8 @@ impl RomCosts {
     /// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r.
     ///
     /// `root_is_negated` counts in the ROMs that compare points.
-    pub(crate) fn recovery(&self, ladder: Ladder, v: u8, root_is_negated: bool) -> Counters {
-        let [both, one, leading] = [ladder.both, ladder.one, ladder.leading].map(u64::from);
+    pub(crate) fn recovery(&self, bits: ScalarBits, v: u8, root_is_negated: bool) -> Counters {
+        let [both, one, leading] = [bits.both, bits.one, bits.leading].map(u64::from);
         let [own, round_none, round_one, round_both] = self.recovery;
         let none = 256 - leading - both - one;
         let odd = u64::from(v.saturating_sub(27));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::workers::Load;
 
-/// How work is cut.
+/// How work is cut into chunks.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkOptions {
     /// Items of one chunk; at least one.
@@ -15,7 +15,7 @@ pub struct ChunkOptions {
     pub steal_timeout: Duration,
 }
 
-/// Something to help with.
+/// A job workers can help with.
 pub(crate) trait Work: Send + Sync {
     /// Works until everything is taken.
     fn work(&self);
@@ -29,7 +29,7 @@ pub(crate) struct Job<T, R> {
     items: Vec<T>,
     options: ChunkOptions,
     transform: Transform<T, R>,
-    /// First item that nobody has taken.
+    /// First item not taken yet.
     next: AtomicUsize,
     /// The results of each chunk, until the batch fetches them.
     done: Mutex<Vec<Option<Vec<R>>>>,
@@ -107,7 +107,7 @@ impl<T, R> PendingResults<T, R> {
         self.asked.is_some()
     }
 
-    /// Returns the next `count` results, fewer at the end. Works on what nobody has taken, and waits for the rest.
+    /// Returns the next `count` results, fewer at the end. Does the chunks not taken yet, and waits for the rest.
     pub fn take(&mut self, count: usize) -> Vec<R> {
         if count == 0 {
             return Vec::new();

@@ -27,11 +27,11 @@ pub struct WorkerPool {
 #[derive(Debug)]
 struct Shared {
     load: Arc<Load>,
-    /// Offers to the workers, `None` if no thread could be started. Bounded; whoever offers does not wait for room.
+    /// Offers to the workers, `None` if no thread could be started. Bounded; offering does not wait for room.
     offers: OnceLock<Option<Sender<Arc<dyn Work>>>>,
 }
 
-/// What says whether a worker may start.
+/// Decides whether a worker may start.
 #[derive(Debug)]
 pub(crate) struct Load {
     /// Cores that workers and batches share.
@@ -63,7 +63,7 @@ impl WorkerPool {
         Self { shared: Some(Arc::new(Shared { load: Load::of(workers_max, cores), offers: OnceLock::new() })) }
     }
 
-    /// Returns a pool without threads: whoever offers work does all of it.
+    /// Returns a pool without threads: the caller does all of the work.
     pub fn none() -> Self {
         Self::default()
     }

@@ -157,7 +157,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         self.set_system_slot(SYSTEM_ADDRESS, slot, value)
     }
 
-    /// Writes the root of a version into the system contract. Nothing is hashed before somebody reads it.
+    /// Writes the root of a version into the system contract. Nothing is hashed before the slot or the root is read.
     ///
     /// As a touched slot it has no value: forks that report values write no roots this way (executor-service §6.3).
     pub(crate) fn set_system_root(&mut self, slot: U256, of: TreeRef) -> Result<(), Abort> {

@@ -1,6 +1,9 @@
 //! The Poseidon sparse Merkle tree over Goldilocks (state-tree).
 //!
-//! Decides: keys, nodes, roots, and which nodes are new. Must not know: where nodes are stored, what the values mean.
+//! Decides: keys, nodes, their hashes, how versions of a tree are read, updated, hashed and proved. Must not know: where nodes
+//! are kept (it reads them through [`StateReader`]), what a batch or a transaction is.
+//!
+//! `unsafe` stands in one module, the vector kernels of [`poseidon`].
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 

@@ -36,7 +36,7 @@ pub fn first_difference(a: &Digest, b: &Digest) -> Option<usize> {
 
 /// Orders keys as their leaves stand in the tree, left to right.
 #[inline]
-pub fn compare(a: &Digest, b: &Digest) -> Ordering {
+pub(crate) fn compare(a: &Digest, b: &Digest) -> Ordering {
     match first_difference(a, b) {
         None => Ordering::Equal,
         Some(level) => bit(a, level).cmp(&bit(b, level)),
@@ -57,7 +57,7 @@ pub fn remaining(key: &Digest, depth: usize) -> Digest {
 /// Returns the key whose first `depth` bits are those of `prefix` and whose rest is `remaining`.
 ///
 /// `None` if no key is like that: a remaining limb has too many bits, or the joined limb is not a field element.
-pub fn join(prefix: &Digest, depth: usize, remaining: &Digest) -> Option<Digest> {
+pub(crate) fn join(prefix: &Digest, depth: usize, remaining: &Digest) -> Option<Digest> {
     let shifts = consumed(depth);
     let mut key = [0; 4];
     for limb in 0..4 {

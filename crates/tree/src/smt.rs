@@ -1,4 +1,4 @@
-//! The sparse Merkle tree: many versions in one arena, hashed when somebody asks (state-tree §7, §8).
+//! The sparse Merkle tree: many versions in one arena, hashed on demand (state-tree §7, §8).
 //!
 //! A version is the handle of its root node. Updating copies the nodes on the changed paths and leaves the older
 //! version as it was, so rolling back is using the older handle. New nodes have no hash until
@@ -6,7 +6,7 @@
 //!
 //! Every node has one place: the bits from the root to it. Nodes are loaded from the reader in place, on first visit.
 
-mod chained;
+mod deferred_roots;
 mod details;
 mod hashing;
 mod proof_hashes;
@@ -103,8 +103,8 @@ pub struct StateTree<'a> {
     leaves: Vec<Leaf>,
     values: Vec<Value>,
     opened: HashMap<Digest, TreeRef>,
-    /// Values that are roots of versions without hash.
-    open_roots: usize,
+    /// Values that are deferred roots: those of versions without hash.
+    deferred_roots: usize,
     permutations: u64,
 }
 
@@ -162,7 +162,7 @@ impl<'a> StateTree<'a> {
     pub fn with_memory(reader: &'a dyn StateReader, pool: WorkerPool, memory: TreeMemory) -> Self {
         let TreeMemory { nodes, hashes, leaves, values } = memory;
         let opened = HashMap::new();
-        let mut tree = Self { reader, pool, nodes, hashes, leaves, values, opened, open_roots: 0, permutations: 0 };
+        let mut tree = Self { reader, pool, nodes, hashes, leaves, values, opened, deferred_roots: 0, permutations: 0 };
         tree.push_node(Digest::ZERO, Node { kind: NodeKind::Empty, hashed: true, created: false, visited: false });
         tree
     }
@@ -231,7 +231,7 @@ impl<'a> StateTree<'a> {
         self.set_kind(at, depth, path, &data)
     }
 
-    /// Says what stands at a place, from the content of its node.
+    /// Sets what stands at a place, from the content of its node.
     fn set_kind(&mut self, at: TreeRef, depth: usize, path: &Digest, data: &NodeData) -> Result<NodeKind, TreeError> {
         let hash = self.hashes[at.index()];
         let corrupt = |what| TreeError::CorruptNode(hash, what);
@@ -273,7 +273,7 @@ impl<'a> StateTree<'a> {
         }
         if !root_of.is_empty() {
             let root = self.root(root_of);
-            return Ok(self.close_root(index, root));
+            return Ok(self.resolve_root(index, root));
         }
         // A value that was not loaded is known by its hash.
         let data = self.read(&hash.unwrap_or_default())?;

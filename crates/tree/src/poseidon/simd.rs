@@ -185,7 +185,7 @@ fn hash_packs<const LANES: usize, const PACKS: usize, const GROUP: usize, P: Pac
     }
 }
 
-/// Hashes in plain arithmetic what a kernel is not sure of: one pack in ten million, and states that somebody looked for.
+/// Hashes in plain arithmetic what a kernel is not sure of: one pack in ten million, and states made for it.
 #[cold]
 fn hash_again(states: &[[u64; 12]], out: &mut [Digest]) {
     for (state, digest) in states.iter().zip(out) {

@@ -35,8 +35,8 @@ impl StateTree<'_> {
         // Groups of one size: a few versions left over would not fill packs.
         let groups = ((versions.len() + VERSIONS_TOGETHER / 2) / VERSIONS_TOGETHER).max(1);
         let together = versions.len().div_ceil(groups);
-        if self.open_roots > 0 {
-            return versions.chunks(together).for_each(|versions| self.hash_chained(versions));
+        if self.deferred_roots > 0 {
+            return versions.chunks(together).for_each(|versions| self.hash_with_deferred_roots(versions));
         }
         let together = if self.pool.idle() > 0 { versions.len() } else { together };
         versions.chunks(together).for_each(|versions| self.hash_group(versions));
@@ -192,7 +192,7 @@ struct Listed {
 }
 
 impl Listed {
-    /// For at most so many nodes: growing costs more than all else here.
+    /// Creates an empty list with room for `count` nodes. Pre-sized: rehashing dominated the profile.
     fn with_capacity(count: usize) -> Self {
         let hasher = RandomState::default();
         Self { nodes: Vec::with_capacity(count), places: HashTable::with_capacity(count), hasher }

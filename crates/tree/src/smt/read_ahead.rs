@@ -8,7 +8,7 @@ impl StateTree<'_> {
     /// Reads the paths of these keys and the values at their ends, so that [`StateTree::get`] and
     /// [`StateTree::update`] find them in memory.
     ///
-    /// Fails only if the store does. A node that is missing or corrupt is left for whoever comes by it, who may not come.
+    /// Fails only if the store does. A node that is missing or corrupt is left unread: the error is that of the access that needs it, if one does.
     pub fn read_ahead(&mut self, at: TreeRef, keys: &mut [Digest]) -> Result<(), TreeError> {
         keys.sort_by(compare);
         // Each place with the keys that pass through it, which stand together.

@@ -429,7 +429,7 @@ proptest! {
             }
         }
         late.hash_versions(&open_versions);
-        prop_assert_eq!(late.open_roots, 0);
+        prop_assert_eq!(late.deferred_roots, 0);
         let roots = |tree: &mut StateTree<'_>, versions: &[TreeRef]| -> Vec<_> {
             versions.iter().map(|version| tree.root(*version)).collect()
         };

@@ -1,6 +1,6 @@
 //! Versions that hold the roots of versions before them, unhashed: what forks up to 6 make of every transaction (batch §5).
 //!
-//! Such a root is a value that nobody has asked for yet. All versions are then hashed together at the end: the few nodes
+//! Such a root is a deferred root: a value that stands for a root not computed yet. All versions are then hashed together at the end: the few nodes
 //! between one root and the next follow each other, and what other versions need fills the lanes beside them.
 
 use std::cmp::Reverse;
@@ -32,39 +32,39 @@ impl StateTree<'_> {
         if let Some(leaf) = self.leaf(end) {
             let value = &mut self.values[leaf.value as usize];
             (value.value, value.hash, value.root_of) = (None, None, of);
-            self.open_roots += 1;
+            self.deferred_roots += 1;
         }
         Ok(version)
     }
 
-    /// Sets a value that is the root of a hashed version.
-    pub(super) fn close_root(&mut self, index: u32, root: Digest) -> U256 {
+    /// Sets a value that was the deferred root of a version that is hashed now.
+    pub(super) fn resolve_root(&mut self, index: u32, root: Digest) -> U256 {
         let root = root.to_b256().into();
         let value = &mut self.values[index as usize];
         (value.value, value.root_of) = (Some(root), TreeRef::EMPTY);
-        self.open_roots -= 1;
+        self.deferred_roots -= 1;
         root
     }
 
     /// Computes the hash of every node of these versions that has none yet, and of the versions whose roots they hold.
-    pub(super) fn hash_chained(&mut self, versions: &[TreeRef]) {
-        let mut chain = Chain::default();
-        let plain_leaves = chain.collect(self, versions);
+    pub(super) fn hash_with_deferred_roots(&mut self, versions: &[TreeRef]) {
+        let mut schedule = HashSchedule::default();
+        let plain_leaves = schedule.collect(self, versions);
         self.hash_values(&plain_leaves);
-        chain.link(self);
+        schedule.link(self);
         let mut jobs = Vec::with_capacity(NODES_TOGETHER);
         let mut states = [[0; 12]; NODES_TOGETHER];
         let mut hashes = [Digest::ZERO; NODES_TOGETHER];
-        while !chain.ready.is_empty() {
+        while !schedule.ready.is_empty() {
             jobs.clear();
-            jobs.extend(std::iter::from_fn(|| chain.ready.pop()).take(NODES_TOGETHER).map(|Reverse(job)| job.id()));
+            jobs.extend(std::iter::from_fn(|| schedule.ready.pop()).take(NODES_TOGETHER).map(|Reverse(job)| job.id()));
             let (states, hashes) = (&mut states[..jobs.len()], &mut hashes[..jobs.len()]);
             for (state, id) in states.iter_mut().zip(&jobs) {
-                *state = chain.content(self, *id);
+                *state = schedule.content(self, *id);
             }
             hash_many(states, hashes);
             for (id, hash) in jobs.iter().zip(hashes) {
-                chain.done(self, *id, *hash);
+                schedule.done(self, *id, *hash);
             }
         }
     }
@@ -84,14 +84,14 @@ impl Ready {
     }
 }
 
-/// What waits for what. Jobs are the nodes from `base` on, by their handles, and after them the values that are roots.
+/// The order in which nodes are hashed: which job waits for which. Jobs are the nodes from `base` on, by their handles, and after them the values that are roots.
 #[derive(Default)]
-struct Chain {
+struct HashSchedule {
     nodes: Vec<TreeRef>,
     base: u32,
     /// Handles from `base` to the last node.
     span: u32,
-    roots: Vec<OpenRoot>,
+    roots: Vec<DeferredRoot>,
     /// Place in `roots` of a value.
     root_of_value: HashMap<u32, u32, RandomState>,
     jobs: Vec<Job>,
@@ -109,13 +109,13 @@ struct Job {
     first_waiting: u32,
 }
 
-/// A value that is the root of a version without hash.
-struct OpenRoot {
+/// A deferred root: a value that is the root of a version without hash.
+struct DeferredRoot {
     value: u32,
     of: TreeRef,
 }
 
-impl Chain {
+impl HashSchedule {
     /// Finds all nodes without hash, in about the order in which they were made, and the values that are roots. Returns the
     /// leaves whose values are not.
     fn collect(&mut self, tree: &mut StateTree<'_>, versions: &[TreeRef]) -> Vec<TreeRef> {
@@ -138,7 +138,7 @@ impl Chain {
                             plain_leaves.push(at);
                         } else if let Entry::Vacant(entry) = self.root_of_value.entry(index) {
                             entry.insert(self.roots.len() as u32);
-                            self.roots.push(OpenRoot { value: index, of: value.root_of });
+                            self.roots.push(DeferredRoot { value: index, of: value.root_of });
                             stack.push(value.root_of);
                         }
                     }
@@ -149,7 +149,7 @@ impl Chain {
         plain_leaves
     }
 
-    /// Notes what waits for what, and what is ready.
+    /// Notes which job waits for which, and which are ready.
     fn link(&mut self, tree: &StateTree<'_>) {
         let handles = || self.nodes.iter().map(|at| at.0);
         self.base = handles().min().unwrap_or_default();
@@ -195,19 +195,19 @@ impl Chain {
     }
 
     /// The place in `roots` of a job that is one.
-    fn root(&self, id: u32) -> Option<&OpenRoot> {
+    fn root(&self, id: u32) -> Option<&DeferredRoot> {
         id.checked_sub(self.span).map(|place| &self.roots[place as usize])
     }
 
     /// The 12 elements of a job that is ready.
     fn content(&self, tree: &mut StateTree<'_>, id: u32) -> NodeData {
         match self.root(id) {
-            Some(&OpenRoot { value, of }) => value_node(tree.close_root(value, tree.hashes[of.index()])),
+            Some(&DeferredRoot { value, of }) => value_node(tree.resolve_root(value, tree.hashes[of.index()])),
             None => tree.node_data(TreeRef(self.base + id)),
         }
     }
 
-    /// Keeps a hash, and readies what waited for nothing else.
+    /// Keeps a hash, and marks ready the jobs that waited for it only.
     fn done(&mut self, tree: &mut StateTree<'_>, id: u32, hash: Digest) {
         match self.root(id) {
             Some(root) => {

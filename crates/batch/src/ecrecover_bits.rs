@@ -13,7 +13,7 @@ const ONE_REDC: U256 = uint!(0x14551231950b75fc4402da1732fc9bebf_U256);
 
 /// Bits of −hash/r and s/r modulo n, between which the ROM doubles and adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ladder {
+pub struct ScalarBits {
     /// Bits set in both.
     pub both: u16,
     /// Bits set in one of them.
@@ -22,8 +22,8 @@ pub struct Ladder {
     pub leading: u16,
 }
 
-impl Ladder {
-    /// Computes the ladders of many signatures with one inversion; `None` where r is zero or not below n.
+impl ScalarBits {
+    /// Computes those of many signatures with one inversion; `None` where r is zero or not below n.
     pub fn of_many(signatures: &[Signature]) -> Vec<Option<Self>> {
         // Products of all r up to each one; every invalid r counts as one.
         let r_squared = ONE_REDC.mul_mod(ONE_REDC, ORDER);
@@ -42,13 +42,13 @@ impl Ladder {
             return vec![None; signatures.len()];
         };
         let mut inverse = redc(inverse, r_squared);
-        let mut ladders = vec![None; signatures.len()];
-        for ((ladder, signature), (before, r)) in ladders.iter_mut().zip(signatures).zip(products).rev() {
+        let mut all_bits = vec![None; signatures.len()];
+        for ((bits, signature), (before, r)) in all_bits.iter_mut().zip(signatures).zip(products).rev() {
             let Some(r) = r else { continue };
-            *ladder = Some(Self::of(signature, redc(inverse, before)));
+            *bits = Some(Self::of(signature, redc(inverse, before)));
             inverse = redc(inverse, r);
         }
-        ladders
+        all_bits
     }
 
     fn of(signature: &Signature, r_inverse_redc: U256) -> Self {
@@ -91,14 +91,14 @@ mod tests {
     use super::*;
 
     /// The same by plain division.
-    fn plain(signature: &Signature) -> Option<Ladder> {
+    fn plain(signature: &Signature) -> Option<ScalarBits> {
         let word = |word: B256| U256::from_be_bytes(word.0);
         let r = Some(word(signature.r)).filter(|r| *r < ORDER)?;
         let inverse = r.inv_mod(ORDER)?;
         let hash = word(signature.hash).reduce_mod(ORDER);
         let k1 = (ORDER - hash).reduce_mod(ORDER).mul_mod(inverse, ORDER);
         let k2 = word(signature.s).mul_mod(inverse, ORDER);
-        Some(Ladder {
+        Some(ScalarBits {
             both: (k1 & k2).count_ones() as u16,
             one: (k1 ^ k2).count_ones() as u16,
             leading: (k1 | k2).leading_zeros() as u16,
@@ -121,7 +121,7 @@ mod tests {
             let signatures: Vec<_> =
                 words.into_iter().map(|(hash, r, s)| Signature { hash, r, s, v: 27 }).collect();
             let expected: Vec<_> = signatures.iter().map(plain).collect();
-            prop_assert_eq!(Ladder::of_many(&signatures), expected);
+            prop_assert_eq!(ScalarBits::of_many(&signatures), expected);
         }
     }
 }

@@ -22,7 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use zkevm_batch::{BatchItem, SenderCache, Transaction, decode, recover_signer};
 use zkevm_executor::memory;
-use zkevm_pool::{Interrupt, WorkerPool};
+use zkevm_pool::{CancelToken, WorkerPool};
 use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::workload::{MINTS_PER_BATCH, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
@@ -189,7 +189,7 @@ fn prepare(fork: u64, clients: u64, kind: Kind, count: usize) -> Case {
 }
 
 fn execute(engine: &Engine, input: &BatchInput, state: &MemoryStore) -> BatchOutput {
-    engine.process(input, state, &Interrupt::default()).expect("nobody interrupts")
+    engine.process(input, state, &CancelToken::default()).expect("nothing cancels")
 }
 
 fn signer(tx: &Transaction) -> Option<Address> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::workload::{TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
@@ -31,11 +31,10 @@ fn main() {
         let steps = BatchInput { no_counters: true, ..all.clone() };
         let mut times = [const { Vec::new() }; 3];
         for _ in 0..ROUNDS {
-            times[0].push(execute(|interrupt| {
-                engine.process_observed(&all, &state, interrupt, ()).map(|(output, ())| output)
-            }));
-            times[1].push(execute(|interrupt| engine.process(&steps, &state, interrupt)));
-            times[2].push(execute(|interrupt| engine.process(&all, &state, interrupt)));
+            times[0]
+                .push(execute(|cancel| engine.process_observed(&all, &state, cancel, ()).map(|(output, ())| output)));
+            times[1].push(execute(|cancel| engine.process(&steps, &state, cancel)));
+            times[2].push(execute(|cancel| engine.process(&all, &state, cancel)));
         }
         let [none, steps, all] = times.map(|times| median(times).as_secs_f64());
         let ms = |seconds: f64| format!("{:.2} ms", seconds * 1e3);
@@ -61,9 +60,9 @@ fn prepare(kind: Kind, count: usize) -> (BatchInput, MemoryStore) {
     (BatchInput { no_counters: false, ..input }, state)
 }
 
-fn execute(run: impl FnOnce(&Interrupt) -> Result<BatchOutput, Interrupted>) -> Duration {
+fn execute(run: impl FnOnce(&CancelToken) -> Result<BatchOutput, Cancelled>) -> Duration {
     let start = Instant::now();
-    let output = run(&Interrupt::default()).expect("nobody interrupts");
+    let output = run(&CancelToken::default()).expect("nothing cancels");
     assert!(output.roots.is_some(), "{}", output.error_log);
     start.elapsed()
 }

@@ -17,7 +17,7 @@ use revm::primitives::{Address, B256, Bytes, U256};
 use zkevm_executor::actors::state;
 use zkevm_executor::config::ConfigBuilder;
 use zkevm_executor::memory;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_processor::Engine;
 use zkevm_store::{Database, DurableOptions, EmbeddedDatabase, QueueLimits, StateStore, WriteSet};
 use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
@@ -172,7 +172,7 @@ fn measure(folder: &Path, root: &str, accounts: u64) {
 
 fn execute(engine: &Engine, store: &StateStore, input: &BatchInput) -> (Duration, zkevm_types::PhaseTimes) {
     let start = Instant::now();
-    let output = engine.process(input, &state::reader(store, input), &Interrupt::default()).expect("nobody interrupts");
+    let output = engine.process(input, &state::reader(store, input), &CancelToken::default()).expect("nothing cancels");
     let elapsed = start.elapsed();
     assert!(output.roots.is_some(), "{}", output.error_log);
     assert_eq!(output.gas_used, 21_000 * TRANSFERS as u64, "every transfer goes through");

@@ -25,7 +25,7 @@ use zkevm_executor::config::{Config, ConfigBuilder, StoreKind};
 use zkevm_executor::memory;
 use zkevm_executor::scheduling::request_short_slice;
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::genesis::GenesisState;
@@ -130,7 +130,7 @@ impl Bench {
 
     fn serve_with<E>(&self, config: Config, engine: E) -> Running<'_>
     where
-        E: Fn(&BatchInput, &dyn StateReader, &Interrupt) -> Result<BatchOutput, Interrupted> + Send + Sync + 'static,
+        E: Fn(&BatchInput, &dyn StateReader, &CancelToken) -> Result<BatchOutput, Cancelled> + Send + Sync + 'static,
     {
         self.start(Server::new(config).with_engine(engine))
     }
@@ -157,14 +157,14 @@ impl Bench {
         let mut table = Table::new(&["", "p50", "p90", "p99"]);
         let input = self.batch(1);
         let alone = repeat(|| {
-            self.engine.process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+            self.engine.process(&input, &self.state, &CancelToken::default()).expect("nothing cancels");
         });
         table.row(row("engine alone", &alone));
-        let answer = self.engine.process(&input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+        let answer = self.engine.process(&input, &self.state, &CancelToken::default()).expect("nothing cancels");
         let median = Duration::from_nanos(alone.value_at_quantile(0.5));
         for (name, time) in [("that does nothing", Duration::ZERO), ("that waits busily as long as it takes", median)] {
             let answer = answer.clone();
-            let engine = move |_: &BatchInput, _: &dyn StateReader, _: &Interrupt| {
+            let engine = move |_: &BatchInput, _: &dyn StateReader, _: &CancelToken| {
                 let start = Instant::now();
                 while start.elapsed() < time {
                     std::hint::spin_loop();
@@ -341,14 +341,14 @@ impl Bench {
     fn engines_rate(&self, input: &BatchInput, threads: usize) -> f64 {
         std::thread::scope(|scope| {
             let engines: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.engine_rate(input))).collect();
-            engines.into_iter().map(|engine| engine.join().expect("nobody interrupts")).sum()
+            engines.into_iter().map(|engine| engine.join().expect("nothing cancels")).sum()
         })
     }
 
     /// Batches per second of one core that does nothing but execute.
     fn engine_rate(&self, input: &BatchInput) -> f64 {
         let times = repeat(|| {
-            self.engine.process(input, &self.state, &Interrupt::default()).expect("nobody interrupts");
+            self.engine.process(input, &self.state, &CancelToken::default()).expect("nothing cancels");
         });
         1e9 / times.mean()
     }

@@ -17,7 +17,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use zkevm_executor::actors::state;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_processor::Engine;
 use zkevm_store::{
     Database, Durability, DurableOptions, EmbeddedDatabase, MemoryLimits, PostgresDatabase, PostgresOptions,
@@ -217,7 +217,7 @@ fn run_chain(store: &StateStore, mut chain: Chain, kind: Kind, count: usize, sto
         let mut input = chain.next_batch(kind, count);
         input.update_merkle_tree = true;
         let reader = state::reader(store, &input);
-        let mut output = engine.process(&input, &reader, &Interrupt::default()).expect("nobody interrupts");
+        let mut output = engine.process(&input, &reader, &CancelToken::default()).expect("nothing cancels");
         let roots = output.roots.unwrap_or_else(|| panic!("{}", output.error_log));
         state::persist(store, &input, &mut output).expect("there is room");
         chain.state_root = roots.new_state_root;

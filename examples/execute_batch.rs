@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_processor::Engine;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::{Kind, Workload};
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let store = MemoryStore::new(0);
     genesis.write_to(&store)?;
-    let output = Engine::default().process(&batch, &store, &Interrupt::default())?;
+    let output = Engine::default().process(&batch, &store, &CancelToken::default())?;
     store.write(&output.new_nodes, &output.new_programs, Durability::Permanent)?;
 
     let roots = output.roots.ok_or(output.error_log)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prost::Message;
 use serde_json::Value;
 use zkevm_counters::model::{Prices, R7, R9, R12};
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_store::{Durability, MemoryStore, RequestOverlay, StateWriter};
 use zkevm_testkit::skip;
 use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
@@ -40,7 +40,7 @@ fn model(vector: &Vector, prices: Prices) -> [u64; 8] {
     let input = &vector.input;
     let state = RequestOverlay { base: &nothing, nodes: &input.db, programs: &input.contracts_bytecode };
     let output =
-        zkevm_processor::Engine::default().process_priced(input, &state, &Interrupt::default(), prices).unwrap();
+        zkevm_processor::Engine::default().process_priced(input, &state, &CancelToken::default(), prices).unwrap();
     output.model_counters.to_array()
 }
 
@@ -145,7 +145,7 @@ fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<Recorded> {
 /// What was used, and what was reserved.
 fn run(input: &BatchInput, kept: &MemoryStore) -> [Counters; 2] {
     let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
-    let output = zkevm_processor::Engine::default().process(input, &state, &Interrupt::default()).unwrap();
+    let output = zkevm_processor::Engine::default().process(input, &state, &CancelToken::default()).unwrap();
     kept.write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent).unwrap();
     kept.write(&output.new_nodes, &output.new_programs, Durability::Permanent).unwrap();
     [output.counters, output.reserved]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use revm::primitives::{B256, keccak256};
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::{BatchBuilder, Kind, Workload};
 use zkevm_types::{ApiVersion, ForkId};
@@ -195,11 +195,11 @@ fn run(base: &Base, number: usize) -> Result<(), String> {
         )
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        zkevm_processor::Engine::default().process(&input, &base.state, &Interrupt::default())
+        zkevm_processor::Engine::default().process(&input, &base.state, &CancelToken::default())
     }));
     match outcome {
         Ok(Ok(output)) => check(&input, &output).map_err(failed),
-        Ok(Err(interrupted)) => Err(failed(interrupted.to_string())),
+        Ok(Err(cancelled)) => Err(failed(cancelled.to_string())),
         Err(_) => Err(failed("panic".to_owned())),
     }
 }
@@ -232,7 +232,7 @@ fn the_undamaged_batches_are_valid() {
     for fork in FORKS {
         let base = Base::new(fork);
         let output =
-            zkevm_processor::Engine::default().process(&base.input, &base.state, &Interrupt::default()).unwrap();
+            zkevm_processor::Engine::default().process(&base.input, &base.state, &CancelToken::default()).unwrap();
         assert_eq!(output.error, ExecutorError::NoError, "fork {fork}: {}", output.error_log);
         let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
         let transactions: Vec<_> = output.transactions.iter().chain(in_blocks).collect();
@@ -249,7 +249,7 @@ fn an_empty_batch_is_valid() {
         let mut base = Base::new(fork);
         base.input.batch_l2_data = BatchBuilder::new(base.input.fork_id, base.input.chain_id).finish();
         let output =
-            zkevm_processor::Engine::default().process(&base.input, &base.state, &Interrupt::default()).unwrap();
+            zkevm_processor::Engine::default().process(&base.input, &base.state, &CancelToken::default()).unwrap();
         let root = output.roots.expect("an empty batch has roots").new_state_root;
         assert_eq!(root, base.input.old_state_root, "fork {fork}");
     }

@@ -22,7 +22,7 @@ use super::{BatchEngine, Rpc, panic_message};
 use crate::capture::input_json;
 use crate::scheduling::{lower_priority, request_short_slice};
 use crate::telemetry::CallSpan;
-use zkevm_pool::Interrupted;
+use zkevm_pool::Cancelled;
 use zkevm_store::StateStore;
 use zkevm_tree::StoreError;
 use zkevm_types::FlushIds;
@@ -114,8 +114,8 @@ impl ExecutorShared {
         let outcome = self.process(&job);
         match outcome {
             Ok(output) => self.answer(id, job, output, started),
-            Err(interrupted) => {
-                let failure = BatchFailure::from(interrupted);
+            Err(cancelled) => {
+                let failure = BatchFailure::from(cancelled);
                 self.stats.report(StatsEvent::Unanswered { failure, busy: started.elapsed() });
                 job.reply.fail(failure);
             }
@@ -123,12 +123,12 @@ impl ExecutorShared {
     }
 
     /// Runs the batch; if its reads are to be saved, through a reader that notes them.
-    fn process(&self, job: &BatchJob) -> Result<BatchOutput, Interrupted> {
+    fn process(&self, job: &BatchJob) -> Result<BatchOutput, Cancelled> {
         let reader = state::reader(&self.state, &job.input);
         let Some(reads) = job.files.as_ref().and_then(|files| files.db_reads(&job.input)) else {
-            return self.engine.process(&job.input, &reader, &job.interrupt);
+            return self.engine.process(&job.input, &reader, &job.cancel);
         };
-        let outcome = self.engine.process(&job.input, &reads.over(&reader), &job.interrupt);
+        let outcome = self.engine.process(&job.input, &reads.over(&reader), &job.cancel);
         reads.finish(outcome.as_ref().ok().and_then(|output| output.roots));
         outcome
     }

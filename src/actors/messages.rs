@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::capture::RequestFiles;
 use crate::telemetry::CallSpan;
-use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput};
 
@@ -108,11 +108,11 @@ pub enum BatchFailure {
     Panicked,
 }
 
-impl From<Interrupted> for BatchFailure {
-    fn from(interrupted: Interrupted) -> Self {
-        match interrupted {
-            Interrupted::Cancelled => Self::Cancelled,
-            Interrupted::DeadlineExceeded => Self::DeadlineExceeded,
+impl From<Cancelled> for BatchFailure {
+    fn from(cancelled: Cancelled) -> Self {
+        match cancelled {
+            Cancelled::Client => Self::Cancelled,
+            Cancelled::Deadline => Self::DeadlineExceeded,
         }
     }
 }
@@ -157,7 +157,7 @@ pub struct BatchJob {
     /// Notes for its spans.
     pub trace: CallSpan,
     /// Fires when the client leaves or its deadline passes.
-    pub interrupt: Interrupt,
+    pub cancel: CancelToken,
     /// When the call arrived.
     pub received_at: Instant,
     /// Way back.
@@ -169,8 +169,8 @@ pub struct BatchJob {
 impl BatchJob {
     /// Returns why running the job makes no sense any more, if so.
     pub fn given_up(&self) -> Option<BatchFailure> {
-        match self.interrupt.check() {
-            Err(interrupted) => Some(interrupted.into()),
+        match self.cancel.check() {
+            Err(cancelled) => Some(cancelled.into()),
             Ok(()) => self.reply.is_closed().then_some(BatchFailure::Cancelled),
         }
     }

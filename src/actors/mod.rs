@@ -9,7 +9,7 @@
 //! - a job is answered exactly once, straight to the waiting handler, never through the front;
 //! - a batch runs on an executor's thread and on no other.
 
-use zkevm_pool::{Interrupt, Interrupted, WorkerPool};
+use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
 use zkevm_processor::Engine;
 use zkevm_tree::StateReader;
 pub use zkevm_types::FlushIds;
@@ -35,15 +35,15 @@ pub use pool::{ActorOptions, ActorSystem};
 
 /// Runs one batch. The service uses [`NativeEngine`]; tests put something slow or broken in its place.
 pub trait BatchEngine: Send + Sync + 'static {
-    /// Executes `input` over `state`, stopping early when `interrupt` says so.
+    /// Executes `input` over `state`, stopping early when `cancel` says so.
     ///
     /// May panic: the batch is then answered with an internal error and the executor starts afresh.
     fn process(
         &self,
         input: &BatchInput,
         state: &dyn StateReader,
-        interrupt: &Interrupt,
-    ) -> Result<BatchOutput, Interrupted>;
+        cancel: &CancelToken,
+    ) -> Result<BatchOutput, Cancelled>;
 }
 
 /// The engine of the service. The default has no worker threads.
@@ -62,23 +62,23 @@ impl BatchEngine for NativeEngine {
         &self,
         input: &BatchInput,
         state: &dyn StateReader,
-        interrupt: &Interrupt,
-    ) -> Result<BatchOutput, Interrupted> {
-        self.0.process(input, state, interrupt)
+        cancel: &CancelToken,
+    ) -> Result<BatchOutput, Cancelled> {
+        self.0.process(input, state, cancel)
     }
 }
 
 impl<F> BatchEngine for F
 where
-    F: Fn(&BatchInput, &dyn StateReader, &Interrupt) -> Result<BatchOutput, Interrupted> + Send + Sync + 'static,
+    F: Fn(&BatchInput, &dyn StateReader, &CancelToken) -> Result<BatchOutput, Cancelled> + Send + Sync + 'static,
 {
     fn process(
         &self,
         input: &BatchInput,
         state: &dyn StateReader,
-        interrupt: &Interrupt,
-    ) -> Result<BatchOutput, Interrupted> {
-        self(input, state, interrupt)
+        cancel: &CancelToken,
+    ) -> Result<BatchOutput, Cancelled> {
+        self(input, state, cancel)
     }
 }
 

@@ -102,7 +102,7 @@ impl ActorSystem {
         &self.slowest
     }
 
-    /// Stops every arbiter. An executor in the middle of a batch ends at its next look at the interrupt.
+    /// Stops every arbiter. An executor in the middle of a batch ends at its next look at its token.
     ///
     /// Waits for the writer to store what was accepted before, as long as it gets on: with something stored in every
     /// `store_limit`. Returns true if everything was stored.

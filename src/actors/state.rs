@@ -44,7 +44,7 @@ mod tests {
     use revm::primitives::{B256, Bytes};
 
     use super::*;
-    use zkevm_pool::Interrupt;
+    use zkevm_pool::CancelToken;
     use zkevm_store::MemoryLimits;
     use zkevm_testkit::sample::genesis::GenesisState;
     use zkevm_testkit::sample::workload::Chain;
@@ -70,7 +70,7 @@ mod tests {
     }
 
     fn execute(state: &StateStore, input: &BatchInput) -> BatchOutput {
-        zkevm_processor::Engine::default().process(input, &reader(state, input), &Interrupt::default()).unwrap()
+        zkevm_processor::Engine::default().process(input, &reader(state, input), &CancelToken::default()).unwrap()
     }
 
     fn run(state: &StateStore, input: &BatchInput) -> Result<(BatchOutput, FlushIds), StoreError> {

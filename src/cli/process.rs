@@ -28,7 +28,7 @@ pub enum ProcessError {
     Vector(#[from] VectorError),
     /// Somebody stopped the batch.
     #[error(transparent)]
-    Interrupted(#[from] zkevm_pool::Interrupted),
+    Cancelled(#[from] zkevm_pool::Cancelled),
     /// Files that could not be read, and batches that were aborted.
     #[error("{0} of the files have no result")]
     NoResult(usize),

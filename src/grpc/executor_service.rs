@@ -14,7 +14,7 @@ use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
 use crate::capture::RequestFiles;
 use crate::telemetry::CallSpan;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_store::StateStore;
 use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput, ExecutorError};
@@ -97,13 +97,13 @@ impl ExecutorApi {
         self.capture.input(rpc, files.as_ref(), &context_id, &input);
         let origin = BatchOrigin::from(&input);
         let (sender, receiver) = oneshot::channel();
-        let interrupt = Interrupt::new(timing.deadline);
+        let cancel = CancelToken::new(timing.deadline);
         let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
         trace.note("zkevm.fork_id", i64::try_from(input.fork_id.get()).unwrap_or(i64::MAX));
         trace.note("zkevm.old_batch_num", i64::try_from(input.old_batch_num).unwrap_or(i64::MAX));
         trace.end_phase("validate");
         // From here on, if this future is dropped, nobody waits for the batch any more.
-        let mut waiting = Waiting { front: &self.front, interrupt: interrupt.clone(), timing, answered: false };
+        let mut waiting = Waiting { front: &self.front, cancel: cancel.clone(), timing, answered: false };
         self.front.submit(Box::new(BatchJob {
             rpc,
             input,
@@ -111,7 +111,7 @@ impl ExecutorApi {
             context_id,
             files: files.clone(),
             trace,
-            interrupt,
+            cancel,
             received_at: timing.arrived_at,
             reply: Box::new(OneshotReply {
                 sender,
@@ -187,7 +187,7 @@ impl<R: LoggedResponse + 'static> ReplyPort for OneshotReply<R> {
 /// A handler waiting for its batch. Dropped before the answer, it stops the batch: queued or running.
 struct Waiting<'a> {
     front: &'a FrontHandle,
-    interrupt: Interrupt,
+    cancel: CancelToken,
     timing: CallTiming,
     answered: bool,
 }
@@ -197,10 +197,10 @@ impl Drop for Waiting<'_> {
         if self.answered {
             return;
         }
-        // A deadline fires the interrupt by itself and counts as expired, not as cancelled.
+        // A deadline cancels the token by itself and counts as expired, not as cancelled.
         let expired = self.timing.deadline.is_some_and(|deadline| std::time::Instant::now() >= deadline);
         if !expired {
-            self.interrupt.cancel();
+            self.cancel.cancel();
         }
         self.front.note_abandoned();
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use revm::primitives::{B256, U256};
 use zkevm_executor::actors::state;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_store::{
     Database, Durability, DurableOptions, EmbeddedDatabase, MemoryLimits, PostgresDatabase, PostgresOptions,
     StateStore, WriterStep,
@@ -60,7 +60,7 @@ fn run(store: &StateStore, chain: &mut zkevm_testkit::sample::workload::Chain, n
     let mut input = chain.next_batch(kind, 5);
     input.update_merkle_tree = true;
     let mut output = zkevm_processor::Engine::default()
-        .process(&input, &state::reader(store, &input), &Interrupt::default())
+        .process(&input, &state::reader(store, &input), &CancelToken::default())
         .unwrap();
     let roots = output.roots.unwrap_or_else(|| panic!("batch {number}: {}", output.error_log));
     state::persist(store, &input, &mut output).unwrap();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Display};
 
 use revm::primitives::{Address, B256, Bytes, U256, address, keccak256};
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_processor::Engine;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::genesis::GenesisAccount;
@@ -149,7 +149,7 @@ impl State {
 
     /// Runs a batch on an engine and keeps what it wrote.
     pub fn run_on(&self, engine: &Engine, input: &BatchInput) -> BatchOutput {
-        let output = engine.process(input, &self.store, &Interrupt::default()).expect("nothing interrupts");
+        let output = engine.process(input, &self.store, &CancelToken::default()).expect("nothing cancels");
         self.store
             .write(&output.new_nodes, &output.new_programs, Durability::Permanent)
             .expect("memory takes the new nodes");

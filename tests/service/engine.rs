@@ -8,7 +8,7 @@ use revm::primitives::B256;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::genesis::GenesisState;
 use zkevm_testkit::sample::workload::Chain;
@@ -120,7 +120,7 @@ async fn check_chain(mut client: Client, mut chain: Chain, kind: Kind, genesis: 
         let mut input = chain.next_batch(kind, TXS_PER_BATCH);
         input.update_merkle_tree = for_good;
         assert!(input.db.is_empty() && input.contracts_bytecode.is_empty());
-        let mut output = zkevm_processor::Engine::default().process(&input, &store, &Interrupt::default()).unwrap();
+        let mut output = zkevm_processor::Engine::default().process(&input, &store, &CancelToken::default()).unwrap();
         let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
         store.write(&nodes, &programs, Durability::Permanent).unwrap();
         let new = output.roots.unwrap();

@@ -7,7 +7,7 @@ use tonic::{Code, Request};
 use zkevm_executor::actors::stats::Sums;
 use zkevm_executor::actors::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
 use zkevm_executor::telemetry::CallSpan;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_types::ExecutorError;
 use zkevm_wire::proto::executor::v1 as wire;
 use zkevm_wire::validate::{ValidationRules, process_batch_v2};
@@ -60,7 +60,7 @@ async fn killed_clients_free_the_queue_and_the_executor() {
     for client in waiting {
         assert!(client.await.is_err());
     }
-    // Nothing was released: the running batch must be interrupted, the queued ones dropped.
+    // Nothing was released: the running batch must be cancelled, the queued ones dropped.
     server.assert_healthy().await;
     eventually("all three are counted", async || server.report().await.totals.sums.cancelled == 3).await;
     server.running.shutdown().await;
@@ -141,7 +141,7 @@ fn submit(server: &TestServer, data: &'static [u8], timeout: Duration) -> onesho
         context_id: String::new(),
         files: None,
         trace: CallSpan::default(),
-        interrupt: Interrupt::new(Some(Instant::now() + timeout)),
+        cancel: CancelToken::new(Some(Instant::now() + timeout)),
         received_at: Instant::now(),
         reply: Box::new(Outcome(sender)),
         in_flight: server.running.front().enter(),

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use revm::primitives::Bytes;
 use serde_json::Value;
 use zkevm_executor::server::Server;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_tree::StateReader;
 use zkevm_types::BatchInput;
 
@@ -58,11 +58,11 @@ async fn chains_are_sent_and_their_roots_hold() {
 async fn sent(seed: &str) -> BTreeMap<u64, BTreeSet<Bytes>> {
     let batches = Arc::<Mutex<BTreeMap<u64, BTreeSet<Bytes>>>>::default();
     let noted = Arc::clone(&batches);
-    let engine = move |input: &BatchInput, reader: &dyn StateReader, interrupt: &Interrupt| {
+    let engine = move |input: &BatchInput, reader: &dyn StateReader, cancel: &CancelToken| {
         if !input.batch_l2_data.is_empty() {
             noted.lock().entry(input.old_batch_num).or_default().insert(input.batch_l2_data.clone());
         }
-        zkevm_processor::Engine::default().process(input, reader, interrupt)
+        zkevm_processor::Engine::default().process(input, reader, cancel)
     };
     let running = Server::new(config()).with_engine(engine).start().await.unwrap();
     let line = format!("--target {} --clients 3 --batch-txs 2 --duration 2s {seed}", running.grpc_addr());

@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 use zkevm_executor::actors::stats::StatsReport;
 use zkevm_executor::config::{Config, ConfigBuilder};
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::StateReader;
 use zkevm_types::BatchContext;
 use zkevm_types::{BatchInput, BatchOutput, ExecutorError, RomError};
@@ -21,7 +21,7 @@ use zkevm_types::{BatchRoots, BlockOutput, PhaseTimes, TxOutput};
 use zkevm_wire::proto::executor::v1 as wire;
 use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 
-/// Batch data on which the double waits until it is released or interrupted.
+/// Batch data on which the double waits until it is released or cancelled.
 pub const BLOCK: &[u8] = b"block";
 /// Batch data on which the double panics.
 pub const PANIC: &[u8] = b"panic";
@@ -52,13 +52,13 @@ impl Double {
         self.started.load(Ordering::SeqCst)
     }
 
-    fn process(&self, input: &BatchInput, interrupt: &Interrupt) -> Result<BatchOutput, Interrupted> {
+    fn process(&self, input: &BatchInput, cancel: &CancelToken) -> Result<BatchOutput, Cancelled> {
         self.started.fetch_add(1, Ordering::SeqCst);
         match input.batch_l2_data.as_ref() {
             PANIC => panic!("told to panic"),
             BLOCK => {
                 while !*self.released.borrow() {
-                    interrupt.check()?;
+                    cancel.check()?;
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -175,7 +175,7 @@ impl TestServer {
         let double = Double::new();
         let engine = double.clone();
         let process =
-            move |input: &BatchInput, _: &dyn StateReader, interrupt: &Interrupt| engine.process(input, interrupt);
+            move |input: &BatchInput, _: &dyn StateReader, cancel: &CancelToken| engine.process(input, cancel);
         let running = Server::new(config).with_engine(process).start().await.unwrap();
         Self { double, running }
     }

@@ -6,29 +6,29 @@ use std::time::Instant;
 
 /// Tells a running batch to stop: the client left, or its deadline passed. Looked at between transactions.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt {
+pub struct CancelToken {
     cancelled: Arc<AtomicBool>,
     deadline: Option<Instant>,
 }
 
-impl Interrupt {
-    /// Creates an interrupt that fires at `deadline`, or only when cancelled.
+impl CancelToken {
+    /// Creates a token that is cancelled at `deadline`, or only by [`Self::cancel`].
     pub fn new(deadline: Option<Instant>) -> Self {
         Self { cancelled: Arc::default(), deadline }
     }
 
-    /// Fires the interrupt.
+    /// Cancels the batch.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Returns why the batch should stop, if it should.
-    pub fn check(&self) -> Result<(), Interrupted> {
+    pub fn check(&self) -> Result<(), Cancelled> {
         if self.cancelled.load(Ordering::Relaxed) {
-            return Err(Interrupted::Cancelled);
+            return Err(Cancelled::Client);
         }
         match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(Interrupted::DeadlineExceeded),
+            Some(deadline) if Instant::now() >= deadline => Err(Cancelled::Deadline),
             _ => Ok(()),
         }
     }
@@ -36,11 +36,11 @@ impl Interrupt {
 
 /// Why a batch was given up before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Interrupted {
+pub enum Cancelled {
     /// The client left.
     #[error("the client cancelled the call")]
-    Cancelled,
+    Client,
     /// The client's deadline passed.
     #[error("the deadline passed")]
-    DeadlineExceeded,
+    Deadline,
 }

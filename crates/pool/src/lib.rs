@@ -15,6 +15,6 @@ mod cancel;
 mod chunks;
 mod workers;
 
-pub use cancel::{Interrupt, Interrupted};
+pub use cancel::{CancelToken, Cancelled};
 pub use chunks::{ChunkOptions, PendingResults};
 pub use workers::{BatchGuard, WorkerPool};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zkevm_batch::SenderCache;
 use zkevm_counters::CounterMeter;
 use zkevm_counters::model::Prices;
-use zkevm_pool::{Interrupt, Interrupted, WorkerPool};
+use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
 use zkevm_tree::{KeyCache, StateReader, TreeMemory};
 use zkevm_types::{BatchContext, BatchInput, BatchOutput};
 
@@ -63,14 +63,14 @@ impl Engine {
 
     /// Executes one batch over the state that `state` reads, and counts its zk counters.
     ///
-    /// Domain failures are part of the output; the only error is an interrupt.
+    /// Domain failures are part of the output; the only error is a cancellation.
     pub fn process(
         &self,
         input: &BatchInput,
         state: &dyn StateReader,
-        interrupt: &Interrupt,
-    ) -> Result<BatchOutput, Interrupted> {
-        self.process_priced(input, state, interrupt, Prices::of_fork(input.fork_id.rules()))
+        cancel: &CancelToken,
+    ) -> Result<BatchOutput, Cancelled> {
+        self.process_priced(input, state, cancel, Prices::of_fork(input.fork_id.rules()))
     }
 
     /// Executes one batch as [`Self::process`] does, with other prices for the virtual counters.
@@ -78,10 +78,10 @@ impl Engine {
         &self,
         input: &BatchInput,
         state: &dyn StateReader,
-        interrupt: &Interrupt,
+        cancel: &CancelToken,
         prices: Prices,
-    ) -> Result<BatchOutput, Interrupted> {
-        let (mut output, meter) = self.process_observed(input, state, interrupt, CounterMeter::new(input, prices))?;
+    ) -> Result<BatchOutput, Cancelled> {
+        let (mut output, meter) = self.process_observed(input, state, cancel, CounterMeter::new(input, prices))?;
         meter.report(&mut output);
         Ok(output)
     }
@@ -92,16 +92,16 @@ impl Engine {
         &self,
         input: &BatchInput,
         state: &dyn StateReader,
-        interrupt: &Interrupt,
+        cancel: &CancelToken,
         observer: O,
-    ) -> Result<(BatchOutput, O), Interrupted> {
-        interrupt.check()?;
+    ) -> Result<(BatchOutput, O), Cancelled> {
+        cancel.check()?;
         let _running = self.pool.batch_guard();
         match &input.context {
             BatchContext::V1 { global_exit_root, eth_timestamp } => {
-                v1::process(self, input, *global_exit_root, *eth_timestamp, state, interrupt, observer)
+                v1::process(self, input, *global_exit_root, *eth_timestamp, state, cancel, observer)
             }
-            BatchContext::V2(context) => v2::process(self, input, context, state, interrupt, observer),
+            BatchContext::V2(context) => v2::process(self, input, context, state, cancel, observer),
         }
     }
 

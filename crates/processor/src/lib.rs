@@ -10,7 +10,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use zkevm_pool::Interrupt;
+//! use zkevm_pool::CancelToken;
 //! use zkevm_processor::Engine;
 //! use zkevm_store::MemoryStore;
 //! use zkevm_testkit::sample::{Kind, Workload};
@@ -23,7 +23,7 @@
 //!
 //! let store = MemoryStore::new(0);
 //! genesis.write_to(&store)?;
-//! let output = Engine::default().process(&batch, &store, &Interrupt::default())?;
+//! let output = Engine::default().process(&batch, &store, &CancelToken::default())?;
 //! assert_eq!(output.gas_used, 10 * 21_000);
 //! assert_ne!(output.roots.ok_or("aborted")?.new_state_root, batch.old_state_root);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -9,7 +9,7 @@ use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
 use zkevm_batch::observer::{ExitRoot, Stage};
 use zkevm_batch::{acc_input_hash_v1, keccak_slot};
 use zkevm_evm::context::SYSTEM_ADDRESS;
-use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::StateReader;
 use zkevm_tree::{GOLDILOCKS_PRIME, TreeRef};
 use zkevm_types::BatchInput;
@@ -26,16 +26,16 @@ pub(crate) fn process<O: Observer>(
     global_exit_root: B256,
     eth_timestamp: u64,
     state: &dyn StateReader,
-    interrupt: &Interrupt,
+    cancel: &CancelToken,
     observer: O,
-) -> Result<(BatchOutput, O), Interrupted> {
+) -> Result<(BatchOutput, O), Cancelled> {
     // The original keeps the timestamp in one field element.
     let eth_timestamp =
         if eth_timestamp >= GOLDILOCKS_PRIME { eth_timestamp - GOLDILOCKS_PRIME } else { eth_timestamp };
     let mut run = BatchRun::new(engine, input, state, observer);
     run.evm.context().block.timestamp = U256::from(eth_timestamp);
     let mut transactions = Vec::new();
-    let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, interrupt)?;
+    let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, cancel)?;
     let acc_input_hash = acc_input_hash_v1(
         input.old_acc_input_hash,
         &input.batch_l2_data,
@@ -52,8 +52,8 @@ fn execute<O: Observer>(
     global_exit_root: B256,
     eth_timestamp: u64,
     transactions: &mut Vec<TxOutput>,
-    interrupt: &Interrupt,
-) -> Result<Result<(), Abort>, Interrupted> {
+    cancel: &CancelToken,
+) -> Result<Result<(), Abort>, Cancelled> {
     let (mut tx_count, batch_root) = match open(run, global_exit_root, eth_timestamp) {
         Ok(opened) => opened,
         Err(abort) => return Ok(Err(abort)),
@@ -72,7 +72,7 @@ fn execute<O: Observer>(
     let mut versions = Vec::new();
     let mut end = Ok(());
     while let Some(item) = run.next_item() {
-        interrupt.check()?;
+        cancel.check()?;
         let PreparedItem::Transaction(prepared) = item else { continue };
         match one_transaction(run, &prepared, &mut tx_count) {
             Ok(mut output) => {

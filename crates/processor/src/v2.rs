@@ -13,7 +13,7 @@ use zkevm_batch::{
     L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, acc_input_hash_v2, keccak_slot, l1_info_leaf_hash, l1_info_root,
 };
 use zkevm_evm::context::SYSTEM_ADDRESS;
-use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::StateReader;
 use zkevm_tree::{GOLDILOCKS_PRIME, TreeRef};
 use zkevm_types::LogShape;
@@ -34,9 +34,9 @@ pub(crate) fn process<O: Observer>(
     input: &BatchInput,
     context: &V2Context,
     state: &dyn StateReader,
-    interrupt: &Interrupt,
+    cancel: &CancelToken,
     observer: O,
-) -> Result<(BatchOutput, O), Interrupted> {
+) -> Result<(BatchOutput, O), Cancelled> {
     let mut batch = V2Batch {
         run: BatchRun::new(engine, input, state, observer),
         context,
@@ -47,9 +47,9 @@ pub(crate) fn process<O: Observer>(
     };
     let old_version = batch.run.state().version();
     let mut error_rom = RomError::NoError;
-    let end = match batch.execute(interrupt) {
+    let end = match batch.execute(cancel) {
         Ok(()) => Ok(()),
-        Err(Stop::Interrupted(interrupted)) => return Err(interrupted),
+        Err(Stop::Cancelled(cancelled)) => return Err(cancelled),
         Err(Stop::Abort(abort)) => Err(abort),
         Err(Stop::Invalid(error)) => {
             error_rom = error;
@@ -79,7 +79,7 @@ enum Stop {
     /// No answer beyond a code.
     Abort(Abort),
     /// The caller gave up.
-    Interrupted(Interrupted),
+    Cancelled(Cancelled),
 }
 
 impl From<Abort> for Stop {
@@ -121,7 +121,7 @@ struct OpenBlock {
 }
 
 impl<O: Observer> V2Batch<'_, O> {
-    fn execute(&mut self, interrupt: &Interrupt) -> Result<(), Stop> {
+    fn execute(&mut self, cancel: &CancelToken) -> Result<(), Stop> {
         let old_root: U256 = self.run.input.old_state_root.into();
         if old_root.as_limbs().iter().any(|&limb| limb >= GOLDILOCKS_PRIME) {
             return Err(Abort::new(ExecutorError::BinaryLt4Mismatch, "old state root is out of range").into());
@@ -146,7 +146,7 @@ impl<O: Observer> V2Batch<'_, O> {
             self.open_block(None)?;
         }
         while let Some(item) = self.run.next_item() {
-            interrupt.check().map_err(Stop::Interrupted)?;
+            cancel.check().map_err(Stop::Cancelled)?;
             match item {
                 PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
                     self.close_block()?;

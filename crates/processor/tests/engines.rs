@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use zkevm_batch::{BatchItem, Signature, decode};
-use zkevm_pool::{Interrupt, WorkerPool};
+use zkevm_pool::{CancelToken, WorkerPool};
 use zkevm_processor::Engine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::{Kind, Workload};
@@ -27,14 +27,14 @@ fn a_sender_known_to_one_engine_is_unknown_to_another() {
     let (input, store) = batch();
     let (first, second) = (Engine::default(), Engine::default());
     let clone = first.clone();
-    let output = first.process(&input, &store, &Interrupt::default()).unwrap();
+    let output = first.process(&input, &store, &CancelToken::default()).unwrap();
     assert!(output.roots.is_some(), "{}", output.error_log);
     let rules = input.fork_id.rules().recovery();
     for signature in signatures(&input) {
         let known = [&first, &clone, &second].map(|engine| engine.senders().knows(signature, rules));
         assert_eq!(known, [true, true, false]);
     }
-    let again = second.process(&input, &store, &Interrupt::default()).unwrap();
+    let again = second.process(&input, &store, &CancelToken::default()).unwrap();
     assert_eq!(again.roots, output.roots);
 }
 
@@ -46,7 +46,7 @@ fn a_batch_of_one_engine_takes_no_core_of_another() {
     let running = [first.batch_guard(), first.batch_guard()];
     assert_eq!((first.idle(), second.idle()), (1, 2));
     for engine in [&busy, &other] {
-        engine.process(&input, &store, &Interrupt::default()).unwrap();
+        engine.process(&input, &store, &CancelToken::default()).unwrap();
     }
     drop(running);
     assert_eq!((first.idle(), second.idle()), (2, 2));

@@ -12,7 +12,7 @@ use super::super::lifecycle::{Lifecycle, Phase};
 use super::super::messages::{Executed, ReplyPort, SendReply};
 use super::*;
 use crate::telemetry::CallSpan;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_testkit::sample::Workload;
 use zkevm_types::ForkId;
 
@@ -108,7 +108,7 @@ impl Bench {
             context_id: name.to_owned(),
             files: None,
             trace: CallSpan::default(),
-            interrupt: Interrupt::new(None),
+            cancel: CancelToken::new(None),
             received_at: Instant::now(),
             reply: Box::new(reply),
             in_flight: self.front.enter(),

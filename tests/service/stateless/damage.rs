@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::Kind;
 use zkevm_types::ExecutorError;
@@ -52,8 +52,8 @@ fn answer(request: wire::ProcessStatelessBatchRequestV2) -> ExecutorError {
     assert!(input.db.len() <= witness.nodes_max);
     let state = MemoryStore::new(0);
     let reader = zkevm_store::RequestOverlay { base: &state, nodes: &input.db, programs: &input.contracts_bytecode };
-    let interrupt = Interrupt::new(Some(Instant::now() + LIMIT));
-    zkevm_processor::Engine::default().process(&input, &reader, &interrupt).expect("ends in time").error
+    let cancel = CancelToken::new(Some(Instant::now() + LIMIT));
+    zkevm_processor::Engine::default().process(&input, &reader, &cancel).expect("ends in time").error
 }
 
 #[test]

@@ -15,7 +15,7 @@ use zkevm_batch::{BatchItem, decode};
 use zkevm_executor::config::Config;
 use zkevm_executor::config::FileOptions;
 use zkevm_executor::server::{RunningServer, Server};
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
 use zkevm_tree::{Digest, NodeData};
@@ -115,7 +115,7 @@ impl StateReader for Recorder {
 fn reads(source: &Source, input: &BatchInput) -> HashSet<Digest> {
     let recorder = Recorder { state: MemoryStore::new(0), read: Mutex::default() };
     source.state.write_to(&recorder.state).unwrap();
-    zkevm_processor::Engine::default().process(input, &recorder, &Interrupt::default()).unwrap();
+    zkevm_processor::Engine::default().process(input, &recorder, &CancelToken::default()).unwrap();
     recorder.read.into_inner().unwrap()
 }
 

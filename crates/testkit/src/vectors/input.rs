@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::json::{HexData, HexWord, Number, strip_prefix};
 use super::{VectorError, read};
-use zkevm_pool::{Interrupt, Interrupted};
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_store::{MemoryStore, RequestOverlay};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_types::BatchOutput;
@@ -145,10 +145,10 @@ struct ForkOnly {
 
 impl Vector {
     /// Executes the batch over the state the file brings.
-    pub fn execute(&self) -> Result<BatchOutput, Interrupted> {
+    pub fn execute(&self) -> Result<BatchOutput, Cancelled> {
         let nothing = MemoryStore::new(0);
         let state = RequestOverlay { base: &nothing, nodes: &self.input.db, programs: &self.input.contracts_bytecode };
-        zkevm_processor::Engine::default().process(&self.input, &state, &Interrupt::default())
+        zkevm_processor::Engine::default().process(&self.input, &state, &CancelToken::default())
     }
 
     /// Reads the file at `path`.

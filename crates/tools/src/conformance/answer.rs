@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 use tonic::transport::Channel;
 
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_store::{Durability, MemoryStore, RequestOverlay, StateWriter};
 use zkevm_testkit::vectors::golden::Rpc;
 use zkevm_types::CountersPolicy;
@@ -57,8 +57,8 @@ pub(super) fn from_engine(
 fn execute(input: &BatchInput, kept: &MemoryStore) -> Result<(BatchOutput, ResponseContext, FlushIds), String> {
     let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
     let output = zkevm_processor::Engine::default()
-        .process(input, &state, &Interrupt::default())
-        .map_err(|interrupted| interrupted.to_string())?;
+        .process(input, &state, &CancelToken::default())
+        .map_err(|cancelled| cancelled.to_string())?;
     // The next step of a chain starts from what this one brought along and left behind.
     let written = kept
         .write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{ConformanceArgs, ConformanceError, parallel, write_report};
 use crate::table::{Table, shorten};
-use zkevm_pool::Interrupted;
+use zkevm_pool::Cancelled;
 use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, by_vector};
 use zkevm_testkit::vectors::manifest::{Manifest, ManifestEntry};
 use zkevm_testkit::vectors::{Vector, VectorError, executor_inputs};
@@ -176,7 +176,7 @@ impl Job {
 }
 
 /// Executes the batch, after the one check of the service that vectors run into.
-fn answer(vector: &Vector) -> Result<Answer, Interrupted> {
+fn answer(vector: &Vector) -> Result<Answer, Cancelled> {
     if vector.input.batch_l2_data.len() > BATCH_L2_DATA_MAX_BYTES {
         let error = ExecutorError::InvalidBatchL2Data.number();
         return Ok(Answer { error, roots: None, transaction_roots: Vec::new() });

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::LoadError;
 use super::workload_mix::WorkloadMix;
-use zkevm_pool::Interrupt;
+use zkevm_pool::CancelToken;
 use zkevm_processor::Engine;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::Workload;
@@ -39,7 +39,7 @@ pub(super) fn chains<'a>(
         let mut chain = workload.chain(client, genesis.root.to_b256());
         for (number, answered) in (0..).zip(roots) {
             let input = chain.next_batch(mix.kind(client, number), batch_txs);
-            let output = engine.process(&input, &store, &Interrupt::default())?;
+            let output = engine.process(&input, &store, &CancelToken::default())?;
             store.write(&output.new_nodes, &output.new_programs, Durability::Permanent)?;
             let roots = output.roots.ok_or("a batch was aborted here")?;
             verified.batches += 1;

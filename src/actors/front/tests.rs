@@ -151,7 +151,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
 fn a_small_job_that_waits_beside_an_idle_reserved_executor_is_looked_at_again_in_time() {
     run(|| async {
         let bench = Bench::start();
-        [0, RESERVED].map(|worker| bench.idle(worker));
+        [0, RESERVED].into_iter().for_each(|worker| bench.idle(worker));
         // The quick one goes to the reserved executor, the long one, small by its size, to the other.
         bench.submit(SMALL, "quick");
         bench.submit(SMALL, "long");
@@ -194,7 +194,7 @@ fn executors_get_jobs_once_they_have_announced_themselves() {
 fn admission_is_decided_by_room_by_who_waits_and_by_draining() {
     run(|| async {
         let bench = Bench::start();
-        ["a", "b", "c"].map(|name| bench.submit(FULL, name));
+        ["a", "b", "c"].into_iter().for_each(|name| bench.submit(FULL, name));
         bench.settled().await;
         let full = BatchFailure::QueueFull { capacity: 2 };
         assert_eq!(bench.failed(), [("c", full)]);

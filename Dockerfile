@@ -18,8 +18,6 @@ RUN useradd --system --uid 10001 --home-dir /usr/src/app executor \
     && mkdir -p /usr/src/app/data /usr/src/app/output \
     && chown -R executor /usr/src/app
 COPY --from=build /src/target/release/zkevm-executor /usr/local/bin/zkevm-executor
-# Executors yield to the threads that answer calls. A container has its own share of the cores, so only its own threads count.
-ENV ZKEVM_EXECUTOR_NICENESS=20
 USER executor
 # Where zkevm-prover's image has its configuration.
 WORKDIR /usr/src/app

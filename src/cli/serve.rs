@@ -10,7 +10,7 @@ const CORES_PER_RPC_THREAD: usize = 4;
 const RPC_THREADS_MIN: usize = 2;
 const RPC_THREADS_MAX: usize = 16;
 
-/// Returns how many threads serve the doors of a server on this many cores.
+/// Returns how many threads serve the ports of a server on this many cores.
 pub fn rpc_threads(cores: usize) -> usize {
     (cores / CORES_PER_RPC_THREAD).clamp(RPC_THREADS_MIN, RPC_THREADS_MAX)
 }

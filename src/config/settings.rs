@@ -121,11 +121,10 @@ settings! {
         /// Threads that help running batches while cores are idle, recovering senders and hashing; never more than the idle
         /// cores. 0 for none.
         helpers: usize = 16, integer(0, 16), env "ZKEVM_HELPERS";
-        /// Linux: niceness of the executors' threads, 0 to 19; the one for small requests stays at 0. With more than 0 calls
-        /// are taken, refused and answered at once while all cores compute; but other programs of the machine get more of the
-        /// cores as well. 20 is Linux' idle class: answers are quicker still, and other programs get all they want. Inside a
-        /// container only its own programs count.
-        niceness: i32 = 10, integer(0, 20), env "ZKEVM_EXECUTOR_NICENESS";
+        /// Linux: niceness of the executors' threads, 0 to 19; the one for small requests stays at 0. With more than 0 small
+        /// calls are answered a little sooner while all cores compute, but other programs of the machine get most of the cores.
+        /// 20 is Linux' idle class: other programs get all they want. Inside a container only its own programs count.
+        niceness: i32 = 0, integer(0, 20), env "ZKEVM_EXECUTOR_NICENESS";
         /// Seconds that admitted batches may take to finish after SIGTERM or ctrl-c.
         drain_limit("drain_seconds"): Duration = 30, whole_seconds(0, 3600), env "ZKEVM_DRAIN_SECONDS";
         /// Seconds after which a batch that still runs is reported in the log and counted; 0 is never.

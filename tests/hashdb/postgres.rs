@@ -34,29 +34,29 @@ fn config(postgres: &PostgresServer) -> Config {
     config
 }
 
-pub fn options(postgres: &PostgresServer) -> PostgresOptions {
+pub(crate) fn options(postgres: &PostgresServer) -> PostgresOptions {
     let retry_after = Duration::from_millis(20);
     PostgresOptions { connections: 8, retries: 3, retry_after, ..PostgresOptions::new(&postgres.url()) }
 }
 
 /// Opens the database on a thread that may block.
-pub fn open(postgres: &PostgresServer) -> PostgresDatabase {
+pub(crate) fn open(postgres: &PostgresServer) -> PostgresDatabase {
     PostgresDatabase::open(options(postgres), true, false).unwrap()
 }
 
-pub async fn serve(postgres: &PostgresServer) -> RunningServer {
+pub(crate) async fn serve(postgres: &PostgresServer) -> RunningServer {
     Server::new(config(postgres)).start().await.unwrap()
 }
 
 /// A chain of one client and its genesis.
-pub fn chain(clients: u64) -> (Arc<Workload>, GenesisState) {
+pub(crate) fn chain(clients: u64) -> (Arc<Workload>, GenesisState) {
     let workload = Arc::new(Workload::new(ForkId::new(9).unwrap(), clients).unwrap());
     let genesis = workload.genesis().build().unwrap();
     (workload, genesis)
 }
 
 /// Writes a genesis into the database, before any server runs.
-pub fn fill(postgres: &PostgresServer, genesis: &GenesisState) {
+pub(crate) fn fill(postgres: &PostgresServer, genesis: &GenesisState) {
     let set = WriteSet {
         nodes: genesis.nodes.iter().map(|(hash, node)| (*hash, *node)).collect(),
         programs: genesis.programs.iter().map(|(hash, code)| (*hash, code.clone())).collect(),

@@ -14,7 +14,7 @@ use tokio_postgres::{Client, NoTls};
 use zkevm_testkit::skip;
 
 /// A server that can be stopped and started.
-pub struct PostgresServer {
+pub(crate) struct PostgresServer {
     programs: PathBuf,
     folder: TempDir,
     port: u16,
@@ -29,13 +29,13 @@ pub struct PostgresServer {
 
 impl PostgresServer {
     /// Starts a server; `None`, said loudly, if PostgreSQL is not installed here.
-    pub fn start(test: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str) -> Option<Self> {
         Self::start_with(test, false)
     }
 
     /// The same with commits that wait for the disk, as in production. For the bench, which shares this file.
     #[allow(dead_code)]
-    pub fn start_synced(test: &str) -> Option<Self> {
+    pub(crate) fn start_synced(test: &str) -> Option<Self> {
         Self::start_with(test, true)
     }
 
@@ -61,7 +61,7 @@ impl PostgresServer {
 
     /// Starts again, with this certificate and key in PEM, for clients with TLS only.
     #[allow(dead_code)]
-    pub fn with_tls(&mut self, certificate: &str, key: &str) {
+    pub(crate) fn with_tls(&mut self, certificate: &str, key: &str) {
         self.down();
         let no_plain = "hostssl all all 127.0.0.1/32 trust\n";
         for (name, content) in [("server.crt", certificate), ("server.key", key), ("pg_hba.conf", no_plain)] {
@@ -76,12 +76,12 @@ impl PostgresServer {
         self.up();
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("postgresql://prover_user:secret@127.0.0.1:{}/postgres", self.port)
     }
 
     /// Starts the server and waits until it answers.
-    pub fn up(&mut self) {
+    pub(crate) fn up(&mut self) {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
         command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
@@ -97,7 +97,7 @@ impl PostgresServer {
     }
 
     /// Stops the server at once, as a crash would.
-    pub fn down(&mut self) {
+    pub(crate) fn down(&mut self) {
         if let Some(mut child) = self.running.take() {
             // SIGQUIT: an immediate shutdown, children included.
             let _ = Command::new("kill").args(["-QUIT", &child.id().to_string()]).status();
@@ -112,7 +112,7 @@ impl PostgresServer {
     }
 
     /// A plain connection, to look at the tables.
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
         tokio::spawn(connection);
         client

@@ -24,13 +24,13 @@ const L1_HASH: B256 = B256::repeat_byte(0x11);
 /// More data than a list header may promise: the keccaks for it cannot be reserved.
 const ABSURD_HEADERS: [&str; 2] = ["fa04b000", "faffffff"];
 
-pub fn funded() -> State {
+pub(crate) fn funded() -> State {
     let account = GenesisAccount { address: sender().address(), balance: ether(1), ..GenesisAccount::default() };
     State::new(vec![account])
 }
 
 /// One signed transfer of 1 wei to R.
-pub fn transfer(fork_id: u64, nonce: u64) -> Bytes {
+pub(crate) fn transfer(fork_id: u64, nonce: u64) -> Bytes {
     let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
     let transfer = Transfer {
         nonce,
@@ -44,7 +44,7 @@ pub fn transfer(fork_id: u64, nonce: u64) -> Bytes {
     batch.finish()
 }
 
-pub fn concat(items: &[&[u8]]) -> Bytes {
+pub(crate) fn concat(items: &[&[u8]]) -> Bytes {
     items.concat().into()
 }
 

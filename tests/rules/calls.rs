@@ -3,7 +3,7 @@
 use super::support::{A, CODE_OF_D, Case, D, check};
 
 /// Fills the return data buffer with 32 bytes.
-pub const CALL_D: &str = "6000600060006000600073400000000000000000000000000000000000000461c350f150";
+pub(crate) const CALL_D: &str = "6000600060006000600073400000000000000000000000000000000000000461c350f150";
 
 #[test]
 fn a_call_without_funds_costs_its_overhead() {

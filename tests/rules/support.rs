@@ -16,54 +16,54 @@ use zkevm_types::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceCon
 use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 /// Every fork with a known answer.
-pub const ALL: &[u64] = &[4, 5, 6, 7, 8, 9];
+pub(crate) const ALL: &[u64] = &[4, 5, 6, 7, 8, 9];
 /// Forks with L2 blocks.
-pub const V2: &[u64] = &[7, 8, 9];
-pub const CHAIN_ID: u64 = 1000;
+pub(crate) const V2: &[u64] = &[7, 8, 9];
+pub(crate) const CHAIN_ID: u64 = 1000;
 /// The contract under test, unless a case says otherwise.
-pub const A: Address = address!("1000000000000000000000000000000000000001");
+pub(crate) const A: Address = address!("1000000000000000000000000000000000000001");
 /// A receiver.
-pub const R: Address = address!("2000000000000000000000000000000000000002");
+pub(crate) const R: Address = address!("2000000000000000000000000000000000000002");
 /// A second contract.
-pub const B: Address = address!("3000000000000000000000000000000000000003");
+pub(crate) const B: Address = address!("3000000000000000000000000000000000000003");
 /// Returns 32 bytes.
-pub const D: Address = address!("4000000000000000000000000000000000000004");
-pub const CODE_OF_D: &str = "600760005260206000f3";
+pub(crate) const D: Address = address!("4000000000000000000000000000000000000004");
+pub(crate) const CODE_OF_D: &str = "600760005260206000f3";
 /// The first contract that A creates.
-pub const N: Address = address!("5dddfce53ee040d9eb21afbc0ae1bb4dbb0ba643");
-pub const SYSTEM: Address = address!("000000000000000000000000000000005ca1ab1e");
-pub const GER_MANAGER: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
+pub(crate) const N: Address = address!("5dddfce53ee040d9eb21afbc0ae1bb4dbb0ba643");
+pub(crate) const SYSTEM: Address = address!("000000000000000000000000000000005ca1ab1e");
+pub(crate) const GER_MANAGER: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
 /// Paid the fees; nobody has heard of it before, so at gas price 1 its balance is the gas used.
-pub const SEQUENCER: Address = address!("5e00000000000000000000000000000000000005");
+pub(crate) const SEQUENCER: Address = address!("5e00000000000000000000000000000000000005");
 /// Levels of the L1 info tree.
 const L1_INFO_TREE_LEVELS: usize = 32;
 
 /// The sender of every transaction.
-pub fn sender() -> Account {
+pub(crate) fn sender() -> Account {
     Account::numbered(0)
 }
 
-pub fn ether(count: u64) -> U256 {
+pub(crate) fn ether(count: u64) -> U256 {
     U256::from(count) * U256::from(10).pow(U256::from(18))
 }
 
-pub fn bytes(text: &str) -> Bytes {
+pub(crate) fn bytes(text: &str) -> Bytes {
     let digits: String = text.split_whitespace().collect();
     hex::decode(digits).expect("hexadecimal digits").into()
 }
 
-pub fn fork(id: u64) -> ForkId {
+pub(crate) fn fork(id: u64) -> ForkId {
     ForkId::new(id).expect("a known fork")
 }
 
 /// The slot of `key` in the mapping at `slot`.
-pub fn mapping_slot(key: U256, slot: u64) -> U256 {
+pub(crate) fn mapping_slot(key: U256, slot: u64) -> U256 {
     let preimage = [key.to_be_bytes::<32>(), U256::from(slot).to_be_bytes::<32>()].concat();
     keccak256(preimage).into()
 }
 
 /// A proof that starts with `siblings`; what is not listed is the root of an empty subtree.
-pub fn l1_proof(siblings: &[B256]) -> Vec<B256> {
+pub(crate) fn l1_proof(siblings: &[B256]) -> Vec<B256> {
     let mut empty = B256::ZERO;
     let mut proof = Vec::with_capacity(L1_INFO_TREE_LEVELS);
     for level in 0..L1_INFO_TREE_LEVELS {
@@ -73,12 +73,12 @@ pub fn l1_proof(siblings: &[B256]) -> Vec<B256> {
     proof
 }
 
-pub fn node(left: B256, right: B256) -> B256 {
+pub(crate) fn node(left: B256, right: B256) -> B256 {
     keccak256([left.0, right.0].concat())
 }
 
 /// Folds a leaf with its proof, lowest level first.
-pub fn l1_root(leaf: B256, index: u32, proof: &[B256]) -> B256 {
+pub(crate) fn l1_root(leaf: B256, index: u32, proof: &[B256]) -> B256 {
     let fold = |hash, (level, &sibling): (usize, &B256)| {
         if index >> level & 1 == 0 { node(hash, sibling) } else { node(sibling, hash) }
     };
@@ -86,13 +86,13 @@ pub fn l1_root(leaf: B256, index: u32, proof: &[B256]) -> B256 {
 }
 
 /// Leaf hash of an L1 info tree entry.
-pub fn l1_leaf_hash(leaf: &L1InfoLeaf) -> B256 {
+pub(crate) fn l1_leaf_hash(leaf: &L1InfoLeaf) -> B256 {
     let timestamp = leaf.min_timestamp.to_be_bytes();
     keccak256([&leaf.global_exit_root[..], &leaf.block_hash_l1[..], &timestamp].concat())
 }
 
 /// A request with nothing special in it.
-pub fn request(fork_id: u64, old_state_root: B256, batch_l2_data: Bytes) -> BatchInput {
+pub(crate) fn request(fork_id: u64, old_state_root: B256, batch_l2_data: Bytes) -> BatchInput {
     let fork_id = fork(fork_id);
     let context = match fork_id.rules().api {
         ApiVersion::V1 => BatchContext::V1 { global_exit_root: B256::ZERO, eth_timestamp: 1_000 },
@@ -121,7 +121,7 @@ pub fn request(fork_id: u64, old_state_root: B256, batch_l2_data: Bytes) -> Batc
 }
 
 /// Returns the V2 part of a request.
-pub fn v2(input: &mut BatchInput) -> &mut V2Context {
+pub(crate) fn v2(input: &mut BatchInput) -> &mut V2Context {
     match &mut input.context {
         BatchContext::V2(context) => context,
         BatchContext::V1 { .. } => panic!("fork {} has no L2 blocks", input.fork_id.rules().id),
@@ -129,13 +129,13 @@ pub fn v2(input: &mut BatchInput) -> &mut V2Context {
 }
 
 /// A state that can be executed on and read.
-pub struct State {
+pub(crate) struct State {
     store: MemoryStore,
     pub root: B256,
 }
 
 impl State {
-    pub fn new(accounts: Vec<GenesisAccount>) -> Self {
+    pub(crate) fn new(accounts: Vec<GenesisAccount>) -> Self {
         let genesis = Genesis { accounts }.build().expect("a genesis of distinct accounts");
         let store = MemoryStore::new(0);
         genesis.write_to(&store).expect("memory takes the genesis");
@@ -143,12 +143,12 @@ impl State {
     }
 
     /// Runs a batch and keeps what it wrote.
-    pub fn run(&self, input: &BatchInput) -> BatchOutput {
+    pub(crate) fn run(&self, input: &BatchInput) -> BatchOutput {
         self.run_on(&Engine::default(), input)
     }
 
     /// Runs a batch on an engine and keeps what it wrote.
-    pub fn run_on(&self, engine: &Engine, input: &BatchInput) -> BatchOutput {
+    pub(crate) fn run_on(&self, engine: &Engine, input: &BatchInput) -> BatchOutput {
         let output = engine.process(input, &self.store, &CancelToken::default()).expect("nothing cancels");
         self.store
             .write(&output.new_nodes, &output.new_programs, Durability::Permanent)
@@ -162,16 +162,16 @@ impl State {
         tree.get(version, key).expect("the new root can be read")
     }
 
-    pub fn slot(&self, root: B256, address: Address, slot: U256) -> U256 {
+    pub(crate) fn slot(&self, root: B256, address: Address, slot: U256) -> U256 {
         self.leaf(root, &storage_key(address, slot))
     }
 
-    pub fn account(&self, root: B256, address: Address, kind: LeafKind) -> U256 {
+    pub(crate) fn account(&self, root: B256, address: Address, kind: LeafKind) -> U256 {
         self.leaf(root, &account_key(address, kind))
     }
 
     /// Writes leaves by hand and returns the root they lead to.
-    pub fn write(&mut self, leaves: &[(Digest, U256)]) -> B256 {
+    pub(crate) fn write(&mut self, leaves: &[(Digest, U256)]) -> B256 {
         let mut tree = StateTree::new(&self.store);
         let version = tree.open(self.root.into());
         let version = tree.update(version, &mut leaves.to_vec()).expect("the root can be read");
@@ -184,7 +184,7 @@ impl State {
 }
 
 /// Returns the new state root, or what came instead.
-pub fn new_root(output: &BatchOutput) -> Result<B256, String> {
+pub(crate) fn new_root(output: &BatchOutput) -> Result<B256, String> {
     match output.roots {
         Some(roots) => Ok(roots.new_state_root),
         None => Err(format!("{:?}: {}", output.error, output.error_log)),
@@ -192,7 +192,7 @@ pub fn new_root(output: &BatchOutput) -> Result<B256, String> {
 }
 
 /// Returns every transaction of an answer, in order.
-pub fn transactions(output: &BatchOutput) -> Vec<&TxOutput> {
+pub(crate) fn transactions(output: &BatchOutput) -> Vec<&TxOutput> {
     output.transactions.iter().chain(output.blocks.iter().flat_map(|block| &block.transactions)).collect()
 }
 
@@ -212,7 +212,7 @@ enum Fact {
 
 /// A row of a table: set-up, forks, and what comes out.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub(crate) struct Case {
     name: &'static str,
     forks: &'static [u64],
     accounts: Vec<GenesisAccount>,
@@ -223,7 +223,7 @@ pub struct Case {
 
 impl Case {
     /// Starts a row with one transaction to A: gas limit 1 000 000, no value, no data.
-    pub fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         let transfer = Transfer {
             nonce: 0,
             gas_price: U256::from(1),
@@ -245,63 +245,63 @@ impl Case {
         self
     }
 
-    pub fn forks(mut self, forks: &'static [u64]) -> Self {
+    pub(crate) fn forks(mut self, forks: &'static [u64]) -> Self {
         self.forks = forks;
         self
     }
 
-    pub fn code(self, address: Address, code: &str) -> Self {
+    pub(crate) fn code(self, address: Address, code: &str) -> Self {
         let code = bytes(code);
         self.with(address, |account| account.code = code)
     }
 
-    pub fn balance(self, address: Address, wei: u64) -> Self {
+    pub(crate) fn balance(self, address: Address, wei: u64) -> Self {
         self.with(address, |account| account.balance = U256::from(wei))
     }
 
-    pub fn nonce(self, address: Address, nonce: u64) -> Self {
+    pub(crate) fn nonce(self, address: Address, nonce: u64) -> Self {
         self.with(address, |account| account.nonce = nonce)
     }
 
-    pub fn storage(self, address: Address, slot: u64, value: u64) -> Self {
+    pub(crate) fn storage(self, address: Address, slot: u64, value: u64) -> Self {
         self.with(address, |account| {
             account.storage.insert(U256::from(slot), U256::from(value));
         })
     }
 
     /// Changes the first transaction.
-    pub fn tx(mut self, change: impl FnOnce(&mut Transfer)) -> Self {
+    pub(crate) fn tx(mut self, change: impl FnOnce(&mut Transfer)) -> Self {
         change(&mut self.transfers[0]);
         self
     }
 
     /// Adds a transaction like the first one, changed.
-    pub fn another_tx(mut self, change: impl FnOnce(&mut Transfer)) -> Self {
+    pub(crate) fn another_tx(mut self, change: impl FnOnce(&mut Transfer)) -> Self {
         let mut transfer = self.transfers[0].clone();
         change(&mut transfer);
         self.transfers.push(transfer);
         self
     }
 
-    pub fn gas_limit(self, gas_limit: u64) -> Self {
+    pub(crate) fn gas_limit(self, gas_limit: u64) -> Self {
         self.tx(|tx| tx.gas_limit = gas_limit)
     }
 
     /// Sends the transaction to `address`, whose slots the row is about.
-    pub fn to(mut self, address: Address) -> Self {
+    pub(crate) fn to(mut self, address: Address) -> Self {
         self.contract = address;
         self.tx(|tx| tx.to = Some(address))
     }
 
     /// Deploys; the slots the row is about are those of the new contract.
-    pub fn deploy(mut self, init_code: &str) -> Self {
+    pub(crate) fn deploy(mut self, init_code: &str) -> Self {
         self.contract = sender().address().create(0);
         let data = bytes(init_code);
         self.tx(|tx| (tx.to, tx.data) = (None, data))
     }
 
     /// Reads the expected slots from `address`.
-    pub fn slots_of(mut self, address: Address) -> Self {
+    pub(crate) fn slots_of(mut self, address: Address) -> Self {
         self.contract = address;
         self
     }
@@ -311,48 +311,48 @@ impl Case {
         self
     }
 
-    pub fn gas_is(self, gas: u64) -> Self {
+    pub(crate) fn gas_is(self, gas: u64) -> Self {
         self.fact(Fact::Gas(gas))
     }
 
-    pub fn slot_is(self, slot: u64, value: u64) -> Self {
+    pub(crate) fn slot_is(self, slot: u64, value: u64) -> Self {
         self.word_is(slot, U256::from(value))
     }
 
-    pub fn word_is(self, slot: u64, value: U256) -> Self {
+    pub(crate) fn word_is(self, slot: u64, value: U256) -> Self {
         let fact = Fact::Slot(self.contract, slot, value);
         self.fact(fact)
     }
 
-    pub fn slots_are(self, expected: &[(u64, u64)]) -> Self {
+    pub(crate) fn slots_are(self, expected: &[(u64, u64)]) -> Self {
         expected.iter().fold(self, |case, &(slot, value)| case.slot_is(slot, value))
     }
 
-    pub fn balance_is(self, address: Address, wei: u64) -> Self {
+    pub(crate) fn balance_is(self, address: Address, wei: u64) -> Self {
         self.fact(Fact::Balance(address, U256::from(wei)))
     }
 
-    pub fn nonce_is(self, address: Address, nonce: u64) -> Self {
+    pub(crate) fn nonce_is(self, address: Address, nonce: u64) -> Self {
         self.fact(Fact::Nonce(address, U256::from(nonce)))
     }
 
-    pub fn code_length_is(self, address: Address, length: u64) -> Self {
+    pub(crate) fn code_length_is(self, address: Address, length: u64) -> Self {
         self.fact(Fact::CodeLength(address, length))
     }
 
-    pub fn error_is(self, error: RomError) -> Self {
+    pub(crate) fn error_is(self, error: RomError) -> Self {
         self.fact(Fact::Error(error))
     }
 
-    pub fn errors_are(self, errors: &[RomError]) -> Self {
+    pub(crate) fn errors_are(self, errors: &[RomError]) -> Self {
         self.fact(Fact::Errors(errors.to_vec()))
     }
 
-    pub fn status_is(self, status: bool) -> Self {
+    pub(crate) fn status_is(self, status: bool) -> Self {
         self.fact(Fact::Status(status))
     }
 
-    pub fn aborts_with(self, error: ExecutorError) -> Self {
+    pub(crate) fn aborts_with(self, error: ExecutorError) -> Self {
         self.fact(Fact::Aborted(error))
     }
 
@@ -445,13 +445,13 @@ impl Mismatches {
 }
 
 /// Runs every row of a table and fails with all that is wrong in it.
-pub fn check(table: &[Case]) {
+pub(crate) fn check(table: &[Case]) {
     let wrong: Vec<String> = table.iter().flat_map(Case::mismatches).collect();
     assert!(wrong.is_empty(), "{} facts do not hold:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Compares one value; the message shows both sides and where they are from.
 #[track_caller]
-pub fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) {
+pub(crate) fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) {
     assert_eq!(found, expected, "{what}: found on the left, expected on the right");
 }

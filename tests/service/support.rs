@@ -22,33 +22,33 @@ use zkevm_wire::proto::executor::v1 as wire;
 use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 
 /// Batch data on which the double waits until it is released or cancelled.
-pub const BLOCK: &[u8] = b"block";
+pub(crate) const BLOCK: &[u8] = b"block";
 /// Batch data on which the double panics.
-pub const PANIC: &[u8] = b"panic";
+pub(crate) const PANIC: &[u8] = b"panic";
 /// Batch data on which the double aborts with a missing node.
-pub const ABORT: &[u8] = b"abort";
+pub(crate) const ABORT: &[u8] = b"abort";
 /// Gas of every batch the double executes.
-pub const GAS: u64 = 21_000;
+pub(crate) const GAS: u64 = 21_000;
 
 /// An engine that obeys the batch data, and counts.
 #[derive(Clone)]
-pub struct Double {
+pub(crate) struct Double {
     released: watch::Sender<bool>,
     started: Arc<AtomicUsize>,
 }
 
 impl Double {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { released: watch::Sender::new(false), started: Arc::default() }
     }
 
     /// Lets the blocked batches end.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.released.send_replace(true);
     }
 
     /// Batches whose execution has begun.
-    pub fn started(&self) -> usize {
+    pub(crate) fn started(&self) -> usize {
         self.started.load(Ordering::SeqCst)
     }
 
@@ -75,7 +75,7 @@ impl Double {
 }
 
 /// One transaction in one block; the root tells the input apart.
-pub fn output(input: &BatchInput) -> BatchOutput {
+pub(crate) fn output(input: &BatchInput) -> BatchOutput {
     let tx = transaction();
     let mut output = BatchOutput {
         error: ExecutorError::NoError,
@@ -107,7 +107,7 @@ pub fn output(input: &BatchInput) -> BatchOutput {
     output
 }
 
-pub fn transaction() -> TxOutput {
+pub(crate) fn transaction() -> TxOutput {
     TxOutput {
         tx_hash: B256::repeat_byte(0x33),
         tx_hash_l2: B256::repeat_byte(0x44),
@@ -131,7 +131,7 @@ pub fn transaction() -> TxOutput {
     }
 }
 
-pub fn block(transactions: Vec<TxOutput>) -> BlockOutput {
+pub(crate) fn block(transactions: Vec<TxOutput>) -> BlockOutput {
     BlockOutput {
         parent_hash: B256::ZERO,
         coinbase: Address::repeat_byte(0xaa),
@@ -149,13 +149,13 @@ pub fn block(transactions: Vec<TxOutput>) -> BlockOutput {
 }
 
 /// A server with the double as its engine.
-pub struct TestServer {
+pub(crate) struct TestServer {
     pub double: Double,
     pub running: RunningServer,
 }
 
 /// Free ports, one executor, short windows.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut builder = ConfigBuilder::new().unwrap();
     builder.toml("[grpc]\nhost = \"127.0.0.1\"\nport = 0\n[http]\nhost = \"127.0.0.1\"\nport = 0", "test").unwrap();
     builder.toml("[hashdb]\nport = 0\n[store]\nkind = \"memory\"", "test").unwrap();
@@ -167,11 +167,11 @@ pub fn config() -> Config {
 }
 
 impl TestServer {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(config()).await
     }
 
-    pub async fn start_with(config: Config) -> Self {
+    pub(crate) async fn start_with(config: Config) -> Self {
         let double = Double::new();
         let engine = double.clone();
         let process =
@@ -180,39 +180,39 @@ impl TestServer {
         Self { double, running }
     }
 
-    pub async fn channel(&self) -> Channel {
+    pub(crate) async fn channel(&self) -> Channel {
         let uri = format!("http://{}", self.running.grpc_addr());
         Channel::from_shared(uri).unwrap().connect().await.unwrap()
     }
 
-    pub async fn client(&self) -> ExecutorServiceClient<Channel> {
+    pub(crate) async fn client(&self) -> ExecutorServiceClient<Channel> {
         ExecutorServiceClient::new(self.channel().await).max_decoding_message_size(256 << 20)
     }
 
-    pub async fn report(&self) -> StatsReport {
+    pub(crate) async fn report(&self) -> StatsReport {
         self.running.stats().report(1_000).await.unwrap()
     }
 
     /// Sends a batch and leaves it running.
-    pub async fn spawn_v2(&self, data: &'static [u8]) -> tokio::task::JoinHandle<Answer> {
+    pub(crate) async fn spawn_v2(&self, data: &'static [u8]) -> tokio::task::JoinHandle<Answer> {
         let mut client = self.client().await;
         tokio::spawn(async move { client.process_batch_v2(request_v2(data)).await.map(tonic::Response::into_inner) })
     }
 
     /// One batch that must succeed.
-    pub async fn assert_healthy(&self) {
+    pub(crate) async fn assert_healthy(&self) {
         let answer = self.client().await.process_batch_v2(request_v2(b"ok")).await;
         assert_eq!(answer.unwrap().into_inner().error, ExecutorError::NoError.number());
     }
 
     /// GETs a page and returns its status and body.
-    pub async fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         page(self.running.http_addr(), path).await
     }
 }
 
 /// GETs a page of any server and returns its status and body.
-pub async fn page(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) async fn page(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -222,10 +222,10 @@ pub async fn page(address: SocketAddr, path: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-pub type Answer = Result<wire::ProcessBatchResponseV2, tonic::Status>;
+pub(crate) type Answer = Result<wire::ProcessBatchResponseV2, tonic::Status>;
 
 /// A valid V1 request of fork 6.
-pub fn request_v1(data: &'static [u8]) -> wire::ProcessBatchRequest {
+pub(crate) fn request_v1(data: &'static [u8]) -> wire::ProcessBatchRequest {
     wire::ProcessBatchRequest {
         chain_id: 1000,
         fork_id: 6,
@@ -236,7 +236,7 @@ pub fn request_v1(data: &'static [u8]) -> wire::ProcessBatchRequest {
 }
 
 /// A valid V2 request of fork 9.
-pub fn request_v2(data: &'static [u8]) -> wire::ProcessBatchRequestV2 {
+pub(crate) fn request_v2(data: &'static [u8]) -> wire::ProcessBatchRequestV2 {
     wire::ProcessBatchRequestV2 {
         chain_id: 1000,
         fork_id: 9,
@@ -247,7 +247,7 @@ pub fn request_v2(data: &'static [u8]) -> wire::ProcessBatchRequestV2 {
 }
 
 /// Waits until the condition holds, at most a minute: the machine may be busy.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     let limit = Instant::now() + Duration::from_secs(60);
     while !condition().await {
         assert!(Instant::now() < limit, "never happened: {what}");

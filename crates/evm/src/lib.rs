@@ -17,6 +17,7 @@ pub mod observer;
 pub mod precompiles;
 pub mod trace;
 mod traced_run;
+pub mod transaction;
 #[allow(unsafe_code)]
 pub mod unchecked;
 pub mod zk_evm;

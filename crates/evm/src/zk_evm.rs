@@ -16,8 +16,7 @@ use revm::interpreter::{
     InstructionResult, InterpreterAction, InterpreterResult,
 };
 use revm::primitives::hardfork::SpecId;
-use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, TxKind, U256};
-use revm::state::EvmState;
+use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, U256};
 
 use super::access_log::AccountLeaves;
 use super::bytecode::ends_in_bare_push;
@@ -30,11 +29,11 @@ use super::observer::{CreateStart, EvmObserver};
 use super::precompiles::ZkPrecompiles;
 use super::trace::{TraceCarryOver, TraceOptions, Tracer};
 use super::traced_run::run_traced;
+use super::transaction::{EvmFailure, TxCall, TxOutcome};
 use super::unchecked::{push_frame, with_unchecked_jumpdests};
 use zkevm_tree::linear_hash;
 use zkevm_types::ForkRules;
 use zkevm_types::RomError;
-use zkevm_types::TraceStep;
 
 /// Largest deployed code, in bytes (EIP-170).
 const CODE_SIZE_MAX_BYTES: usize = 24_576;
@@ -58,68 +57,6 @@ pub struct ZkEvm<DB: StateDatabase, O: EvmObserver> {
     carry_over: TraceCarryOver,
     /// What MODEXP wrote behind the end of memory.
     unpaid: UnpaidMemory,
-}
-
-/// A transaction that passed the intrinsic checks (batch §8.1).
-#[derive(Clone, Debug)]
-pub struct TxCall {
-    /// Sender.
-    pub caller: Address,
-    /// Recipient, or deploy.
-    pub kind: TxKind,
-    /// Nonce of the transaction, equal to the sender's.
-    pub nonce: u64,
-    /// Gas limit.
-    pub gas_limit: u64,
-    /// Intrinsic gas, at most the gas limit.
-    pub intrinsic_gas: u64,
-    /// Effective gas price.
-    pub gas_price: U256,
-    /// Value.
-    pub value: U256,
-    /// Call data or init code.
-    pub data: Bytes,
-}
-
-/// What a transaction left behind.
-#[derive(Debug)]
-pub struct TxOutcome {
-    /// How the top frame ended.
-    pub result: InstructionResult,
-    /// Gas left, refund included.
-    pub gas_left: u64,
-    /// Refund counter after the last opcode, before any cap; 0 when none ran.
-    pub refund_counter: u64,
-    /// Return or revert data, or the deployed code.
-    pub output: Bytes,
-    /// Logs of surviving frames.
-    pub logs: Vec<Log>,
-    /// Touched accounts after the transaction.
-    pub state: EvmState,
-    /// Programs deployed, also in frames that failed later.
-    pub new_programs: Vec<(B256, Bytes)>,
-    /// Steps of a traced transaction.
-    pub steps: Vec<TraceStep>,
-    /// Address of a deploy transaction.
-    pub created: Option<Address>,
-    /// The transaction went straight to an address of a precompile this fork does not run.
-    pub unsupported_precompile: bool,
-    /// The last opcode of a successful top frame was a create that met an existing account.
-    pub ended_in_collision: bool,
-}
-
-/// Why a transaction could not be run at all.
-#[derive(Debug, thiserror::Error)]
-pub enum EvmFailure<E> {
-    /// The database failed.
-    #[error(transparent)]
-    Database(E),
-    /// The code never ends (evm Q7).
-    #[error("the code ends in a PUSH without immediate, which this fork never finishes")]
-    NeverEnds,
-    /// revm refused in a way the checks before it rule out.
-    #[error("internal: {0}")]
-    Internal(String),
 }
 
 impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use alloy_primitives::Bytes;
 use foldhash::fast::RandomState;
+use parking_lot::RwLock;
 use serde::Serialize;
 
 use crate::database::{CACHED_NODE_BYTES, WriteSet};
-use crate::lock::ParkingRwLock;
 use zkevm_tree::{Digest, NodeData};
 
 /// Number of shards; a power of two.
@@ -130,7 +130,7 @@ fn shard_index(hash: &Digest) -> usize {
 fn shards<T>(bytes_max: usize) -> Box<[Shard<T>]> {
     (0..SHARDS)
         .map(|_| Shard {
-            ring: ParkingRwLock::new(Ring::default()),
+            ring: RwLock::new(Ring::default()),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             bytes_max: bytes_max / SHARDS,
@@ -139,7 +139,7 @@ fn shards<T>(bytes_max: usize) -> Box<[Shard<T>]> {
 }
 
 struct Shard<T> {
-    ring: ParkingRwLock<Ring<T>>,
+    ring: RwLock<Ring<T>>,
     hits: AtomicU64,
     misses: AtomicU64,
     bytes_max: usize,

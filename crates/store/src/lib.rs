@@ -26,7 +26,6 @@ mod embedded;
 pub mod encoding;
 mod flush;
 pub mod hashdb;
-mod lock;
 mod memory;
 mod overlay;
 pub mod pem;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use alloy_primitives::Bytes;
 use foldhash::fast::RandomState;
+use parking_lot::RwLock;
 use serde::Serialize;
 
-use crate::lock::ParkingRwLock;
 use crate::writer::{Durability, StateWriter};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
@@ -62,7 +62,7 @@ pub struct MemoryStoreStats {
 
 #[derive(Default)]
 struct Shard {
-    entries: ParkingRwLock<ShardEntries>,
+    entries: RwLock<ShardEntries>,
     hits: AtomicU64,
     misses: AtomicU64,
 }

@@ -6,7 +6,7 @@ macro_rules! numbered_errors {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(i32)]
-        pub enum $name { $($(#[$vdoc])* $variant = $number,)* }
+        pub enum $name { $(#[doc = concat!("`", $prefix, $wire, "`.")] $(#[$vdoc])* $variant = $number,)* }
 
         impl $name {
             /// Every value, in numeric order.

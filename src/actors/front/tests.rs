@@ -31,6 +31,7 @@ thread_local! {
 struct Recorder {
     worker: WorkerId,
     began: Sender<(WorkerId, String)>,
+    #[expect(clippy::vec_box, reason = "jobs travel boxed")]
     jobs: Vec<Box<BatchJob>>,
 }
 

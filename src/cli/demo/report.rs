@@ -8,7 +8,7 @@ use zkevm_tools::table::Table;
 use zkevm_wire::proto::stats::v1::{GetStatsResponse, Window};
 
 /// Prints the closed windows and the summary.
-pub fn print(stats: &GetStatsResponse, progress: &Progress, elapsed: Duration) {
+pub(super) fn print(stats: &GetStatsResponse, progress: &Progress, elapsed: Duration) {
     let mut table = Table::new(&[
         "window",
         "seconds",

@@ -14,7 +14,7 @@ const DATABASE: i32 = wire::Persistence::Database as i32;
 const SUCCESS: i32 = wire::result_code::Code::Success as i32;
 
 /// Sets the genesis leaf by leaf in a session and flushes it (hashdb-service §10); returns its root.
-pub async fn create_genesis(channel: Channel, genesis: &Genesis) -> Result<Digest, DemoError> {
+pub(super) async fn create_genesis(channel: Channel, genesis: &Genesis) -> Result<Digest, DemoError> {
     let mut client = HashDbServiceClient::new(channel);
     let batch_uuid = uuid::Uuid::new_v4().to_string();
     let mut root = Digest::ZERO;
@@ -52,7 +52,7 @@ pub async fn create_genesis(channel: Channel, genesis: &Genesis) -> Result<Diges
 }
 
 /// Reads balance and nonce of these accounts, each in the state with its root.
-pub async fn read_accounts(channel: Channel, accounts: &[(B256, Address)]) -> Result<Vec<U256>, DemoError> {
+pub(super) async fn read_accounts(channel: Channel, accounts: &[(B256, Address)]) -> Result<Vec<U256>, DemoError> {
     let mut client = HashDbServiceClient::new(channel);
     let mut values = Vec::with_capacity(2 * accounts.len());
     for (root, address) in accounts {

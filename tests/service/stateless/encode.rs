@@ -2,11 +2,11 @@
 
 use revm::primitives::B256;
 use zkevm_batch::{BatchItem, decode};
-pub use zkevm_testkit::stateless::{FIRST_BLOCK, Head, Payloads, Source, StreamBlock, entry, stream};
+pub(super) use zkevm_testkit::stateless::{Head, Payloads, Source, StreamBlock, entry, stream};
 use zkevm_types::{BatchContext, BatchInput, V2Context};
 use zkevm_wire::proto::executor::v1 as wire;
 
-pub fn v2_context(input: &BatchInput) -> &V2Context {
+pub(super) fn v2_context(input: &BatchInput) -> &V2Context {
     match &input.context {
         BatchContext::V2(context) => context,
         BatchContext::V1 { .. } => panic!("a batch of a V1 fork"),
@@ -31,7 +31,11 @@ fn blocks(input: &BatchInput) -> Vec<StreamBlock> {
 }
 
 /// The request that carries a batch, with everything cdk-erigon fills in.
-pub fn request(input: &BatchInput, witness: Vec<u8>, payloads: Payloads) -> wire::ProcessStatelessBatchRequestV2 {
+pub(super) fn request(
+    input: &BatchInput,
+    witness: Vec<u8>,
+    payloads: Payloads,
+) -> wire::ProcessStatelessBatchRequestV2 {
     let context = v2_context(input);
     let head = Head {
         batch: input.old_batch_num + 1,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use redb::{ReadOnlyTable, ReadableDatabase, WriteTransaction};
 
 use super::files::{
@@ -12,14 +13,13 @@ use super::files::{
 use super::log::NodeLog;
 use super::offset_index::{OffsetIndex, prefix};
 use crate::encoding::{hash_bytes, node_from_bytes};
-use crate::lock::ParkingRwLock;
 use zkevm_tree::{Digest, NodeData, StoreError};
 
 /// What readers, the writer and the thread that brings the index up to date share.
 pub(super) struct IndexedLog {
     pub(super) redb: redb::Database,
     pub(super) folder: PathBuf,
-    pub(super) snapshot: ParkingRwLock<Snapshot>,
+    pub(super) snapshot: RwLock<Snapshot>,
 }
 
 /// What readers see.
@@ -79,7 +79,7 @@ impl IndexedLog {
         let tables = TableHandles::new(&redb, Arc::new(log)).map_err(|error| failed(folder, error))?;
         let latest_root = replayed.latest_root.unwrap_or(indexed_root);
         let snapshot = Snapshot { tables: Arc::new(tables), recent, merging: Arc::default(), latest_root };
-        let indexed_log = Self { redb, folder: folder.to_owned(), snapshot: ParkingRwLock::new(snapshot) };
+        let indexed_log = Self { redb, folder: folder.to_owned(), snapshot: RwLock::new(snapshot) };
         Ok(Opened { indexed_log, log_number, end: replayed.end })
     }
 

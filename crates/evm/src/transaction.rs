@@ -1,0 +1,68 @@
+//! What the EVM is asked to run, and what comes of it.
+
+use revm::interpreter::InstructionResult;
+use revm::primitives::{Address, B256, Bytes, Log, TxKind, U256};
+use revm::state::EvmState;
+use zkevm_types::TraceStep;
+
+/// A transaction that passed the intrinsic checks (batch §8.1).
+#[derive(Clone, Debug)]
+pub struct TxCall {
+    /// Sender.
+    pub caller: Address,
+    /// Recipient, or deploy.
+    pub kind: TxKind,
+    /// Nonce of the transaction, equal to the sender's.
+    pub nonce: u64,
+    /// Gas limit.
+    pub gas_limit: u64,
+    /// Intrinsic gas, at most the gas limit.
+    pub intrinsic_gas: u64,
+    /// Effective gas price.
+    pub gas_price: U256,
+    /// Value.
+    pub value: U256,
+    /// Call data or init code.
+    pub data: Bytes,
+}
+
+/// What a transaction left behind.
+#[derive(Debug)]
+pub struct TxOutcome {
+    /// How the top frame ended.
+    pub result: InstructionResult,
+    /// Gas left, refund included.
+    pub gas_left: u64,
+    /// Refund counter after the last opcode, before any cap; 0 when none ran.
+    pub refund_counter: u64,
+    /// Return or revert data, or the deployed code.
+    pub output: Bytes,
+    /// Logs of surviving frames.
+    pub logs: Vec<Log>,
+    /// Touched accounts after the transaction.
+    pub state: EvmState,
+    /// Programs deployed, also in frames that failed later.
+    pub new_programs: Vec<(B256, Bytes)>,
+    /// Steps of a traced transaction.
+    pub steps: Vec<TraceStep>,
+    /// Address of a deploy transaction.
+    pub created: Option<Address>,
+    /// The transaction went straight to an address of a precompile this fork does not run.
+    pub unsupported_precompile: bool,
+    /// The last opcode of a successful top frame was a create that met an existing account.
+    pub ended_in_collision: bool,
+}
+
+/// Why a transaction could not be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum EvmFailure<E> {
+    /// The database failed.
+    #[error(transparent)]
+    Database(E),
+    /// The code never ends (evm Q7).
+    #[error("the code ends in a PUSH without immediate, which this fork never finishes")]
+    NeverEnds,
+    /// revm refused in a way the checks before it rule out.
+    #[error("internal: {0}")]
+    Internal(String),
+}

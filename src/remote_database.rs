@@ -43,7 +43,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
 pub struct RemoteOptions {
     /// `host:port` or `http://host:port`.
     pub url: String,
-    /// How often a read that failed is tried again.
+    /// Tries of a read after the first one failed.
     pub retries: u32,
     /// Wait before the first of these; it doubles.
     pub retry_after: Duration,

@@ -1,6 +1,6 @@
 //! Priorities of threads: those that compute for long go behind those that answer calls, and these get a core as soon as they wake up.
 //!
-//! The only room with `unsafe` in the service: [`request_short_slice`] makes a system call that no crate wraps.
+//! The only module with `unsafe` in the service: [`request_short_slice`] makes a system call that no crate wraps.
 
 /// Lowers the priority of this thread behind those that answer calls, as `executor.niceness` says.
 #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! Puts the rooms together: actors, gRPC and HTTP of one server, in the caller's tokio runtime.
+//! Puts one server together: its actors, gRPC and HTTP, in the caller's tokio runtime.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -58,7 +58,7 @@ pub struct Server {
     prover_id: Arc<str>,
 }
 
-/// Why a server could not start.
+/// The reason why a server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store could not be opened.

@@ -1,6 +1,6 @@
 //! The front actor: owns what waits, knows who is idle, and alone decides about admission.
 //!
-//! Who gets what is decided by plain rules ([`super::dispatcher`]); the actor adds mailboxes, the clock and its timer.
+//! Who gets what is decided by plain rules (`dispatcher.rs`); the actor adds mailboxes, the clock and its timer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

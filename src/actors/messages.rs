@@ -49,7 +49,7 @@ impl Rpc {
     }
 }
 
-/// Why a batch got no answer of its own. Domain failures are not here: they are answers.
+/// The reason why a batch got no answer of its own. Domain failures are not here: they are answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchFailure {
     /// The queue is at its bound.
@@ -158,7 +158,7 @@ pub struct BatchJob {
     pub trace: CallSpan,
     /// Fires when the client leaves or its deadline passes.
     pub cancel: CancelToken,
-    /// When the call arrived.
+    /// The time at which the call arrived.
     pub received_at: Instant,
     /// Way back.
     pub reply: Box<dyn ReplyPort>,

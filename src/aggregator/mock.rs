@@ -25,7 +25,7 @@ const MOCK_LOCAL_EXIT_ROOT: &str = "0x17c04c3760510b48c6012742c540a81aba4bca2f78
 /// Requests the status claims to have in its queue.
 const PENDING_REQUESTS: usize = 3;
 
-/// Who the prover says it is.
+/// The identity that the prover claims.
 #[derive(Clone, Debug)]
 pub struct ProverIdentity {
     /// Its name.

@@ -1,7 +1,7 @@
 //! The mock aggregator client (executor-service §15.3): dials an aggregator like a prover and answers its questions with
 //! proofs that only a test verifier accepts.
 //!
-//! What is answered is decided in [`mock`], without a network; here is the stream, opened again whenever it breaks.
+//! What is answered is decided in `mock.rs`, without a network; here is the stream, opened again whenever it breaks.
 
 use std::time::{Duration, Instant};
 

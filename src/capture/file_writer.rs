@@ -16,7 +16,7 @@ const FILES_MAX: usize = 1024;
 /// Bytes, estimated, that the waiting files may hold in memory. One file may be larger when nothing else waits.
 const BYTES_MAX: usize = 256 << 20;
 
-/// What became of the files.
+/// The numbers of files by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct FileWriterStats {
     /// Files written.

@@ -25,7 +25,7 @@ pub struct GenesisArgs {
     store: StoreArgs,
 }
 
-/// Why a genesis cannot be loaded.
+/// The reason why a genesis cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum GenesisError {
     /// The file cannot be read.
@@ -33,7 +33,7 @@ pub enum GenesisError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The file is not a genesis.
@@ -41,7 +41,7 @@ pub enum GenesisError {
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The file says another root.

@@ -37,7 +37,7 @@ impl Flags for Aggregator {
     const GROUPS: &'static [FlagOf] = &[FlagOf::Aggregator];
 }
 
-/// What the command line says about settings, for a command of kind `C`.
+/// The settings that the command line gives, for a command of kind `C`.
 #[derive(Clone, Debug)]
 pub struct Layers<C> {
     file: Option<PathBuf>,

@@ -20,7 +20,7 @@ pub struct ProcessArgs {
     pub json: bool,
 }
 
-/// Why `process` fails.
+/// The reason why `process` fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// A file cannot be read.

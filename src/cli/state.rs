@@ -29,7 +29,7 @@ enum StateCommand {
     Init(StoreArgs),
 }
 
-/// Which store.
+/// The settings of the store.
 pub type StoreArgs = Layers<layers::Store>;
 
 #[derive(Debug, Args)]

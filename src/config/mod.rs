@@ -145,7 +145,7 @@ impl StoreKind {
     }
 }
 
-/// Why a configuration is refused.
+/// The reason why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -153,7 +153,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A layer is not TOML.
@@ -161,7 +161,7 @@ pub enum ConfigError {
     Syntax {
         /// The layer.
         origin: String,
-        /// What the parser says.
+        /// The message of the parser.
         message: String,
     },
     /// A file that begins like JSON is none.
@@ -169,7 +169,7 @@ pub enum ConfigError {
     Json {
         /// The file.
         origin: String,
-        /// What the parser says.
+        /// The message of the parser.
         message: String,
     },
     /// No such setting.
@@ -189,7 +189,7 @@ pub enum ConfigError {
         value: String,
         /// The layer.
         origin: String,
-        /// What would be right.
+        /// The values that are allowed.
         allowed: String,
     },
 }

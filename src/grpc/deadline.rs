@@ -25,12 +25,13 @@ const TIMEOUT_DIGITS_MAX: usize = 8;
 /// Time the server gives up ahead of the client, at most.
 const MARGIN_MAX: Duration = Duration::from_millis(5);
 
-/// When a call arrived and when its client stops waiting. An extension of every request that came through the layer.
+/// The times at which a call arrived and its client stops waiting. An extension of every request that came through the
+/// layer.
 #[derive(Clone, Copy, Debug)]
 pub struct CallTiming {
-    /// When the headers arrived.
+    /// The time at which the headers arrived.
     pub arrived_at: Instant,
-    /// When to give up; `None` if the client waits for ever.
+    /// The time at which to give up; `None` if the client waits for ever.
     pub deadline: Option<Instant>,
 }
 

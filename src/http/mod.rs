@@ -30,7 +30,7 @@ struct Pages {
     listeners: page::Listeners,
 }
 
-/// Why the HTTP port could not be opened.
+/// The reason why the HTTP port could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
 pub struct HttpStartError {

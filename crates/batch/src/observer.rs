@@ -127,7 +127,7 @@ pub trait BatchObserver {
 
 impl BatchObserver for () {}
 
-/// When an observer is asked whether the batch ends.
+/// The moment at which an observer is asked whether the batch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// All is decoded, nothing ran.
@@ -144,18 +144,18 @@ pub struct StateAccess<'a, 'store> {
     pub keys: &'a mut KeyCache,
 }
 
-/// What parsing a batch gave.
+/// The result of parsing a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct DecodedBatch<'a> {
     /// The items, up to the first bad one.
     pub items: &'a [BatchItem],
-    /// Why the next item is bad.
+    /// The reason why the next item is bad.
     pub end: Result<(), RomError>,
     /// The batch is forced.
     pub is_forced: bool,
 }
 
-/// What becomes of a global exit root.
+/// The use made of a global exit root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitRoot {
     /// It is written.
@@ -183,7 +183,7 @@ pub enum BlockStep {
     ExitRoot {
         /// The batch is forced.
         is_forced: bool,
-        /// What becomes of it; `None` for zero.
+        /// The use made of it; `None` for zero.
         root: Option<ExitRoot>,
     },
 }

@@ -41,12 +41,12 @@ pub struct Signature {
     pub v: u8,
 }
 
-/// What a signature recovers to.
+/// The result of recovering a signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// The signer, `None` if the signature is invalid.
     pub signer: Option<Address>,
-    /// What the zk counters of the recovery depend on; there when there is a signer.
+    /// The bits that the zk counters of the recovery depend on; there when there is a signer.
     pub scalar_bits: Option<ScalarBits>,
     /// The root of r³ + 7 that the ROM's exponent yields has the other parity; told where the rules ask for it.
     pub root_is_negated: bool,

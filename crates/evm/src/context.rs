@@ -26,7 +26,7 @@ pub trait StateDatabase: Database {
     fn speculative_root(&mut self, state: &EvmState) -> Result<B256, Self::Error>;
 }
 
-/// What a transaction needs beside revm's own environment.
+/// The values that a transaction needs beside revm's own environment.
 #[derive(Debug)]
 pub struct BatchScratch<O> {
     /// Rules of the fork.
@@ -37,9 +37,9 @@ pub struct BatchScratch<O> {
     pub used_gasprice: bool,
     /// BALANCE ran.
     pub used_balance: bool,
-    /// What the last precompile call asks of its caller's frame.
+    /// The effect that the last precompile call has on its caller's frame.
     pub precompile_effect: PrecompileEffect,
-    /// Where the last call wants its output in memory, as the stack said; only noted where MODEXP needs it (evm Q6).
+    /// The offset in memory of the last call's output, as the stack said; only noted where MODEXP needs it (evm Q6).
     pub output_offset: U256,
     /// Refund counter of the frame that ran last.
     pub refund_counter: i64,
@@ -53,11 +53,11 @@ pub struct BatchScratch<O> {
     pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
     pub touched: AccessedLeaves,
-    /// Who is told what happens.
+    /// The observer that is told what happens.
     pub observer: O,
 }
 
-/// How a precompile call departs from the ordinary return to its caller.
+/// The way a precompile call departs from the ordinary return to its caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PrecompileEffect {
     /// Nothing special.

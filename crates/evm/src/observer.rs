@@ -67,7 +67,7 @@ pub trait EvmObserver: Sized {
 
 impl EvmObserver for () {}
 
-/// How far a create came before it ran.
+/// The point that a create reached before it ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateStart {
     /// The creator cannot pay.
@@ -96,11 +96,11 @@ pub struct PrecompileRun<'a> {
     pub input: &'a [u8],
     /// Bytes of the area that the caller gave for the output.
     pub output_bytes: u64,
-    /// How it ended.
+    /// The outcome of the call.
     pub end: PrecompileEnd,
 }
 
-/// How a precompile ended.
+/// The outcome of a precompile call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrecompileEnd {
     /// Its gas was too little.

@@ -15,7 +15,7 @@ use zkevm_types::ForkRules;
 use zkevm_types::RomError;
 use zkevm_types::{FrameKind, TraceStep};
 
-/// What a trace leaves out or takes in.
+/// The parts that a trace leaves out or takes in.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceOptions {
     /// Record storage.
@@ -26,11 +26,11 @@ pub struct TraceOptions {
     pub memory: bool,
     /// Record return data.
     pub return_data: bool,
-    /// What becomes of the steps.
+    /// The use made of the steps.
     pub steps: Steps,
 }
 
-/// What becomes of the steps of a transaction.
+/// The use made of the steps of a transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Steps {
     /// Each is recorded.
@@ -42,7 +42,7 @@ pub enum Steps {
     Dropped,
 }
 
-/// What the ROM and the original's tracer keep from one transaction of a batch to the next.
+/// The values that the ROM and the original's tracer keep from one transaction of a batch to the next.
 #[derive(Clone, Debug, Default)]
 pub struct TraceCarryOver {
     /// Gas the last call or create asked for, at whatever depth: the ROM has one variable for it.
@@ -60,12 +60,12 @@ const LOG_GAS: u64 = 375;
 /// Longest return data shown of a create whose RETURN could not pay for its memory, in bytes.
 const UNPAID_RETURN_MAX: usize = 1 << 20;
 
-/// Where a frame stands: its depth, how it was entered and by whom.
+/// The position of a frame: its depth, how it was entered and by whom.
 #[derive(Clone, Debug)]
 pub struct FrameView {
     /// Depth, 1 for the outermost frame.
     pub depth: u32,
-    /// How the frame was entered.
+    /// The way the frame was entered.
     pub kind: FrameKind,
     /// Call data or init code.
     pub data: Bytes,

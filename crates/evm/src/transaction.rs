@@ -26,10 +26,10 @@ pub struct TxCall {
     pub data: Bytes,
 }
 
-/// What a transaction left behind.
+/// The result of a transaction.
 #[derive(Debug)]
 pub struct TxOutcome {
-    /// How the top frame ended.
+    /// The result of the top frame.
     pub result: InstructionResult,
     /// Gas left, refund included.
     pub gas_left: u64,
@@ -53,7 +53,7 @@ pub struct TxOutcome {
     pub ended_in_collision: bool,
 }
 
-/// Why a transaction could not be run at all.
+/// The reason why a transaction could not be run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum EvmFailure<E> {
     /// The database failed.

@@ -34,7 +34,7 @@ impl CancelToken {
     }
 }
 
-/// Why a batch was given up before its end.
+/// The reason why a batch was given up before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cancelled {
     /// The client left.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::workers::Load;
 
-/// How work is cut into chunks.
+/// The way work is cut into chunks.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkOptions {
     /// Items of one chunk; at least one.
     pub items: usize,
-    /// How long a batch waits for a worker before it does the worker's chunk itself: far more than a chunk takes.
+    /// The time a batch waits for a worker before it does the worker's chunk itself: far more than a chunk takes.
     pub steal_timeout: Duration,
 }
 

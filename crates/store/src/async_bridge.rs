@@ -47,7 +47,7 @@ impl Drop for AsyncBridge {
     }
 }
 
-/// How often and for how long something that failed is tried again.
+/// The number and the times of tries after something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Tries after the first.

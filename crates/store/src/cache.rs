@@ -28,7 +28,7 @@ const PASSED_MAX: usize = 4;
 /// Number of the set of an entry that came from the database.
 const STORED: u64 = 0;
 
-/// What a cache did since the start.
+/// The counts of a cache since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CacheStats {
     /// Reads answered.

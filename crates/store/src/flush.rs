@@ -17,7 +17,7 @@ use zkevm_tree::Digest;
 use zkevm_tree::StoreError;
 use zkevm_types::FlushIds;
 
-/// What `GetFlushStatus` answers.
+/// The answer of `GetFlushStatus`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FlushStatus {
     /// Everything up to here is in the database.
@@ -43,7 +43,7 @@ pub struct QueueLimits {
     pub backlog_bytes_max: usize,
     /// Bytes of one group.
     pub group_bytes_max: usize,
-    /// How long a writer waits for room.
+    /// The time a writer waits for room.
     pub wait_max: Duration,
 }
 

@@ -19,7 +19,7 @@ const NODE_BYTES: usize = 256;
 /// What one program costs beside its code.
 const PROGRAM_OVERHEAD_BYTES: usize = 192;
 
-/// How much a [`MemoryStore`] may hold.
+/// The bounds of what a [`MemoryStore`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
     /// Volatile entries beyond this are given up, oldest first.
@@ -37,7 +37,7 @@ pub struct MemoryStore {
     permanent_bytes: AtomicUsize,
 }
 
-/// What a [`MemoryStore`] holds and how often it could answer.
+/// The counts of what a [`MemoryStore`] holds and of how often it could answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryStoreStats {
     /// Nodes, permanent and volatile.

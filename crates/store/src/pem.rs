@@ -6,13 +6,13 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-/// What is wrong with a file of TLS.
+/// The reason why a file of TLS is refused.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS file {}: {reason}", path.display())]
 pub struct TlsError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: String,
 }
 

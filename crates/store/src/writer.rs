@@ -17,7 +17,7 @@ pub trait StateWriter: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// How long a written entry must stay.
+/// The time that a written entry must stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Part of the chain: never given up.

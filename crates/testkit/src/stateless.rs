@@ -113,20 +113,20 @@ fn cbor_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 /// The two sets of payloads of a data stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payloads {
-    /// Numbers in fixed places, as zkevm-prover reads them.
+    /// Numbers at fixed offsets, as zkevm-prover reads them.
     Fixed,
     /// Messages of `datastream.v1`, as cdk-erigon writes them.
     Protobuf,
 }
 
-/// What the head of a stream says.
+/// The values in the head of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
     /// Number of the batch.
     pub batch: u64,
-    /// Fork whose rules the batch follows; 16 bits in a stream of fixed places.
+    /// Fork whose rules the batch follows; 16 bits in a stream of fixed offsets.
     pub fork_id: u16,
-    /// Chain id of the L2 network; 32 bits in a stream of fixed places.
+    /// Chain id of the L2 network; 32 bits in a stream of fixed offsets.
     pub chain_id: u32,
 }
 

@@ -11,7 +11,7 @@ use crate::StateReader;
 /// Nodes hashed together.
 const GROUP: usize = 1024;
 
-/// What a tree consists of. Nodes shared with trees checked before are not counted again.
+/// The numbers of entries of a tree. Nodes shared with trees checked before are not counted again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TreeCount {
     /// Nodes with two halves.

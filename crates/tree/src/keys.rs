@@ -11,7 +11,7 @@ use super::digest::Digest;
 use super::node::value_node;
 use super::poseidon::{hash, hash_many, hashes_of};
 
-/// What a leaf of the state tree holds about an account (state-tree §5).
+/// The part of an account that a leaf of the state tree holds (state-tree §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LeafKind {
     /// Balance in wei.
@@ -30,7 +30,7 @@ pub enum LeafKind {
     TouchedSlot = 6,
 }
 
-/// What a leaf of the block info tree of forks 7 and later holds (state-tree §5).
+/// The part of a block that a leaf of the block info tree of forks 7 and later holds (state-tree §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BlockInfoKind {
     /// Header field; the index says which: 0 previous block hash, 1 coinbase, 2 number, 3 gas limit, 4 timestamp,

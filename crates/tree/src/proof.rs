@@ -9,7 +9,7 @@ use super::path::{KEY_BITS, bit, first_difference, remaining};
 use super::poseidon::{hash, hash_node};
 use super::smt::{GetDetails, SetDetails, SetMode};
 
-/// Why a proof does not hold.
+/// The reason why a proof does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
     /// More siblings than a key has bits.

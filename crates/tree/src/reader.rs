@@ -23,7 +23,7 @@ pub trait StateReader: Send + Sync {
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError>;
 }
 
-/// Why a store could not answer.
+/// The reason why a store could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The node is there but does not have 12 elements.

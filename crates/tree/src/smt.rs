@@ -46,7 +46,7 @@ impl TreeRef {
     }
 }
 
-/// Why a tree could not be read or updated.
+/// The reason why a tree could not be read or updated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
     /// The reader does not know a node that the tree refers to.
@@ -63,7 +63,7 @@ pub enum TreeError {
     TooManyNodes,
 }
 
-/// What is wrong with a node.
+/// The reason why a node is corrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Corruption {
     /// The capacity is neither that of a branch nor that of a leaf.

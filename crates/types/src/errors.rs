@@ -29,7 +29,7 @@ macro_rules! numbered_errors {
 }
 
 numbered_errors! {
-    /// Why a whole request could not be answered (`executor.v1.ExecutorError`, executor-service §7.1).
+    /// The reason why a whole request could not be answered (`executor.v1.ExecutorError`, executor-service §7.1).
     ///
     /// Only the values a native executor produces are listed; `NoError` means the batch ran to its end.
     ExecutorError, "EXECUTOR_ERROR_" {
@@ -80,7 +80,7 @@ numbered_errors! {
 }
 
 numbered_errors! {
-    /// What happened to a transaction, a block or a batch inside the rules (`executor.v1.RomError`, executor-service §7.2).
+    /// The outcome of a transaction, a block or a batch inside the rules (`executor.v1.RomError`, executor-service §7.2).
     #[derive(Default)]
     RomError, "ROM_ERROR_" {
         #[default]

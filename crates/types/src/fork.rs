@@ -27,7 +27,7 @@ impl std::fmt::Display for ForkId {
     }
 }
 
-/// Which of the two RPCs carries a fork's batches.
+/// The RPC, one of two, that carries a fork's batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiVersion {
     /// `ProcessBatch`.
@@ -36,7 +36,7 @@ pub enum ApiVersion {
     V2,
 }
 
-/// How logs look in the response (batch §12.2).
+/// The shape of logs in the response (batch §12.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogShape {
     /// Data padded to whole words, an empty LOG0 missing, index per transaction.
@@ -45,7 +45,7 @@ pub enum LogShape {
     Exact,
 }
 
-/// What of a recovery depends on the fork.
+/// The rules of recovery that depend on the fork.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RecoveryRules {
     /// A public key at infinity is accepted as an address of its own (evm Q5).
@@ -120,7 +120,7 @@ pub struct ForkRules {
     pub outermost_caller_keeps_rlp_length: bool,
     /// A traced SSTORE shows its slot before gas and the static flag are checked.
     pub storage_traced_before_gas: bool,
-    /// How logs look in the response.
+    /// The shape of logs in the response.
     pub logs: LogShape,
     /// Prices of the virtual counter model (counters §5).
     pub counter_prices: CounterRevision,

@@ -33,7 +33,7 @@ pub struct BatchInput {
     pub update_merkle_tree: bool,
     /// Do not account zk counters.
     pub no_counters: bool,
-    /// What happens when they pass the limits; the operator's choice, not the client's.
+    /// The answer when they pass the limits; the operator's choice, not the client's.
     pub counters_policy: CountersPolicy,
     /// Report the tree keys and code hashes that were touched.
     pub get_keys: bool,
@@ -47,11 +47,11 @@ pub struct BatchInput {
     pub entries_verified: bool,
     /// Replaced accounts (executor-service §5.9).
     pub state_override: HashMap<Address, AccountOverride>,
-    /// Which transaction to trace, and how much of it.
+    /// The transaction to trace, and how much of it.
     pub trace: Option<TraceConfig>,
 }
 
-/// What a batch whose zk counters pass the limits is answered (counters §16.3).
+/// The answer to a batch whose zk counters pass the limits (counters §16.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CountersPolicy {
     /// Its regular answer; the client sees the numbers.

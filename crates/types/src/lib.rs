@@ -1,4 +1,4 @@
-//! What all rooms of the engine share: the fork table, a batch before and after it ran, error numbers, counter values.
+//! The types that all crates of the engine share: the fork table, a batch before and after it ran, error numbers, counter values.
 //!
 //! Decides: what differs between forks, in one table. Must not know: how anything of it is computed or sent.
 

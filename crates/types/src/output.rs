@@ -38,13 +38,13 @@ pub struct BatchOutput {
     pub new_nodes: Vec<(Digest, NodeData)>,
     /// New programs, for the store.
     pub new_programs: Vec<(Digest, Bytes)>,
-    /// Where the time went.
+    /// The time that each phase took.
     pub phases: PhaseTimes,
     /// zk counters used; all zero when nothing was counted or the execution was aborted.
     pub counters: Counters,
     /// zk counters that the batch needs free at its busiest moment; never below `counters`.
     pub reserved: Counters,
-    /// What the virtual model makes of the batch, exactly as its reference does.
+    /// The counters of the virtual model, exactly as its reference computes them.
     pub model_counters: Counters,
 }
 
@@ -139,7 +139,7 @@ pub struct TxOutput {
     pub cumulative_gas_used: u64,
     /// Refund counter as the original reports it.
     pub gas_refunded: u64,
-    /// How the transaction ended.
+    /// The outcome of the transaction.
     pub error: RomError,
     /// Address of the created contract for every deploy transaction; zero if it failed an intrinsic check.
     pub create_address: Option<Address>,
@@ -214,7 +214,7 @@ pub struct TraceContext {
     pub chain_id: u64,
 }
 
-/// How a frame was entered.
+/// The way a frame was entered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FrameKind {
     /// CALL, and the outermost frame.
@@ -269,7 +269,7 @@ pub struct TraceStep {
     pub memory: Bytes,
     /// Memory length.
     pub memory_size: u32,
-    /// Where `memory` starts.
+    /// The offset at which `memory` starts.
     pub memory_offset: u32,
     /// Return data buffer.
     pub return_data: Bytes,
@@ -283,7 +283,7 @@ pub struct TraceStep {
     pub contract_data: Bytes,
     /// Gas given to the frame.
     pub contract_gas: u64,
-    /// How the frame was entered.
+    /// The way the frame was entered.
     pub contract_kind: FrameKind,
     /// Error placed on this step.
     pub error: RomError,

@@ -34,7 +34,7 @@ pub struct SlowBatch {
     pub old_batch_num: u64,
     /// Fork id.
     pub fork_id: u64,
-    /// When it ended, in Unix milliseconds.
+    /// End of the batch, in Unix milliseconds.
     pub end_unix_ms: u64,
     /// Time on the executor, in seconds: what the list is sorted by.
     pub seconds: f64,

@@ -20,7 +20,7 @@ pub enum StatsEvent {
     Batch(BatchSample),
     /// A batch got no answer of its own.
     Unanswered {
-        /// Why.
+        /// The reason.
         failure: BatchFailure,
         /// Executor time it took nevertheless.
         busy: Duration,
@@ -57,7 +57,7 @@ pub struct BatchSample {
     pub bytes: u64,
     /// Totals of the output.
     pub totals: BatchTotals,
-    /// When the answer was ready.
+    /// The time at which the answer was ready.
     pub finished_at: Instant,
     /// Time on the executor.
     pub busy: Duration,

@@ -30,7 +30,7 @@ use zkevm_types::FlushIds;
 /// How long a reset waits for the writes before it.
 const RESET_WAIT: Duration = Duration::from_secs(30);
 
-/// Why a call failed.
+/// The reason why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashDbError {
     /// The tree could not be read.
@@ -76,7 +76,7 @@ pub struct SetCall<'a> {
     pub key: Digest,
     /// New value; zero deletes.
     pub value: U256,
-    /// Where it goes.
+    /// The target of the write.
     pub persistence: Persistence,
     /// Session, empty to write at once.
     pub batch_uuid: &'a str,

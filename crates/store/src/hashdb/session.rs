@@ -29,7 +29,7 @@ const BLOCK_BYTES: usize = 2 * size_of::<Block>();
 const TX_BYTES: usize = 2 * size_of::<Tx>();
 const STEP_BYTES: usize = 2 * size_of::<Step>();
 
-/// Where a write goes (hashdb-service §2).
+/// The target of a write (hashdb-service §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
     /// Memory of the process.
@@ -73,7 +73,7 @@ pub struct Position {
     pub tx: u64,
 }
 
-/// Why a session refuses a call.
+/// The reason why a session refuses a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// No session has this id.

@@ -39,7 +39,7 @@ const ROWS_PER_STATEMENT: usize = 8192;
 /// Bytes of programs of one statement; a program that is larger goes alone.
 const PROGRAM_BYTES_PER_STATEMENT: usize = 8 << 20;
 
-/// Where the database is and how to deal with it.
+/// The address of the database and how to deal with it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
     /// `postgresql://user:password@host:port/database`, with `sslmode` and `sslrootcert` as libpq knows them. Never shown: it
@@ -47,7 +47,7 @@ pub struct PostgresOptions {
     pub url: String,
     /// Connections that may be open at the same time.
     pub connections: usize,
-    /// How often a read that failed is tried again.
+    /// Tries of a read after the first one failed.
     pub retries: u32,
     /// Wait before that.
     pub retry_after: Duration,

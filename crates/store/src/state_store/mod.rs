@@ -37,7 +37,7 @@ pub struct DurableOptions {
     pub queue: QueueLimits,
 }
 
-/// What a [`StateStore`] holds and did.
+/// The counts of what a [`StateStore`] holds and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StateStats {
     /// Entries in memory: volatile ones, and without a database all.
@@ -78,19 +78,19 @@ pub struct WitnessEntries<'a> {
     pub verified: bool,
 }
 
-/// What became of one step of the writer.
+/// The outcome of one step of the writer.
 #[derive(Debug)]
 pub enum WriterStep {
     /// A group is stored.
     Stored {
-        /// How long the database took.
+        /// The time the database took.
         took: Duration,
     },
     /// The group could not be stored; it is tried again with the next step.
     Failed {
         /// Last flush id of the group.
         flush_id: u64,
-        /// Why.
+        /// The reason.
         error: StoreError,
     },
     /// The queue is closed and empty.

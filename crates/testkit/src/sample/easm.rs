@@ -11,7 +11,7 @@ use revm::primitives::{Bytes, U256, keccak256};
 
 const LABEL_ROUNDS_MAX: usize = 4;
 
-/// Why a source does not assemble.
+/// The reason why a source does not assemble.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AssemblyError {
     /// A word is no mnemonic.

@@ -14,7 +14,7 @@ const MESSAGE_BYTES_MAX: u64 = 256 << 20;
 /// Folders below the one named in which an index is looked for.
 const DEPTH_MAX: usize = 3;
 
-/// Which call a recording belongs to.
+/// The call that a recording belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub enum Rpc {
     /// Forks up to 6.
@@ -39,7 +39,7 @@ pub struct GoldenCase {
     /// Family of cases.
     #[serde(default)]
     pub variant: String,
-    /// What was changed within the family.
+    /// The change within the family.
     #[serde(default)]
     pub case: Option<String>,
     /// Requests of one chain run in order of `step` over one state.
@@ -48,7 +48,7 @@ pub struct GoldenCase {
     /// Position in the chain.
     #[serde(default)]
     pub step: u32,
-    /// What happened to the recorded server when there is no answer.
+    /// The effect on the recorded server when there is no answer.
     #[serde(default)]
     pub effect: Option<String>,
     /// `error` of the answer.

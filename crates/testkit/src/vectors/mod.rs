@@ -1,7 +1,7 @@
 //! Public test vectors and recorded answers, read from disk: data of others, so nothing here trusts a file.
 //!
 //! [`input`] reads one `executor-input` batch, [`manifest`] what is known about it, [`golden`] recorded
-//! request/answer pairs, [`walk`] finds the files. Used by `process`, `conformance` and the tests, never by the server.
+//! request/answer pairs, `walk` finds the files. Used by `process`, `conformance` and the tests, never by the server.
 
 pub mod golden;
 pub mod input;
@@ -14,7 +14,7 @@ pub use walk::{executor_inputs, is_executor_input};
 
 use std::path::PathBuf;
 
-/// Why a vector, a manifest or a recording could not be read.
+/// The reason why a vector, a manifest or a recording could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum VectorError {
     /// The file cannot be read.
@@ -22,7 +22,7 @@ pub enum VectorError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The file is not JSON of the expected shape.
@@ -30,7 +30,7 @@ pub enum VectorError {
     Json {
         /// The file.
         path: PathBuf,
-        /// Where and what.
+        /// The error of the parser, with its position.
         source: serde_json::Error,
     },
     /// A recorded message does not decode.
@@ -38,7 +38,7 @@ pub enum VectorError {
     Message {
         /// The file.
         path: PathBuf,
-        /// Where and what.
+        /// The error of the parser, with its position.
         source: prost::DecodeError,
     },
     /// The batch belongs to a fork this build does not execute.
@@ -49,7 +49,7 @@ pub enum VectorError {
     Value {
         /// The key in the file.
         key: String,
-        /// What is wrong with it.
+        /// The reason why it is refused.
         problem: String,
     },
 }

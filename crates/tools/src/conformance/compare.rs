@@ -14,7 +14,7 @@ const STORED_FLUSH_ID: &str = "stored_flush_id";
 /// One place at which two answers differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// Where, with indexes.
+    /// The path of the field, with indexes.
     pub place: String,
     /// Our value.
     pub ours: String,

@@ -1,7 +1,7 @@
 //! `conformance`: replays public vectors and recorded answers and says what differs.
 //!
-//! Two modes. `conformance DIR…` executes every executor-input below DIR and compares roots ([`files`]);
-//! `conformance --golden DIR…` replays recorded requests and compares whole answers field by field ([`golden`]).
+//! Two modes. `conformance DIR…` executes every executor-input below DIR and compares roots (`files`);
+//! `conformance --golden DIR…` replays recorded requests and compares whole answers field by field (`golden`).
 
 mod answer;
 mod compare;

@@ -30,11 +30,11 @@ pub(super) struct CaseResult {
     pub name: String,
     /// Fork id of its request.
     pub fork_id: u64,
-    /// Why a difference would be expected here: the recorded program gave up, or ran out of counters.
+    /// The reason why a difference would be expected here: the recorded program gave up, or ran out of counters.
     pub apart: Option<String>,
     /// Our answer in short.
     pub ours: String,
-    /// What came out.
+    /// The outcome of the comparison.
     pub verdict: Verdict,
 }
 

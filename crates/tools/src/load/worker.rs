@@ -26,7 +26,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(200);
 /// Instructions that all clients share.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// When the first batch is due.
+    /// The time at which the first batch is due.
     pub start: Instant,
     /// No batch is sent from here on.
     pub end: Instant,
@@ -76,7 +76,7 @@ pub(super) struct WorkerResult {
     pub refusal: Histogram<u64>,
     /// Failed calls by gRPC status, refused ones excluded.
     pub errors: BTreeMap<String, u64>,
-    /// Why the chain ended early: the answer was wrong.
+    /// The reason why the chain ended early: the answer was wrong.
     pub wrong: Option<String>,
     /// State roots answered, from the first batch on.
     pub roots: Vec<B256>,

@@ -32,7 +32,7 @@ impl GetDetails {
     }
 }
 
-/// What a write did to the shape of the tree (state-tree §8.2).
+/// The change that a write made to the shape of the tree (state-tree §8.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetMode {
     /// The key had a value and has another, or the same, now.
@@ -80,7 +80,7 @@ pub struct SetDetails {
     pub old_value: U256,
     /// Value after.
     pub new_value: U256,
-    /// What happened.
+    /// The change to the shape of the tree.
     pub mode: SetMode,
     /// Hashes a proof of this write takes.
     pub proof_hash_counter: u64,

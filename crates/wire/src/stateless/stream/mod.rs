@@ -1,7 +1,7 @@
 //! The data stream of one batch → `batch_l2_data` and what goes with it (executor-service §5.10).
 //!
 //! A stream is a row of entries: u8 packet (2 data, 0 padding) ‖ u32 length, of header and payload ‖ u32 type ‖ u64 number ‖
-//! payload. There are two sets of payloads. In zkevm-prover's own they have fixed places; those of cdk-erigon are protobuf
+//! payload. There are two sets of payloads. In zkevm-prover's own they have fixed offsets; those of cdk-erigon are protobuf
 //! messages. Both begin with an entry of type 1: its first byte is the highest of a batch number, hence 0, in the one, and a
 //! field's tag, never 0, in the other.
 //!
@@ -41,7 +41,7 @@ pub struct StreamBatch {
     pub l1_info_tree_data: HashMap<u32, L1InfoLeaf>,
 }
 
-/// Why bytes are no stream of one batch.
+/// The reason why bytes are no stream of one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
     /// Fewer bytes than an entry says, or a length that none has.
@@ -210,7 +210,7 @@ fn has_room(batch: &StreamBatch) -> bool {
     batch.batch_l2_data.len() <= BATCH_L2_DATA_MAX_BYTES
 }
 
-/// Payloads with fixed places, as zkevm-prover v6 reads them. Numbers are big-endian.
+/// Payloads with fixed offsets, as zkevm-prover v6 reads them. Numbers are big-endian.
 mod fixed {
     use super::*;
 

@@ -43,7 +43,7 @@ pub struct Witness {
     pub programs: HashMap<Digest, Bytes>,
 }
 
-/// Why bytes are no witness.
+/// The reason why bytes are no witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WitnessError {
     /// Not of the version known here.

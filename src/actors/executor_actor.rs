@@ -1,8 +1,8 @@
 //! The executor actors: each on a thread of its own, one batch at a time, start to end.
 //!
-//! An executor tells the front that it is free when it starts and when its job ends, and gets the next one by message. Its
-//! thread has nothing else to do, which is why that message's handler may block and compute. A panic inside a batch costs
-//! that call; the actor then stops, its supervisor starts it again, and both are counted.
+//! An executor tells the front that it is free when it starts and when it has answered a job, and gets the next one by
+//! message. Its thread has nothing else to do, which is why that message's handler may block and compute. A panic inside a
+//! batch costs that call; the actor then stops, its supervisor starts it again, and both are counted.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,7 +15,6 @@ use super::diagnostics::running::{Running, RunningGuard};
 use super::diagnostics::slowest::{Ended, Slowest};
 use super::dispatcher::WorkerId;
 use super::front::{FrontActor, Run, WorkerIdle};
-use super::gauges::FrontGauges;
 use super::messages::{BatchFailure, BatchJob, Executed};
 use super::state;
 use super::stats::{BatchLogLine, BatchSample, BatchTotals, StatsEvent, StatsReporter};
@@ -35,8 +34,6 @@ pub(super) struct ExecutorShared {
     pub(super) engine: Arc<dyn BatchEngine>,
     pub(super) state: Arc<StateStore>,
     pub(super) stats: StatsReporter,
-    /// What the front publishes.
-    pub(super) gauges: Arc<FrontGauges>,
     /// The batches at hand.
     pub(super) running: Arc<Running>,
     /// The slow batches.
@@ -55,8 +52,6 @@ pub(super) struct ExecutorActor {
     /// Takes small jobs only.
     is_reserved: bool,
     front: Addr<FrontActor>,
-    /// The front has been told that the job at hand ends.
-    is_announced: bool,
     shared: Arc<ExecutorShared>,
 }
 
@@ -67,14 +62,14 @@ impl ExecutorActor {
         front: Addr<FrontActor>,
         shared: Arc<ExecutorShared>,
     ) -> Self {
-        Self { number, is_reserved, front, is_announced: false, shared }
+        Self { number, is_reserved, front, shared }
     }
 }
 
 impl Actor for ExecutorActor {
     type Context = Context<Self>;
 
-    /// Also after a restart, unless the front knows already: it gives an executor one job for each announcement.
+    /// Also after a restart: the front gives an executor one job for each announcement.
     fn started(&mut self, _: &mut Self::Context) {
         // The reserved one runs for a moment only, for somebody who waits for just that: it goes before full batches.
         if self.is_reserved {
@@ -82,40 +77,7 @@ impl Actor for ExecutorActor {
         } else {
             lower_priority(self.shared.niceness);
         }
-        self.announce();
-    }
-}
-
-impl ExecutorActor {
-    /// Tells the front, once for each job, that this executor takes the next one.
-    fn announce(&mut self) {
-        if !std::mem::replace(&mut self.is_announced, true) {
-            self.front.do_send(WorkerIdle(self.number));
-        }
-    }
-
-    /// Runs one job and answers it. On a panic the job is dropped unanswered, which fails the call.
-    ///
-    /// While jobs wait, the front chooses the next one as soon as the batch is executed: its message comes while the answer
-    /// is made, and this thread goes on without a sleep. Otherwise the next job goes to an executor with nothing left to do.
-    fn run(&mut self, mut job: Box<BatchJob>) {
-        let shared = Arc::clone(&self.shared);
-        let started = Instant::now();
-        job.trace.end_phase("queue");
-        let running = shared.running.begin(self.number, &job);
-        let id = running.as_ref().map_or(0, RunningGuard::id);
-        let outcome = shared.process(&job);
-        if shared.gauges.jobs() > 0 {
-            self.announce();
-        }
-        match outcome {
-            Ok(output) => shared.answer(id, job, output, started),
-            Err(cancelled) => {
-                let failure = BatchFailure::from(cancelled);
-                shared.stats.report(StatsEvent::Unanswered { failure, busy: started.elapsed() });
-                job.reply.fail(failure);
-            }
-        }
+        self.front.do_send(WorkerIdle(self.number));
     }
 }
 
@@ -131,9 +93,8 @@ impl Handler<Run> for ExecutorActor {
 
     fn handle(&mut self, Run(job): Run, ctx: &mut Self::Context) {
         let context_id = job.context_id.clone();
-        self.is_announced = false;
-        match catch_unwind(AssertUnwindSafe(|| self.run(job))) {
-            Ok(()) => self.announce(),
+        match catch_unwind(AssertUnwindSafe(|| self.shared.run(self.number, job))) {
+            Ok(()) => self.front.do_send(WorkerIdle(self.number)),
             Err(panic) => {
                 tracing::error!(context_id, panic = panic_message(&*panic), "executor panicked, restarting it");
                 self.shared.stats.report(StatsEvent::ExecutorPanicked);
@@ -144,6 +105,23 @@ impl Handler<Run> for ExecutorActor {
 }
 
 impl ExecutorShared {
+    /// Runs one job and answers it. On a panic the job is dropped unanswered, which fails the call.
+    fn run(&self, executor: usize, mut job: Box<BatchJob>) {
+        let started = Instant::now();
+        job.trace.end_phase("queue");
+        let running = self.running.begin(executor, &job);
+        let id = running.as_ref().map_or(0, RunningGuard::id);
+        let outcome = self.process(&job);
+        match outcome {
+            Ok(output) => self.answer(id, job, output, started),
+            Err(cancelled) => {
+                let failure = BatchFailure::from(cancelled);
+                self.stats.report(StatsEvent::Unanswered { failure, busy: started.elapsed() });
+                job.reply.fail(failure);
+            }
+        }
+    }
+
     /// Runs the batch; if its reads are to be saved, through a reader that notes them.
     fn process(&self, job: &BatchJob) -> Result<BatchOutput, Cancelled> {
         let reader = state::reader(&self.state, &job.input);

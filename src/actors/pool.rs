@@ -158,7 +158,6 @@ fn start_actors(
         engine,
         state,
         stats: reporter.clone(),
-        gauges: Arc::clone(&gauges),
         running: Arc::clone(&running),
         slowest: Arc::clone(&slowest),
         niceness: options.executor_niceness,

@@ -46,7 +46,7 @@ pub struct ConformanceArgs {
     /// Requests under way at once with `--server`.
     #[arg(long, value_name = "N", default_value_t = 16, requires = "server", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub in_flight: u16,
-    /// What is answered when the zk counters of a batch pass the limits; with `--server` the server decides.
+    /// The answer to a batch whose zk counters pass the limits; with `--server` the server decides.
     #[arg(long, value_enum, default_value_t, requires = "golden", conflicts_with = "server")]
     pub counters: Counters,
     /// Only every N-th of the selected cases: a quick look.
@@ -122,7 +122,7 @@ pub enum ConformanceError {
     Report {
         /// Where to.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The server cannot be reached.
@@ -130,7 +130,7 @@ pub enum ConformanceError {
     Connect {
         /// As given.
         address: String,
-        /// What the transport says.
+        /// The error of the transport.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No threads for the client.

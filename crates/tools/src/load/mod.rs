@@ -45,7 +45,7 @@ pub struct LoadArgs {
     /// Server under load, host:port of its executor service.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50071")]
     target: String,
-    /// What the batches do and how often: transfers, tokens.
+    /// The kinds of batches that are sent, and their shares: transfers, tokens.
     #[arg(long, value_name = "MIX", default_value = "transfers:80,tokens:20")]
     mix: WorkloadMix,
     /// Clients, each with a chain of batches and one of them under way.

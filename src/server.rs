@@ -37,6 +37,7 @@ use crate::http::Diagnosis;
 use crate::remote_database::{RemoteDatabase, RemoteOptions};
 use crate::telemetry::Spans;
 use crate::{aggregator, grpc, http};
+use zkevm_recovery::{LanesRefused, Recoverer};
 use zkevm_store::hashdb::{HashDb, SessionLimits};
 use zkevm_store::{Database, DurableOptions, EmbeddedDatabase, PostgresDatabase, QueueLimits, StateStore};
 use zkevm_tree::StoreError;
@@ -83,7 +84,7 @@ impl Server {
     pub fn new(config: Config) -> Self {
         // Clients take a new id for a restart (executor-service §6.1).
         let prover_id = uuid::Uuid::new_v4().to_string().into();
-        let engine = Arc::new(NativeEngine::with_workers(config.executor.helpers));
+        let engine = Arc::new(NativeEngine::new(config.executor.helpers, recoverer(&config)));
         Self { config, engine, prover_id }
     }
 
@@ -174,6 +175,20 @@ pub fn open_database(config: &Config, patience: Duration) -> Result<Option<Arc<d
             Ok(Some(Arc::new(RemoteDatabase::open(options)?)))
         }
     }
+}
+
+/// Chooses how senders are recovered: eight at a time, if the settings and the processor allow it and the check passes.
+fn recoverer(config: &Config) -> Recoverer {
+    if !config.executor.eight_lane_recovery {
+        return Recoverer::single();
+    }
+    Recoverer::detected().unwrap_or_else(|refused| {
+        match refused {
+            LanesRefused::NotSupported => tracing::debug!("senders are recovered one at a time: {refused}"),
+            LanesRefused::Differs { .. } => tracing::warn!("senders are recovered one at a time: {refused}"),
+        }
+        Recoverer::single()
+    })
 }
 
 /// The pages of an embedded database and the cache over it share the budget, as do nodes read ahead and the cache.

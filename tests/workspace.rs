@@ -8,10 +8,22 @@ use std::process::Command;
 use toml::Table;
 
 /// The crates below `crates/`, in order: each may use those before it.
-const ORDER: &[&str] =
-    &["pool", "tree", "types", "store", "batch", "evm", "counters", "processor", "wire", "testkit", "tools"];
+const ORDER: &[&str] = &[
+    "pool",
+    "tree",
+    "recovery",
+    "types",
+    "store",
+    "batch",
+    "evm",
+    "counters",
+    "processor",
+    "wire",
+    "testkit",
+    "tools",
+];
 /// Crates that compute: they start no runtime, know no transport and call no operating system.
-const ENGINE: &[&str] = &["pool", "tree", "types", "batch", "evm", "counters", "processor"];
+const ENGINE: &[&str] = &["pool", "tree", "recovery", "types", "batch", "evm", "counters", "processor"];
 /// What engine crates must not name.
 const NOT_NAMED: &[&str] = &["tokio", "actix", "actix-rt", "tonic", "prost", "libc", "parking_lot"];
 /// What must not get into their trees either.

@@ -9,8 +9,10 @@
 //! - a job is answered exactly once, straight to the waiting handler, never through the front;
 //! - a batch runs on an executor's thread and on no other.
 
+use zkevm_batch::SenderCache;
 use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
 use zkevm_processor::Engine;
+use zkevm_recovery::Recoverer;
 use zkevm_tree::StateReader;
 pub use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput};
@@ -51,9 +53,10 @@ pub trait BatchEngine: Send + Sync + 'static {
 pub struct NativeEngine(Engine);
 
 impl NativeEngine {
-    /// Creates an engine whose batches are helped by at most `workers` threads of its own.
-    pub fn with_workers(workers: usize) -> Self {
-        Self(Engine::new(WorkerPool::new(workers)))
+    /// Creates an engine whose batches are helped by at most `workers` threads of its own, and whose senders `recoverer`
+    /// recovers.
+    pub fn new(workers: usize, recoverer: Recoverer) -> Self {
+        Self(Engine::new(WorkerPool::new(workers)).with_senders(SenderCache::with_recoverer(recoverer)))
     }
 }
 

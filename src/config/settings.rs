@@ -121,6 +121,9 @@ settings! {
         /// Threads that help running batches while cores are idle, recovering senders and hashing; never more than the idle
         /// cores. 0 for none.
         helpers: usize = 16, integer(0, 16), env "ZKEVM_HELPERS";
+        /// Recover senders eight at a time where the processor has AVX-512 IFMA; else, and without this, libsecp256k1 does one
+        /// after the other. At the start known signatures are recovered both ways; if they differ, this is off.
+        eight_lane_recovery: bool = true, Kind::Bool, env "ZKEVM_EIGHT_LANE_RECOVERY";
         /// Linux: niceness of the executors' threads, 0 to 19; the one for small requests stays at 0. With more than 0 small
         /// calls are answered a little sooner while all cores compute, but other programs of the machine get most of the cores.
         /// 20 is Linux' idle class: other programs get all they want. Inside a container only its own programs count.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256, address, keccak256, uint};
 use quick_cache::sync::Cache;
-use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
-use secp256k1::{Message, PublicKey, SECP256K1, Scalar, SecretKey};
+use secp256k1::{PublicKey, SECP256K1, Scalar, SecretKey};
 
 use super::ecrecover_bits::ScalarBits;
 use zkevm_pool::{ChunkOptions, PendingResults, WorkerPool};
+use zkevm_recovery::{Recoverer, Recovery};
 use zkevm_types::RecoveryRules;
 
 /// n/2, the largest legal s.
@@ -25,8 +25,12 @@ pub const INFINITY_ADDRESS: Address = address!("3f17f1962b36e491b30a40b2405849e5
 /// Signatures remembered: the same transaction comes back when it is pooled, sequenced, replayed and synchronised.
 const REMEMBERED_SIGNATURES: usize = 1 << 17;
 
-/// A chunk takes about half a millisecond.
-const CHUNKS: ChunkOptions = ChunkOptions { items: 16, steal_timeout: Duration::from_millis(5) };
+/// Signatures of one chunk: with eight at a time it takes a quarter of a millisecond, else half a millisecond. Fewer would
+/// share an inversion among fewer.
+const CHUNK_OF_LANES: usize = 64;
+const CHUNK_OF_SINGLES: usize = 16;
+/// Far more than a chunk takes.
+const STEAL_TIMEOUT: Duration = Duration::from_millis(5);
 
 /// A signature and what it signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,12 +68,18 @@ struct SignatureKey {
 #[derive(Clone)]
 pub struct SenderCache {
     known: Arc<Cache<SignatureKey, Recovered>>,
+    recoverer: Recoverer,
 }
 
 impl SenderCache {
-    /// Creates a cache that knows no signature.
+    /// Creates a cache that knows no signature; what it does not know is recovered as fast as the processor can.
     pub fn new() -> Self {
-        Self { known: Arc::new(Cache::new(REMEMBERED_SIGNATURES)) }
+        Self::with_recoverer(Recoverer::detected().unwrap_or_default())
+    }
+
+    /// Creates a cache that knows no signature; what it does not know `recoverer` recovers.
+    pub fn with_recoverer(recoverer: Recoverer) -> Self {
+        Self { known: Arc::new(Cache::new(REMEMBERED_SIGNATURES)), recoverer }
     }
 
     /// Begins to recover the signers of a batch, as [`recover_signer`] does. What is not known is shared with the threads of
@@ -79,7 +89,9 @@ impl SenderCache {
         let known: Vec<_> = keys.clone().map(|key| self.known.get(&key)).collect();
         let missing = keys.zip(&known).filter(|(_, known)| known.is_none()).map(|(key, _)| key).collect();
         let cache = self.clone();
-        let missing = pool.spawn_chunks(missing, CHUNKS, move |keys| cache.recover_unknown(keys));
+        let items = if self.recoverer.has_lanes() { CHUNK_OF_LANES } else { CHUNK_OF_SINGLES };
+        let chunks = ChunkOptions { items, steal_timeout: STEAL_TIMEOUT };
+        let missing = pool.spawn_chunks(missing, chunks, move |keys| cache.recover_unknown(keys));
         Signers { known: known.into_iter(), missing }
     }
 
@@ -94,16 +106,17 @@ impl SenderCache {
     }
 
     fn recover_unknown(&self, keys: &[SignatureKey]) -> Vec<Recovered> {
-        let signatures: Vec<Signature> = keys.iter().map(|key| key.signature).collect();
-        let recover = |(key, bits): (&SignatureKey, Option<ScalarBits>)| {
-            let (Signature { hash, r, s, v }, rules) = (key.signature, key.rules);
-            let signer = recover_signer(hash, r, s, v, rules.infinity_bug);
-            let root_is_negated = rules.roots_count && signer.is_some() && root_is_negated(r, v);
-            let recovered = Recovered { signer, scalar_bits: bits.filter(|_| signer.is_some()), root_is_negated };
+        let signatures: Vec<_> = keys.iter().map(|key| key.signature.for_recovery()).collect();
+        let decide = |(key, recovery): (&SignatureKey, Recovery)| {
+            let (signature, rules) = (key.signature, key.rules);
+            let signer = signer(&signature, &recovery, rules.infinity_bug);
+            let root_is_negated = rules.roots_count && signer.is_some() && root_is_negated(&signature, &recovery);
+            let scalar_bits = recovery.scalars.filter(|_| signer.is_some()).map(ScalarBits::from);
+            let recovered = Recovered { signer, scalar_bits, root_is_negated };
             self.known.insert(*key, recovered);
             recovered
         };
-        keys.iter().zip(ScalarBits::of_many(&signatures)).map(recover).collect()
+        keys.iter().zip(self.recoverer.recover(&signatures)).map(decide).collect()
     }
 }
 
@@ -145,32 +158,41 @@ impl Signers {
 /// r must be in range and the x of a curve point, s at most n/2 and not zero, v 27 or 28. With `infinity_bug` a public key
 /// at infinity is accepted as [`INFINITY_ADDRESS`].
 pub fn recover_signer(hash: B256, r: B256, s: B256, v: u8, infinity_bug: bool) -> Option<Address> {
-    if U256::from_be_bytes(s.0) > S_MAX {
-        return None;
-    }
-    let parity = v.checked_sub(27).filter(|&parity| parity <= 1)?;
-    let signer = recover(hash, r, s, parity);
-    if signer.is_none() && infinity_bug && recover_infinity(hash, r, s, parity) {
-        return Some(INFINITY_ADDRESS);
-    }
-    signer
+    let signature = Signature { hash, r, s, v };
+    let recovery = Recoverer::single().recover(&[signature.for_recovery()]).pop()?;
+    signer(&signature, &recovery, infinity_bug)
 }
 
-fn recover(hash: B256, r: B256, s: B256, parity: u8) -> Option<Address> {
-    let mut compact = [0u8; 64];
-    compact[..32].copy_from_slice(r.as_slice());
-    compact[32..].copy_from_slice(s.as_slice());
-    let id = RecoveryId::try_from(i32::from(parity)).ok()?;
-    let signature = RecoverableSignature::from_compact(&compact, id).ok()?;
-    let public_key = SECP256K1.recover_ecdsa(Message::from_digest(hash.0), &signature).ok()?;
-    Some(Address::from_slice(&keccak256(&public_key.serialize_uncompressed()[1..])[12..]))
+impl Signature {
+    /// Returns 0 or 1, `None` for an invalid v.
+    fn parity(&self) -> Option<u8> {
+        self.v.checked_sub(27).filter(|&parity| parity <= 1)
+    }
+
+    fn for_recovery(&self) -> zkevm_recovery::Signature {
+        let Self { hash, r, s, .. } = *self;
+        zkevm_recovery::Signature { hash, r, s, is_odd: self.parity() == Some(1) }
+    }
+}
+
+/// Decides about a signature whose key was looked for.
+fn signer(signature: &Signature, recovery: &Recovery, infinity_bug: bool) -> Option<Address> {
+    let Signature { hash, r, s, .. } = *signature;
+    let parity = signature.parity().filter(|_| U256::from_be_bytes(s.0) <= S_MAX)?;
+    match recovery.key {
+        Some(key) => Some(Address::from_slice(&keccak256(key.0)[12..])),
+        None => (infinity_bug && recover_infinity(hash, r, s, parity)).then_some(INFINITY_ADDRESS),
+    }
 }
 
 /// True if the root of r³ + 7 that the exponent yields has the other parity than v asks for.
-fn root_is_negated(r: B256, v: u8) -> bool {
-    let r = U256::from_be_bytes(r.0);
-    let square = r.mul_mod(r, FIELD).mul_mod(r, FIELD).add_mod(U256::from(7), FIELD);
-    square.pow_mod(ROOT_EXPONENT, FIELD).bit(0) == (v == 27)
+fn root_is_negated(signature: &Signature, recovery: &Recovery) -> bool {
+    let root_is_odd = recovery.root_is_odd.unwrap_or_else(|| {
+        let r = U256::from_be_bytes(signature.r.0);
+        let square = r.mul_mod(r, FIELD).mul_mod(r, FIELD).add_mod(U256::from(7), FIELD);
+        square.pow_mod(ROOT_EXPONENT, FIELD).bit(0)
+    });
+    root_is_odd == (signature.v == 27)
 }
 
 /// True if the signature is well formed and its public key would be the point at infinity: z·G = s·R.

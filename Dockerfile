@@ -23,6 +23,8 @@ USER executor
 WORKDIR /usr/src/app
 VOLUME ["/usr/src/app/data"]
 EXPOSE 50071 50061 9091
+# A published port reaches no loopback address of a container. Who may reach the pages is decided by what is published.
+ENV ZKEVM_HTTP_HOST=0.0.0.0
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=20s --retries=3 CMD ["zkevm-executor", "health", "127.0.0.1:50071"]
 ENTRYPOINT ["zkevm-executor"]

@@ -13,6 +13,8 @@ pub mod aggregator;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub(crate) mod connections;
+pub mod descriptors;
 pub mod grpc;
 pub mod http;
 pub mod memory;

@@ -13,7 +13,6 @@
 //! # }
 //! ```
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -248,25 +247,25 @@ async fn bind(
         Arc::clone(&prover_id),
         capture,
     );
-    let receiving = ReceiveBudget::new(config.limits.receive_bytes, config.limits.receive, reporter);
+    let receiving = ReceiveBudget::new(config.limits.receive_bytes, config.limits.receive, reporter.clone());
     let endpoint = |address| Endpoint {
         address,
         tls: TlsFiles::of(&config.tls),
         limits: config.limits,
         receiving: receiving.clone(),
+        stats: reporter.clone(),
+        front: front.clone(),
     };
     let stats_api = StatsApi::new(stats.clone(), lifecycle.clone());
     let (grpc_addr, grpc) =
-        grpc::server::open(endpoint(config.grpc_addr()), executor_api, front, stats_api, lifecycle.clone()).await?;
+        grpc::server::open(endpoint(config.grpc_addr()), executor_api, stats_api, lifecycle.clone()).await?;
     let database = Arc::new(HashDb::new(Arc::clone(store), SessionLimits::default(), config.hashdb.allow_reset));
     let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb.threads);
     let (hashdb_addr, hashdb) =
         grpc::server::open_hashdb(endpoint(config.hashdb_addr()), hashdb_api, lifecycle.clone()).await?;
-    let (http_addr, http) = http::open(config.http_addr(), stats, lifecycle.clone(), diagnosis).await?;
+    let (http_addr, http) = http::open(config.http, stats, lifecycle.clone(), diagnosis).await?;
     tokio::spawn(watch_slow_batches(running, lifecycle.clone()));
-    let grpc = tokio::spawn(logged("gRPC", grpc));
-    let hashdb = tokio::spawn(logged("HashDB", hashdb));
-    let http = tokio::spawn(logged("HTTP", http));
+    let (grpc, hashdb, http) = (tokio::spawn(grpc), tokio::spawn(hashdb), tokio::spawn(http));
     tracing::info!("executor server listening on {grpc_addr}");
     tracing::info!("HashDB server listening on {hashdb_addr}");
     tracing::info!("statistics server listening on {http_addr}");
@@ -292,12 +291,6 @@ async fn watch_slow_batches(running: Arc<Running>, lifecycle: Lifecycle) {
     tokio::select! {
         () = watch => {}
         () = lifecycle.reached(Phase::Stopping) => {}
-    }
-}
-
-async fn logged<E: std::fmt::Display>(name: &'static str, server: impl Future<Output = Result<(), E>>) {
-    if let Err(error) = server.await {
-        tracing::error!(server = name, %error, "server ended badly");
     }
 }
 

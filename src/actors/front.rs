@@ -274,7 +274,6 @@ impl FrontHandle {
     pub fn refuse_unread(&self, rpc: Rpc) -> Option<BatchFailure> {
         let failure = self.gauges.refusal(rpc.brings_batch())?;
         self.refused_unread.fetch_add(1, Ordering::Relaxed);
-        self.stats.report(StatsEvent::Call(rpc));
         self.stats.report(StatsEvent::unanswered(failure));
         Some(failure)
     }

@@ -2,6 +2,7 @@
 
 use super::layers::{self, Layers};
 use super::logging;
+use crate::descriptors;
 use crate::scheduling::request_short_slice;
 use crate::server::Server;
 
@@ -19,12 +20,16 @@ pub fn rpc_threads(cores: usize) -> usize {
 pub fn run(args: &Layers<layers::Serve>) -> Result<(), Box<dyn std::error::Error>> {
     let builder = args.builder(|name| std::env::var(name).ok())?;
     let ignored = builder.ignored().to_vec();
-    let config = builder.build()?;
+    let mut config = builder.build()?;
+    let shortage = descriptors::fit(&mut config);
     let log = config.log;
     let server = Server::new(config);
     let _log = logging::start(log, server.prover_id())?;
     for keys in ignored {
         tracing::warn!("{keys}");
+    }
+    if let Some(shortage) = shortage {
+        tracing::warn!("{shortage}");
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()

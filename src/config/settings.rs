@@ -29,11 +29,22 @@ settings! {
     }
 
     /// Live page, /stats, /metrics, /healthz, /readyz, /debug/actors and /debug/batches.
+    #[derive(Copy)]
     [http] HttpOptions {
-        /// Address the HTTP pages listen on.
-        host: IpAddr = "0.0.0.0", Kind::Ip, env "ZKEVM_HTTP_HOST";
+        /// Address the HTTP pages listen on. They show inputs of all clients to everybody who reaches them: "0.0.0.0", every
+        /// address of the machine, only where the network keeps others out, as in a container whose port is published so.
+        host: IpAddr = "127.0.0.1", Kind::Ip, env "ZKEVM_HTTP_HOST", flag Serve "--http-host";
         /// Port of the HTTP pages, 0 for any free one.
         port: u16 = 9091, PORT, env "ZKEVM_HTTP_PORT", flag Serve "--http-port";
+        /// Connections open at the same time; more are closed at once.
+        connections: usize = 256, integer(1, 65_536), env "ZKEVM_HTTP_CONNECTIONS";
+        /// Those of one address, of IPv6 one /64 network.
+        connections_per_peer: usize = 64, integer(1, 65_536), env "ZKEVM_HTTP_CONNECTIONS_PER_PEER";
+        /// Seconds a connection may take for the head of a request, and be silent between two.
+        request("request_seconds"): Duration = 30.0, seconds(0.01, DAY), env "ZKEVM_HTTP_REQUEST_SECONDS";
+        /// Seconds an answer may take to be made, and then to be taken by its reader, of /events each message; after that: 503,
+        /// or the connection ends.
+        answer("answer_seconds"): Duration = 30.0, seconds(0.01, DAY), env "ZKEVM_HTTP_ANSWER_SECONDS";
     }
 
     /// The HashDB service, and the one of another process in place of a store.
@@ -65,6 +76,12 @@ settings! {
     [limits] LimitOptions {
         /// Connections open at the same time; more are closed at once.
         connections: usize = 4096, integer(1, 1 << 20), env "ZKEVM_LIMITS_CONNECTIONS";
+        /// Those of one address, of IPv6 one /64 network, so that no peer takes every place. All clients behind one proxy are one
+        /// peer.
+        connections_per_peer: usize = 1024, integer(1, 1 << 20), env "ZKEVM_LIMITS_CONNECTIONS_PER_PEER";
+        /// Seconds after which a connection without calls is ended: its peer is told (GOAWAY) and connects again with its next
+        /// call; 0 is never.
+        idle("idle_seconds"): Option<Duration> = 900.0, seconds(0.0, DAY), env "ZKEVM_LIMITS_IDLE_SECONDS";
         /// Calls one connection may have open; clients hold back more. Go clients multiplex all their calls over one.
         streams_per_connection: u32 = 1024, integer(1, 65_536), env "ZKEVM_LIMITS_STREAMS";
         /// KiB of headers of one call.

@@ -26,7 +26,7 @@ fn variable<'a>(name: &'a str, value: &'a str) -> impl Fn(&str) -> Option<String
 fn defaults_are_those_of_the_original() {
     let config = built(|_| Ok(())).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(config.grpc_addr().to_string(), "0.0.0.0:50071");
-    assert_eq!(config.http_addr().to_string(), "0.0.0.0:9091");
+    assert_eq!(config.http_addr().to_string(), "127.0.0.1:9091");
     assert_eq!(config.hashdb_addr().to_string(), "0.0.0.0:50061");
     assert_eq!(config.store.kind, StoreKind::Embedded);
     assert_eq!(config.store.path, Path::new("data"));

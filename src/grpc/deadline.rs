@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
-use tonic::server::NamedService;
 
 use crate::actors::BatchFailure;
 
@@ -89,10 +88,6 @@ impl<S> DeadlineLayer<S> {
     pub fn new(inner: S) -> Self {
         Self { inner }
     }
-}
-
-impl<S: NamedService> NamedService for DeadlineLayer<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 impl<S> Service<http::Request<Body>> for DeadlineLayer<S>

@@ -58,14 +58,13 @@ impl ExecutorApi {
         Self { front, stats, lifecycle, rules, store, prover_id, capture, witnesses }
     }
 
-    /// Counts a call that brings a batch, and takes the context id out of its message.
+    /// Begins a call that brings a batch: takes the context id out of its message.
     fn take<T: prost::Message>(
         &self,
         rpc: Rpc,
         request: Request<T>,
         context_id: fn(&mut T) -> &mut String,
     ) -> (Call, T) {
-        self.stats.report(StatsEvent::Call(rpc));
         let mut trace = self.capture.trace(rpc, &request);
         let timing = request.extensions().get().copied().unwrap_or_else(CallTiming::unbounded);
         let mut message = request.into_inner();
@@ -259,7 +258,6 @@ impl ExecutorService for ExecutorApi {
     }
 
     async fn get_flush_status(&self, _: Request<()>) -> Result<Response<Encoded>, Status> {
-        self.stats.report(StatsEvent::Call(Rpc::GetFlushStatus));
         let status = self.store.flush_status();
         Ok(Response::new(Encoded::new(&wire::GetFlushStatusResponse {
             stored_flush_id: status.stored_flush_id,

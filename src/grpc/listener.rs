@@ -1,25 +1,17 @@
-//! Connections of a gRPC port before HTTP/2 sees them: their number, TLS, and the first bytes.
+//! Connections of a gRPC port before HTTP/2 sees them: TLS, and the first bytes.
 //!
-//! A connection counts from its acceptance on, and must have shown HTTP/2's first bytes (RFC 9113 §3.4), through TLS if that
-//! is on, within a time limit. What speaks something else is told so and closed, and never reaches a handler. Later silence
-//! is the matter of HTTP/2 pings.
+//! A connection must have shown HTTP/2's first bytes (RFC 9113 §3.4), through TLS if that is on, within a time limit. What
+//! speaks something else is told so and closed, and never reaches a handler. Later silence is the matter of HTTP/2 pings.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
-
-use crate::actors::{Lifecycle, Phase};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HTTP1_ANSWER: &[u8] =
@@ -29,97 +21,33 @@ const HTTP1_ANSWER: &[u8] =
 const HTTP1_READS_MAX: usize = 16;
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 22;
-/// Ready connections that may wait for tonic to take them.
-const READY_MAX: usize = 64;
-/// Wait after a failed accept: out of file descriptors, for example.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// At most one line per this about connections that were refused.
-const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Admits the connections of one port.
+/// Shakes hands with the peers of one port.
 #[derive(Clone)]
-pub(super) struct ConnectionGate {
-    pub(super) connections_max: usize,
-    pub(super) handshake_limit: Duration,
+pub(super) struct Handshake {
+    pub(super) limit: Duration,
     pub(super) tls: Option<TlsAcceptor>,
 }
 
-impl ConnectionGate {
-    /// Accepts connections until the server stops, and yields those that speak HTTP/2.
-    pub(super) fn open(self, listener: TcpListener, lifecycle: Lifecycle) -> ReceiverStream<io::Result<Connection>> {
-        let (ready, incoming) = mpsc::channel(READY_MAX);
-        tokio::spawn(async move {
-            tokio::select! {
-                () = self.accept(listener, &ready) => {}
-                () = lifecycle.reached(Phase::Stopping) => {}
-                () = ready.closed() => {}
-            }
-        });
-        ReceiverStream::new(incoming)
+impl Handshake {
+    /// Returns the connection once it speaks HTTP/2, else why it does not.
+    pub(super) async fn run(&self, stream: TcpStream) -> Result<Connection, String> {
+        let shaken = tokio::time::timeout(self.limit, self.shake_hands(stream)).await;
+        shaken.unwrap_or_else(|_| Err("no handshake in time".to_owned()))
     }
 
-    async fn accept(&self, listener: TcpListener, ready: &mpsc::Sender<io::Result<Connection>>) {
-        let places = Arc::new(Semaphore::new(self.connections_max));
-        let mut refused = Refused::default();
-        loop {
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                refused.note(self.connections_max, Instant::now());
-                continue;
-            };
-            let (gate, ready) = (self.clone(), ready.clone());
-            tokio::spawn(async move {
-                match tokio::time::timeout(gate.handshake_limit, gate.shake_hands(stream, peer, place)).await {
-                    Ok(Ok(connection)) => drop(ready.send(Ok(connection)).await),
-                    Ok(Err(reason)) => tracing::debug!(%peer, reason, "connection refused"),
-                    Err(_) => tracing::debug!(%peer, "connection closed: no handshake in time"),
-                }
-            });
-        }
-    }
-
-    async fn shake_hands(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Connection, String> {
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Connection, String> {
         // Without it small answers take 40 ms.
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let info = stream.connect_info();
         let mut io = match &self.tls {
             None => Io::Plain(stream),
             Some(acceptor) => {
                 let accepted = acceptor.accept(stream).await;
-                Io::Tls(Box::new(accepted.map_err(|error| format!("TLS handshake with {peer}: {error}"))?))
+                Io::Tls(Box::new(accepted.map_err(|error| format!("TLS handshake: {error}"))?))
             }
         };
         read_preface(&mut io).await?;
-        Ok(Connection { io, preface_given: 0, info, _place: place })
-    }
-}
-
-/// Counts refused connections and logs them now and then.
-#[derive(Default)]
-struct Refused {
-    count: u64,
-    logged_at: Option<Instant>,
-}
-
-impl Refused {
-    fn note(&mut self, connections_max: usize, now: Instant) {
-        self.count += 1;
-        if self.logged_at.is_none_or(|at| now.saturating_duration_since(at) >= REFUSED_LOG_INTERVAL) {
-            tracing::warn!(refused = self.count, connections_max, "connections refused: too many are open");
-            self.logged_at = Some(now);
-        }
+        Ok(Connection { io, preface_given: 0 })
     }
 }
 
@@ -168,21 +96,11 @@ enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection that has shown its preface. Frees its place when dropped.
+/// A connection that has shown its preface.
 pub(super) struct Connection {
     io: Io,
     /// Bytes of the preface, which was read already, that have been handed on.
     preface_given: usize,
-    info: TcpConnectInfo,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.info.clone()
-    }
 }
 
 /// Calls a method of whichever stream it is.

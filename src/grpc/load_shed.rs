@@ -11,13 +11,12 @@ use futures_util::future::Either;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
-use tonic::server::NamedService;
 
 use crate::actors::front::FrontHandle;
 use crate::actors::{BatchFailure, Rpc};
 use zkevm_wire::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
 
-/// Wraps the executor service.
+/// Wraps services, of which it knows the executor service.
 #[derive(Clone)]
 pub struct LoadShed<S> {
     inner: S,
@@ -39,10 +38,6 @@ impl<S> LoadShed<S> {
 fn call_of(path: &str) -> Option<Rpc> {
     let name = path.strip_prefix('/')?.strip_prefix(EXECUTOR_SERVICE)?.strip_prefix('/')?;
     Rpc::ALL.into_iter().find(|rpc| rpc.name() == name)
-}
-
-impl<S: NamedService> NamedService for LoadShed<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 impl<S> Service<http::Request<Body>> for LoadShed<S>

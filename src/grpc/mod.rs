@@ -10,6 +10,7 @@ pub mod server;
 pub mod stats;
 pub mod tls;
 
+mod call_count;
 mod listener;
 mod request_log;
 mod status;

@@ -17,7 +17,6 @@ use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, Service, http};
-use tonic::server::NamedService;
 
 use crate::actors::BatchFailure;
 use crate::actors::stats::{StatsEvent, StatsReporter};
@@ -132,10 +131,6 @@ impl<S> ReceiveLimit<S> {
     pub fn new(inner: S, budget: ReceiveBudget) -> Self {
         Self { inner, budget }
     }
-}
-
-impl<S: NamedService> NamedService for ReceiveLimit<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 impl<S> Service<http::Request<Body>> for ReceiveLimit<S>

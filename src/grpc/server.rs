@@ -1,24 +1,37 @@
-//! The gRPC endpoint: its listener, limits, health and reflection.
+//! The gRPC endpoint: its services, and the gate that every call of every service passes.
+//!
+//! Whatever is added to the routes, health and reflection included, is inside the gate: content type, deadline, counting,
+//! refusal, bytes and time of the request. Each connection is served here, and ended once it has been idle for too long.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tonic::transport;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::call_count::{CallCount, CallNames};
 use super::deadline::DeadlineLayer;
 use super::executor_service::ExecutorApi;
 use super::hashdb::HashDbApi;
-use super::listener::ConnectionGate;
+use super::listener::Handshake;
 use super::load_shed::LoadShed;
 use super::receive_budget::{ReceiveBudget, ReceiveLimit};
 use super::stats::StatsApi;
 use super::tls::{TlsError, TlsFiles};
 use crate::actors::front::FrontHandle;
+use crate::actors::stats::StatsReporter;
 use crate::actors::{Lifecycle, Phase};
 use crate::config::LimitOptions;
+use crate::connections::{self, CallBody, ConnectionLimits, OpenCalls, Place};
 use zkevm_wire::proto::FILE_DESCRIPTOR_SET;
 use zkevm_wire::proto::executor::v1::executor_service_server::{
     ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE,
@@ -29,6 +42,11 @@ use zkevm_wire::proto::stats::v1::stats_service_server::{SERVICE_NAME as STATS_S
 /// Flow-control windows: large requests must not wait for a round trip every 64 KiB.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Bytes of one message of a call that only asks: statistics, health, reflection.
+const QUESTION_BYTES_MAX: usize = 64 << 10;
+/// Time a peer has to leave, its open calls answered, once it was told that the connection ends.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Names whose health is reported; the empty one is the server as a whole.
 const EXECUTOR_NAMES: [&str; 3] = ["", EXECUTOR_SERVICE, STATS_SERVICE];
@@ -45,6 +63,10 @@ pub struct Endpoint {
     pub limits: LimitOptions,
     /// Budget of the bytes being received, shared by all ports.
     pub receiving: ReceiveBudget,
+    /// The way in for counts of calls.
+    pub stats: StatsReporter,
+    /// The front, which knows what is refused unread.
+    pub front: FrontHandle,
 }
 
 /// A gRPC server could not be started.
@@ -53,6 +75,9 @@ pub enum GrpcStartError {
     /// The embedded descriptors do not decode.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The same.
+    #[error("descriptors: {0}")]
+    Descriptors(#[from] prost::DecodeError),
     /// A file of TLS is wrong.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -71,17 +96,15 @@ pub enum GrpcStartError {
 pub async fn open(
     endpoint: Endpoint,
     executor: ExecutorApi,
-    front: FrontHandle,
     stats: StatsApi,
     lifecycle: Lifecycle,
-) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
+) -> Result<(SocketAddr, impl Future<Output = ()> + Send), GrpcStartError> {
     let executor = ExecutorServiceServer::new(executor)
         .max_decoding_message_size(endpoint.limits.message_bytes)
         .max_encoding_message_size(endpoint.limits.message_bytes);
-    let executor = LoadShed::new(ReceiveLimit::new(executor, endpoint.receiving.clone()), front);
-    let stats = ReceiveLimit::new(StatsServiceServer::new(stats), endpoint.receiving.clone());
-    let router = builder(&endpoint.limits).add_service(DeadlineLayer::new(executor)).add_service(stats);
-    serve(endpoint, router, &EXECUTOR_NAMES, lifecycle).await
+    let stats = StatsServiceServer::new(stats).max_decoding_message_size(QUESTION_BYTES_MAX);
+    let routes = Routes::new(executor).add_service(stats);
+    serve(endpoint, routes, &EXECUTOR_NAMES, lifecycle).await
 }
 
 /// The same for the HashDB service.
@@ -89,60 +112,124 @@ pub async fn open_hashdb(
     endpoint: Endpoint,
     hashdb: HashDbApi,
     lifecycle: Lifecycle,
-) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
+) -> Result<(SocketAddr, impl Future<Output = ()> + Send), GrpcStartError> {
     let hashdb = HashDbServiceServer::new(hashdb)
         .max_decoding_message_size(endpoint.limits.message_bytes)
         .max_encoding_message_size(endpoint.limits.message_bytes);
-    let hashdb = ReceiveLimit::new(hashdb, endpoint.receiving.clone());
-    let router = builder(&endpoint.limits).add_service(DeadlineLayer::new(hashdb));
-    serve(endpoint, router, &HASHDB_NAMES, lifecycle).await
+    serve(endpoint, Routes::new(hashdb), &HASHDB_NAMES, lifecycle).await
 }
 
-fn builder(limits: &LimitOptions) -> transport::Server {
-    transport::Server::builder()
-        .max_concurrent_streams(limits.streams_per_connection)
-        .http2_max_header_list_size(limits.header_bytes)
-        .http2_keepalive_interval(Some(limits.keepalive))
-        .http2_keepalive_timeout(Some(limits.keepalive_timeout))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+/// What every call passes, from the outside in.
+type Gate = DeadlineLayer<CallCount<LoadShed<ReceiveLimit<Routes>>>>;
+
+fn gate(endpoint: &Endpoint, routes: Routes) -> Result<Gate, prost::DecodeError> {
+    let Endpoint { receiving, stats, front, .. } = endpoint.clone();
+    let names = CallNames::of(&[
+        FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ])?;
+    let admitted = LoadShed::new(ReceiveLimit::new(routes.prepare(), receiving), front);
+    Ok(DeadlineLayer::new(CallCount::new(admitted, names, stats)))
 }
 
 /// Adds health of the services called `names` and reflection, and serves.
 async fn serve(
     endpoint: Endpoint,
-    router: transport::server::Router,
+    routes: Routes,
     names: &'static [&'static str],
     lifecycle: Lifecycle,
-) -> Result<(SocketAddr, impl Future<Output = Result<(), transport::Error>> + Send), GrpcStartError> {
+) -> Result<(SocketAddr, impl Future<Output = ()> + Send), GrpcStartError> {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    report_health(&health_reporter, names, ServingStatus::Serving).await;
+    let routes = routes
+        .add_service(health.max_decoding_message_size(QUESTION_BYTES_MAX))
+        .add_service(reflection().build_v1()?.max_decoding_message_size(QUESTION_BYTES_MAX))
+        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(QUESTION_BYTES_MAX));
+    let gate = gate(&endpoint, routes)?;
     let Endpoint { address, tls, limits, .. } = endpoint;
-    let gate = ConnectionGate {
-        connections_max: limits.connections,
-        handshake_limit: limits.handshake,
-        tls: tls.map(|files| files.acceptor()).transpose()?,
-    };
+    let handshake = Handshake { limit: limits.handshake, tls: tls.map(|files| files.acceptor()).transpose()? };
     let listen_error = |source| GrpcStartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
-    let incoming = gate.open(listener, lifecycle.clone());
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    report_health(&health_reporter, names, ServingStatus::Serving).await;
-    let stopping = lifecycle.clone();
-    let server = router
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(incoming, async move { stopping.reached(Phase::Stopping).await });
+    let port = Port { gate, handshake, limits, lifecycle: lifecycle.clone() };
+    let places = ConnectionLimits { all: limits.connections, per_peer: limits.connections_per_peer };
     let run = async move {
-        tokio::pin!(server);
+        let serve = move |stream, place| port.clone().serve(stream, place);
+        let serving = connections::serve(listener, places, lifecycle.clone(), serve);
+        tokio::pin!(serving);
         tokio::select! {
-            ended = &mut server => return ended,
+            () = &mut serving => return,
             () = lifecycle.reached(Phase::Draining) => {}
         }
         report_health(&health_reporter, names, ServingStatus::NotServing).await;
-        server.await
+        serving.await;
     };
     Ok((bound, run))
+}
+
+/// What the connections of one port share.
+#[derive(Clone)]
+struct Port {
+    gate: Gate,
+    handshake: Handshake,
+    limits: LimitOptions,
+    lifecycle: Lifecycle,
+}
+
+impl Port {
+    /// Serves one connection until it ends, has been without calls for too long, or the server stops.
+    async fn serve(self, stream: TcpStream, _place: Place) {
+        let Self { gate, handshake, limits, lifecycle } = self;
+        let io = match handshake.run(stream).await {
+            Ok(io) => io,
+            Err(reason) => return tracing::debug!(reason, "connection refused"),
+        };
+        let calls = OpenCalls::new();
+        let counted = calls.clone();
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let call = counted.begin();
+            // Routes are always ready, and so is what stands before them.
+            let answer = gate.clone().call(request.map(Body::new));
+            async move { answer.await.map(|answer| answer.map(|body| CallBody::new(body, call))) }
+        });
+        let connection = http2_of(&limits).serve_connection(TokioIo::new(io), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return note_end(ended),
+            () = calls.idle(limits.idle) => {}
+            () = lifecycle.reached(Phase::Stopping) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let left = async {
+            tokio::time::sleep(LEAVE_LIMIT).await;
+            calls.idle(Some(LEAVE_LIMIT)).await;
+        };
+        tokio::select! {
+            ended = connection => note_end(ended),
+            () = left => tracing::debug!("an idle connection was closed: its peer did not leave"),
+        }
+    }
+}
+
+fn note_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+fn http2_of(limits: &LimitOptions) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_per_connection)
+        .max_header_list_size(limits.header_bytes)
+        .keep_alive_interval(Some(limits.keepalive))
+        .keep_alive_timeout(limits.keepalive_timeout)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    builder
 }
 
 async fn report_health(reporter: &HealthReporter, names: &[&'static str], status: ServingStatus) {

@@ -109,6 +109,10 @@ fn batches(to: &mut Exposition<'_>, totals: &Totals) -> fmt::Result {
     to.counter("dropped_samples", "Statistics samples lost.", totals.samples_dropped)?;
 
     to.counters("calls", "Calls by RPC.", "rpc", &totals.calls_by_rpc)?;
+    let failed = "Calls by RPC that ended with a status other than OK, or without an answer.";
+    to.counters("failed_calls", failed, "rpc", &totals.failed_calls_by_rpc)?;
+    let seconds = "Time from the headers of calls to their answers by RPC.";
+    to.counters("call_seconds", seconds, "rpc", &totals.call_seconds_by_rpc)?;
     to.counters("fork_batches", "Batches by fork id.", "fork_id", &totals.batches_by_fork_id)?;
     to.counters("answers", "Answers by ExecutorError.", "error", &totals.answers_by_executor_error)?;
     to.counters("batch_rom_errors", "Batches by RomError.", "error", &totals.batches_by_rom_error)?;
@@ -168,11 +172,17 @@ impl Exposition<'_> {
     }
 
     /// Writes a counter for each value of a label.
-    fn counters<K: Display>(&mut self, name: &str, help: &str, label: &str, values: &BTreeMap<K, u64>) -> fmt::Result {
+    fn counters<K: Display, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &BTreeMap<K, V>,
+    ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         values.iter().try_for_each(|(key, value)| {
             let labels = [(label, key.to_string())];
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(value, None)
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, V, u64>(value, None)
         })
     }
 

@@ -5,18 +5,23 @@ use std::net::SocketAddr;
 
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use tokio::net::TcpListener;
 
+use crate::actors::Lifecycle;
 use crate::actors::stats::StatsHandle;
-use crate::actors::{Lifecycle, Phase};
+use crate::config::HttpOptions;
+use crate::connections::{self, ConnectionLimits};
 
+mod connection;
 mod debug;
 mod metrics;
 mod page;
 
+use connection::Port;
 pub use debug::Diagnosis;
 
 /// Closed windows `/stats` returns when the query does not say.
@@ -38,13 +43,16 @@ pub struct HttpStartError {
     source: std::io::Error,
 }
 
-/// Listens on `address` and returns the bound address with the server's future, which runs until the lifecycle says stopping.
+/// Listens and returns the bound address with the server's future, which runs until the lifecycle says stopping.
 pub async fn open(
-    address: SocketAddr,
+    options: HttpOptions,
     stats: StatsHandle,
     lifecycle: Lifecycle,
     diagnosis: Diagnosis,
-) -> Result<(SocketAddr, impl Future<Output = std::io::Result<()>> + Send), HttpStartError> {
+) -> Result<(SocketAddr, impl Future<Output = ()> + Send), HttpStartError> {
+    let address = SocketAddr::new(options.host, options.port);
+    let places = ConnectionLimits { all: options.connections, per_peer: options.connections_per_peer };
+    let (request_limit, answer_limit) = (options.request, options.answer);
     let listen_error = |source| HttpStartError { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
@@ -63,10 +71,14 @@ pub async fn open(
             diagnosis: diagnosis.clone(),
             listeners: page::Listeners::default(),
         })
-        .merge(debug::router(diagnosis));
-    let stopping = async move { lifecycle.reached(Phase::Stopping).await };
-    let run = async move { axum::serve(listener, router).with_graceful_shutdown(stopping).await };
-    Ok((bound, run))
+        .merge(debug::router(diagnosis))
+        .layer(from_fn(move |request, next: Next| async move {
+            let answer = tokio::time::timeout(answer_limit, next.run(request)).await;
+            answer.unwrap_or_else(|_| (StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n").into_response())
+        }));
+    let port = Port { router, request_limit, answer_limit, lifecycle: lifecycle.clone() };
+    let serve = move |stream, place| port.clone().serve(stream, place);
+    Ok((bound, connections::serve(listener, places, lifecycle, serve)))
 }
 
 /// `GET /stats?history_windows=6`: the content of `stats.v1.GetStatsResponse` as JSON.

@@ -12,9 +12,9 @@ use zkevm_wire::proto::executor::v1::ProcessBatchResponseV2;
 
 use crate::support::{BLOCK, TestServer, config, eventually, request_v2};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS frame (RFC 9113 §6.5).
-const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+pub(crate) const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 const PROCESS_BATCH_V2: &str = "/executor.v1.ExecutorService/ProcessBatchV2";
 /// How long a closed connection may take to show, far above every limit set here.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ async fn connect(server: &TestServer) -> TcpStream {
 }
 
 /// Reads until the server closes and returns what came.
-async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(CLOSE_LIMIT, stream.read_to_end(&mut bytes)).await;
     // A reset closes as well.
@@ -46,7 +46,7 @@ fn request_head(content_type: &str) -> Vec<u8> {
     request_head_to(PROCESS_BATCH_V2, content_type)
 }
 
-fn request_head_to(path: &str, content_type: &str) -> Vec<u8> {
+pub(crate) fn request_head_to(path: &str, content_type: &str) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in [
         (":method", "POST"),
@@ -66,7 +66,7 @@ fn request_head_to(path: &str, content_type: &str) -> Vec<u8> {
     frame(1, 4, &block)
 }
 
-fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags, 0, 0, 0, 1]);
@@ -75,7 +75,7 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A gRPC message of `claimed` bytes of which only `sent` are there.
-fn message(claimed: u32, sent: &[u8]) -> Vec<u8> {
+pub(crate) fn message(claimed: u32, sent: &[u8]) -> Vec<u8> {
     let mut message = vec![0];
     message.extend(claimed.to_be_bytes());
     message.extend(sent);
@@ -96,7 +96,7 @@ async fn open_call(server: &TestServer, content_type: &str) -> TcpStream {
 }
 
 /// Reads frames until one ends stream 1: HEADERS or DATA with END_STREAM, or RST_STREAM.
-async fn until_ended(stream: &mut (impl AsyncRead + Unpin)) {
+pub(crate) async fn until_ended(stream: &mut (impl AsyncRead + Unpin)) {
     let ended = tokio::time::timeout(CLOSE_LIMIT, async {
         loop {
             let mut head = [0; 9];

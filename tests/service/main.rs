@@ -4,6 +4,7 @@ mod aggregator;
 mod capture;
 mod configuration;
 mod connections;
+mod doors;
 mod endpoints;
 mod endurance;
 mod engine;

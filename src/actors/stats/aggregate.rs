@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 
 use super::batch_log::LineRates;
-use super::event::{BatchSample, StatsEvent};
+use super::event::{BatchSample, CallName, StatsEvent};
 use super::report::{Latency, LatencyBucket, Rates, Sums, Totals, Window};
-use crate::actors::{BatchFailure, Rpc};
+use crate::actors::BatchFailure;
 use zkevm_types::{ExecutorError, RomError};
 
 /// Closed windows that are kept: an hour of 10 s.
@@ -66,7 +66,7 @@ impl Accumulator {
                 sums.batches += 1;
                 sums.failed_batches += 1;
             }
-            StatsEvent::Call(_) | StatsEvent::ExecutorRestarted => {}
+            StatsEvent::Call(_) | StatsEvent::CallEnded { .. } | StatsEvent::ExecutorRestarted => {}
         }
     }
 
@@ -106,10 +106,20 @@ impl Accumulator {
     }
 }
 
+/// The calls of one name.
+#[derive(Clone, Copy, Default)]
+struct Calls {
+    arrived: u64,
+    /// Of those that ended.
+    failed: u64,
+    /// Of those that ended, summed.
+    seconds: f64,
+}
+
 /// Counters by kind, since the start.
 #[derive(Default)]
 struct Counters {
-    calls_by_rpc: BTreeMap<Rpc, u64>,
+    calls: BTreeMap<CallName, Calls>,
     batches_by_fork_id: BTreeMap<u64, u64>,
     answers_by_executor_error: BTreeMap<ExecutorError, u64>,
     batches_by_rom_error: BTreeMap<RomError, u64>,
@@ -122,13 +132,26 @@ struct Counters {
 impl Counters {
     fn record(&mut self, event: &StatsEvent) {
         match event {
-            StatsEvent::Call(rpc) => *self.calls_by_rpc.entry(*rpc).or_default() += 1,
+            StatsEvent::Call(name) => self.calls(name).arrived += 1,
+            StatsEvent::CallEnded { name, time, failed } => {
+                let calls = self.calls(name);
+                calls.seconds += time.as_secs_f64();
+                calls.failed += u64::from(*failed);
+            }
             StatsEvent::InvalidRequest(error) => *self.answers_by_executor_error.entry(*error).or_default() += 1,
             StatsEvent::Batch(sample) => self.record_batch(sample),
             StatsEvent::ExecutorPanicked => self.executor_panics += 1,
             StatsEvent::ExecutorRestarted => self.executor_restarts += 1,
             StatsEvent::Unanswered { .. } => {}
         }
+    }
+
+    fn by_call<T>(&self, read: impl Fn(&Calls) -> T) -> BTreeMap<String, T> {
+        self.calls.iter().map(|(name, calls)| (name.as_str().to_owned(), read(calls))).collect()
+    }
+
+    fn calls(&mut self, name: &CallName) -> &mut Calls {
+        self.calls.entry(name.clone()).or_default()
     }
 
     fn record_batch(&mut self, sample: &BatchSample) {
@@ -231,7 +254,9 @@ impl StatsAggregator {
             sums: self.totals.sums,
             rates: Rates::of(&self.totals.sums, seconds),
             latency: self.totals.latency(),
-            calls_by_rpc: counters.calls_by_rpc.iter().map(|(rpc, n)| (rpc.name(), *n)).collect(),
+            calls_by_rpc: counters.by_call(|calls| calls.arrived),
+            failed_calls_by_rpc: counters.by_call(|calls| calls.failed),
+            call_seconds_by_rpc: counters.by_call(|calls| calls.seconds),
             batches_by_fork_id: counters.batches_by_fork_id.clone(),
             answers_by_executor_error: executor_errors.collect(),
             batches_by_rom_error: batch_errors.collect(),

@@ -1,5 +1,6 @@
 //! What happened, as the threads that saw it report it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::actors::{BatchFailure, Rpc};
@@ -9,11 +10,36 @@ use zkevm_types::{BatchOutput, ExecutorError, RomError};
 /// One past the largest RomError number.
 pub(super) const ROM_ERRORS: usize = 36;
 
+/// The name under which a call of any service is counted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallName(Arc<str>);
+
+impl CallName {
+    /// Makes a name of a text.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// One thing to count.
 #[derive(Clone, Debug)]
 pub enum StatsEvent {
     /// A call arrived.
-    Call(Rpc),
+    Call(CallName),
+    /// A call has its answer, or nobody waits for it any more.
+    CallEnded {
+        /// The call.
+        name: CallName,
+        /// Time from its headers to its answer, or the first message of that.
+        time: Duration,
+        /// The answer is a status other than OK, or there is none.
+        failed: bool,
+    },
     /// A request failed validation with this error.
     InvalidRequest(ExecutorError),
     /// A batch ran and was answered.

@@ -24,7 +24,7 @@ mod report;
 
 pub use aggregate::StatsAggregator;
 pub use batch_log::{BatchLogLine, LineRates};
-pub use event::{BatchSample, BatchTotals, StatsEvent};
+pub use event::{BatchSample, BatchTotals, CallName, StatsEvent};
 pub use report::{Latency, LatencyBucket, Now, Rates, StatsReport, Sums, Totals, Window};
 
 /// Samples that may wait for the stats actor.

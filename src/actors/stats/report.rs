@@ -155,8 +155,12 @@ pub struct Totals {
     pub rates: Rates,
     /// Time from arrival to answer.
     pub latency: Latency,
-    /// Calls by RPC name.
-    pub calls_by_rpc: BTreeMap<&'static str, u64>,
+    /// Calls by name: those of the executor service by their own, others with that of their service before it.
+    pub calls_by_rpc: BTreeMap<String, u64>,
+    /// Those of them that ended without an answer or with a status other than OK.
+    pub failed_calls_by_rpc: BTreeMap<String, u64>,
+    /// Time they took from their headers to their answer, summed.
+    pub call_seconds_by_rpc: BTreeMap<String, f64>,
     /// Batches by fork id.
     pub batches_by_fork_id: BTreeMap<u64, u64>,
     /// Answers by ExecutorError name.

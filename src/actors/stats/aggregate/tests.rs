@@ -1,4 +1,5 @@
 use super::*;
+use crate::actors::Rpc;
 use crate::actors::stats::BatchTotals;
 
 const WINDOW: Duration = Duration::from_secs(10);
@@ -97,7 +98,12 @@ fn the_ring_keeps_the_last_360_windows() {
 #[test]
 fn totals_count_by_kind() {
     let (mut aggregator, start) = aggregator();
-    aggregator.record(&StatsEvent::Call(Rpc::ProcessBatchV2), start);
+    let name = CallName::new("ProcessBatchV2");
+    aggregator.record(&StatsEvent::Call(name.clone()), start);
+    let time = Duration::from_millis(250);
+    for failed in [false, true] {
+        aggregator.record(&StatsEvent::CallEnded { name: name.clone(), time, failed }, start);
+    }
     aggregator
         .record(&batch(start + Duration::from_secs(4), Duration::from_millis(20)), start + Duration::from_secs(4));
     aggregator.record(&StatsEvent::InvalidRequest(ExecutorError::InvalidChainId), start);
@@ -111,7 +117,9 @@ fn totals_count_by_kind() {
     assert_eq!((sums.batches, sums.failed_batches, sums.invalid_requests), (2, 1, 1));
     assert_eq!((sums.refused, sums.cancelled, sums.expired), (1, 1, 1));
     assert_eq!((totals.executor_panics, totals.executor_restarts), (1, 1));
-    assert_eq!(totals.calls_by_rpc, BTreeMap::from([("ProcessBatchV2", 1)]));
+    let by_rpc = |count| BTreeMap::from([("ProcessBatchV2".to_owned(), count)]);
+    assert_eq!((totals.calls_by_rpc, totals.failed_calls_by_rpc), (by_rpc(1), by_rpc(1)));
+    assert_eq!(totals.call_seconds_by_rpc["ProcessBatchV2"], 0.5);
     assert_eq!(totals.batches_by_fork_id, BTreeMap::from([(9, 1)]));
     assert_eq!(
         totals.answers_by_executor_error,

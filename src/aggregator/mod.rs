@@ -30,7 +30,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The system notices a peer that vanished. Not HTTP/2 pings: gRPC servers of Go forbid frequent ones.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// Waits between attempts to open the stream: doubling, until something worked.
+/// Waits between attempts to open the stream: doubling, until a stream has lasted.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// The first wait.
@@ -47,7 +47,13 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Returns the wait after `failures` attempts in a row that answered nothing, at least one.
+    /// Counts the streams that ended early in a row, after one that lasted so long. An aggregator that refuses a prover asks
+    /// for its status first, so an answer alone is no success.
+    fn failures(self, before: u32, lasted: Duration) -> u32 {
+        if lasted >= self.longest { 1 } else { before.saturating_add(1) }
+    }
+
+    /// Returns the wait after `failures` streams in a row that ended early, at least one.
     fn wait(self, failures: u32) -> Duration {
         let factor = 1 << failures.saturating_sub(1).min(16);
         self.first.saturating_mul(factor).min(self.longest)
@@ -62,8 +68,9 @@ pub async fn run(options: AggregatorOptions, prover_id: String, backoff: Backoff
     let mut failures = 0;
     loop {
         let mut answered = 0;
+        let opened_at = Instant::now();
         let ended = answer_stream(&target, &mut prover, &files, &mut answered).await;
-        failures = if answered > 0 { 1 } else { failures + 1 };
+        failures = backoff.failures(failures, opened_at.elapsed());
         let wait = backoff.wait(failures);
         let reason = match ended {
             Ok(()) => "closed by the aggregator".to_owned(),
@@ -115,5 +122,18 @@ mod tests {
         let backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(5) };
         let waits: Vec<_> = [1, 2, 3, 4, 5, 1000].map(|failures| backoff.wait(failures).as_millis()).into();
         assert_eq!(waits, [500, 1000, 2000, 4000, 5000, 5000]);
+    }
+
+    #[test]
+    fn only_a_stream_that_lasted_starts_the_waits_again() {
+        let backoff = Backoff::default();
+        let refused = Duration::from_millis(20);
+        let mut failures = 0;
+        for expected in 1..=5 {
+            failures = backoff.failures(failures, refused);
+            assert_eq!(failures, expected);
+        }
+        assert_eq!(backoff.failures(failures, backoff.longest), 1);
+        assert_eq!(backoff.failures(u32::MAX, refused), u32::MAX);
     }
 }

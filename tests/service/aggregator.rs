@@ -254,3 +254,96 @@ async fn messages_of_the_stream_are_saved_under_the_originals_names() {
     assert!(files[1].1.contains("get_status_response") && files[1].1.contains("fork_id: 9"), "{files:?}");
     assert!(files[1].1.ends_with('\n'), "{files:?}");
 }
+
+/// Recursive proof of a range of batches.
+struct Proved {
+    first: u64,
+    last: u64,
+    proof: String,
+}
+
+async fn recursive_proof(prover: &mut ProverStream, question: Question) -> String {
+    let started = match prover.ask(question).await {
+        Answer::GenBatchProofResponse(started) => (started.id.clone(), started.result()),
+        Answer::GenAggregatedProofResponse(started) => (started.id.clone(), started.result()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(started.1, wire::Result::Ok);
+    match prover.proof(&started.0).await {
+        Proof::RecursiveProof(proof) => proof,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Asks as a node does, in its order: a final proof for whole sequences, then two proofs to aggregate, then a batch
+/// (executor-service §15.3). Sequences have one to four batches.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_asks_in_its_order_verifies_every_batch() {
+    const BATCHES: u64 = 102;
+    let mut aggregator = Aggregator::start(any_port()).await;
+    let options = options(aggregator.address, Duration::from_millis(1));
+    let client = tokio::spawn(aggregator::run(options, "id".to_owned(), quick(), no_files()));
+    let mut prover = aggregator.next_stream().await;
+    let mut ends = Vec::new();
+    while ends.last().is_none_or(|&last| last < BATCHES) {
+        let last: u64 = ends.last().copied().unwrap_or(0);
+        ends.push((last + 1 + last % 4).min(BATCHES));
+    }
+    let starts = |batch: u64| batch == 1 || ends.contains(&(batch - 1));
+    let sequence = |batch: u64| ends.iter().position(|&end| batch <= end);
+    let (mut verified, mut next, mut proofs) = (0, 1, Vec::<Proved>::new());
+    while verified < BATCHES {
+        assert_eq!(prover.status().await.status(), ProverStatus::Idle, "verified {verified}, proved {next}");
+        let whole = |proof: &Proved| starts(proof.first) && ends.contains(&proof.last);
+        if let Some(at) = proofs.iter().position(|proof| proof.first == verified + 1 && whole(proof)) {
+            let proof = proofs.remove(at);
+            let request = wire::GenFinalProofRequest { recursive_proof: proof.proof, aggregator_addr: String::new() };
+            let Answer::GenFinalProofResponse(started) = prover.ask(Question::GenFinalProofRequest(request)).await
+            else {
+                panic!("not final")
+            };
+            let Proof::FinalProof(_) = prover.proof(&started.id).await else { panic!("not final") };
+            verified = proof.last;
+            continue;
+        }
+        let joins = |pair: &[Proved]| {
+            let [a, b] = pair else { return false };
+            a.last + 1 == b.first && (sequence(a.first) == sequence(b.last) || whole(a) && whole(b))
+        };
+        if let Some(at) = proofs.windows(2).position(joins) {
+            let second = proofs.remove(at + 1);
+            let request = wire::GenAggregatedProofRequest {
+                recursive_proof_1: proofs[at].proof.clone(),
+                recursive_proof_2: second.proof,
+            };
+            proofs[at].proof = recursive_proof(&mut prover, Question::GenAggregatedProofRequest(request)).await;
+            proofs[at].last = second.last;
+            continue;
+        }
+        let request = wire::GenBatchProofRequest::default();
+        let proof = recursive_proof(&mut prover, Question::GenBatchProofRequest(request)).await;
+        proofs.push(Proved { first: next, last: next, proof });
+        next += 1;
+    }
+    client.abort();
+}
+
+/// An aggregator of another fork ends each stream once it has the prover's status: the waits grow all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prover_that_is_refused_after_each_connection_waits_longer_and_longer() {
+    let mut aggregator = Aggregator::start(any_port()).await;
+    let backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+    let options = options(aggregator.address, Duration::ZERO);
+    let client = tokio::spawn(aggregator::run(options, "id".to_owned(), backoff, no_files()));
+    let mut opened = Vec::new();
+    for _ in 0..4 {
+        let mut prover = aggregator.next_stream().await;
+        opened.push(std::time::Instant::now());
+        prover.status().await;
+    }
+    let waits: Vec<Duration> = opened.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (wait, least_ms) in waits.iter().zip([100, 200, 400]) {
+        assert!(*wait >= Duration::from_millis(least_ms), "{waits:?}");
+    }
+    client.abort();
+}

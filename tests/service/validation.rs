@@ -63,7 +63,7 @@ fn rows_v1() -> Vec<Row<wire::ProcessBatchRequest>> {
 }
 
 fn override_v1(request: &mut wire::ProcessBatchRequest, change: fn(&mut wire::OverrideAccount)) {
-    change(request.state_override.entry("0xanything".to_owned()).or_default());
+    change(request.state_override.entry(ANY_ADDRESS.to_owned()).or_default());
 }
 
 fn rows_v2() -> Vec<Row<wire::ProcessBatchRequestV2>> {
@@ -109,7 +109,7 @@ fn l1(request: &mut wire::ProcessBatchRequestV2, change: fn(&mut wire::L1DataV2)
 }
 
 fn override_v2(request: &mut wire::ProcessBatchRequestV2, change: fn(&mut wire::OverrideAccountV2)) {
-    change(request.state_override.entry(String::new()).or_default());
+    change(request.state_override.entry(ANY_ADDRESS.to_owned()).or_default());
 }
 
 fn debug(request: &mut wire::ProcessBatchRequestV2, change: fn(&mut wire::DebugV2)) {
@@ -251,24 +251,58 @@ fn nodes_programs_and_proofs_are_read() {
     assert_eq!(context.l1_info_tree_data[&7].smt_proof, [B256::with_last_byte(2)]);
 }
 
-#[test]
-fn only_canonical_override_addresses_count() {
-    let canonical = "0x617b3a3528f9cdd6630fd3301b9c8911f7bf063d";
-    let input = accepted_v2(|r| {
-        for key in [canonical, "0x617B3A3528F9CDD6630FD3301B9C8911F7BF063E", "617b3a3528f9cdd6630fd3301b9c8911f7bf063f"]
-        {
+const ANY_ADDRESS: &str = "0x617b3a3528f9cdd6630fd3301b9c8911f7bf063d";
+
+fn overridden(keys: &[&str]) -> Result<BatchInput, ExecutorError> {
+    let change = |r: &mut wire::ProcessBatchRequestV2| {
+        for key in keys {
             let account = wire::OverrideAccountV2 {
                 balance: vec![0].into(),
                 state_diff: entry("0x1", "0x2"),
                 ..Default::default()
             };
-            r.state_override.insert(key.to_owned(), account);
+            r.state_override.insert((*key).to_owned(), account);
         }
-    });
-    let accounts: Vec<_> = input.state_override.iter().collect();
-    assert_eq!(accounts.len(), 1, "{accounts:?}");
-    let account = &input.state_override[&canonical.parse::<Address>().unwrap()];
-    assert_eq!((account.balance, account.nonce), (Some(U256::ZERO), None));
-    assert!(account.code.is_none() && account.state.is_none());
-    assert_eq!(account.state_diff[&U256::from(1)], U256::from(2));
+    };
+    let mut request = request_v2(b"");
+    change(&mut request);
+    validate::process_batch_v2(request, ValidationRules::default())
+}
+
+#[test]
+fn an_override_counts_in_every_spelling_of_its_address() {
+    let address = ANY_ADDRESS.parse::<Address>().unwrap();
+    let digits = &ANY_ADDRESS[2..];
+    let spellings = [
+        ANY_ADDRESS.to_owned(),
+        address.to_checksum(None),
+        digits.to_owned(),
+        digits.to_uppercase(),
+        format!("0x{}", digits.to_uppercase()),
+        format!("0X{digits}"),
+    ];
+    for spelling in &spellings {
+        let input = overridden(&[spelling]).unwrap();
+        assert_eq!(input.state_override.len(), 1, "{spelling}");
+        let account = &input.state_override[&address];
+        assert_eq!((account.balance, account.nonce), (Some(U256::ZERO), None), "{spelling}");
+        assert!(account.code.is_none() && account.state.is_none());
+        assert_eq!(account.state_diff[&U256::from(1)], U256::from(2));
+    }
+}
+
+#[test]
+fn an_override_of_what_is_no_address_is_refused() {
+    let digits = &ANY_ADDRESS[2..];
+    let long = format!("{ANY_ADDRESS}0");
+    let padded = format!("0x{digits:0>64}");
+    let twice = format!("0x0x{digits}");
+    let not_hex = ANY_ADDRESS.replace('6', "g");
+    let spaced = format!(" {ANY_ADDRESS}");
+    let nonsense = ["", "0x", "hello", "0x1", &ANY_ADDRESS[..41], &long, &padded, &twice, &not_hex, &spaced, "\u{130}"];
+    for key in nonsense {
+        assert_eq!(overridden(&[key]).err(), Some(ExecutorError::InvalidFrom), "{key:?}");
+    }
+    // Two spellings of one account cannot both be meant.
+    assert_eq!(overridden(&[ANY_ADDRESS, digits]).err(), Some(ExecutorError::InvalidFrom));
 }

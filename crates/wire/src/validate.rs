@@ -350,15 +350,17 @@ impl From<wire::OverrideAccountV2> for RawOverride {
     }
 }
 
-/// Reads the replaced accounts. Accounts not spelled `0x` + 40 lowercase digits are checked and then ignored (executor-service §5.9).
+/// Reads the replaced accounts. Their addresses have 40 hex digits in any case, with `0x`, `0X` or without; anything else, and
+/// one account spelled twice, is refused. The original passes over all but one spelling (executor-service §5.9).
 fn overrides(
     entries: impl Iterator<Item = (String, RawOverride)>,
 ) -> Result<HashMap<Address, AccountOverride>, ExecutorError> {
     let mut accounts = HashMap::new();
     for (key, raw) in entries {
         let account = account_override(raw)?;
-        if let Some(address) = canonical_address(&key) {
-            accounts.insert(address, account);
+        let address = spelled_address(&key).ok_or(ExecutorError::InvalidFrom)?;
+        if accounts.insert(address, account).is_some() {
+            return Err(ExecutorError::InvalidFrom);
         }
     }
     Ok(accounts)
@@ -430,11 +432,10 @@ fn address(digits: &str) -> Option<Address> {
     number(digits, ADDRESS_HEX_DIGITS).map(|value| Address::from_word(value.into()))
 }
 
-fn canonical_address(text: &str) -> Option<Address> {
-    let digits = text.strip_prefix("0x")?;
-    let canonical =
-        digits.len() == ADDRESS_HEX_DIGITS && digits.bytes().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f'));
-    canonical.then(|| address(digits)).flatten()
+/// Reads an address of exactly 20 bytes, in any spelling.
+fn spelled_address(text: &str) -> Option<Address> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    (digits.len() == ADDRESS_HEX_DIGITS).then(|| address(digits)).flatten()
 }
 
 /// Reads a node or code hash: up to 64 digits, `0x` allowed.

@@ -207,10 +207,10 @@ settings! {
     /// The zk counters of a batch.
     #[derive(Copy)]
     [counters] CountersOptions {
-        /// What a batch is answered whose zk counters pass the limits of the proof. "report": its regular answer; the numbers
-        /// tell. "enforce": that it ran out of counters, and nothing of it stays. Steps, arithmetics, binaries and mem-aligns
-        /// are upper bounds and count from twice their limit on: a heuristic, see docs/counters.md.
-        policy: CountersPolicy = "report", one_of(CountersPolicy::NAMES), env "ZKEVM_COUNTERS_POLICY";
+        /// What a batch is answered whose zk counters pass the limits of the proof. "enforce": that it ran out of counters,
+        /// and nothing of it stays; its work ends there. "report": its regular answer; the numbers tell. Steps, arithmetics,
+        /// binaries and mem-aligns are upper bounds and count from twice their limit on: see docs/counters.md.
+        policy: CountersPolicy = "enforce", one_of(CountersPolicy::NAMES), env "ZKEVM_COUNTERS_POLICY";
     }
 
     /// Statistics.

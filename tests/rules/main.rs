@@ -2,8 +2,10 @@
 //!
 //! The numbers are facts of the specification (evm appendix A, batch §3, §7, §10, §16), written here and read nowhere.
 
+mod balances;
 mod batch_errors;
 mod calls;
+mod counted;
 mod creates;
 mod examples;
 mod forced;
@@ -14,4 +16,6 @@ mod parts;
 mod precompiles;
 mod skips;
 mod support;
+mod touched;
 mod traces;
+mod uncounted;

@@ -1,6 +1,8 @@
 //! Policy `enforce`: what a batch comes to that runs out of zk counters (counters §15, §16.3).
 
 use revm::primitives::{B256, Bytes, U256};
+use zkevm_pool::WorkerPool;
+use zkevm_processor::Engine;
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{BatchBuilder, Transfer};
 use zkevm_types::ApiVersion;
@@ -86,14 +88,78 @@ fn a_batch_inside_a_block_keeps_it() {
 fn report_and_no_counters_refuse_nothing() {
     let state = state(KECCAK_LOOP);
     for &fork_id in ALL {
-        let reported = batch(fork_id, state.root, CountersPolicy::Report);
-        let uncounted = BatchInput { no_counters: true, ..batch(fork_id, state.root, CountersPolicy::Enforce) };
-        for input in [reported, uncounted] {
+        let input = batch(fork_id, state.root, CountersPolicy::Report);
+        for input in [BatchInput { no_counters: true, ..input.clone() }, input] {
             let output = state.run(&input);
             let errors: Vec<RomError> = transactions(&output).iter().map(|tx| tx.error).collect();
             assert_eq!(errors, [RomError::NoError, RomError::OutOfGas, RomError::NoError], "fork {fork_id}");
             assert_ne!(output.roots.map(|roots| roots.new_state_root), Some(input.old_state_root));
         }
+    }
+}
+
+/// Anybody can post such a batch on L1: deploys that digest for ever, at no price, from an account without money.
+#[test]
+fn a_forced_batch_out_of_counters_is_empty_and_its_work_ends() {
+    let state = State::new(Vec::new());
+    for fork_id in [7, 8, 9] {
+        let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
+        for nonce in 0..3 {
+            let data = bytes("5b 610400 6000 20 50 6000 56");
+            let gas_limit = 30_000_000;
+            let deploy = Transfer { nonce, gas_price: U256::ZERO, gas_limit, to: None, value: U256::ZERO, data };
+            batch.transaction(&sender(), &deploy);
+        }
+        let mut input = request(fork_id, state.root, batch.finish());
+        input.counters_policy = CountersPolicy::Enforce;
+        v2(&mut input).forced_blockhash_l1 = B256::with_last_byte(1);
+        let output = state.run(&input);
+        assert_undone(&output, &input, RomError::OutOfCountersKeccak);
+        // Eight digests of one KiB take 64 keccaks and some 1700 gas: the limit comes after 500 000 gas, or once the
+        // counters are looked at again.
+        assert!(output.gas_used < 600_000, "fork {fork_id}: {} gas", output.gas_used);
+    }
+}
+
+/// The counter that runs out first names the error: these loops take one much faster than the others.
+#[test]
+fn the_first_counter_to_run_out_names_the_error() {
+    let loops = [
+        // Each round writes a number to slot 0: tree accesses. Steps would pass their limit in the same transaction.
+        ("6001 5b 80 6000 55 6001 01 6002 56", RomError::OutOfCountersPoseidon),
+        (KECCAK_LOOP, RomError::OutOfCountersKeccak),
+        ("5b 601f 51 50 6000 56", RomError::OutOfCountersStep),
+    ];
+    for (code, error) in loops {
+        let state = state(code);
+        for &fork_id in ALL {
+            let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
+            batch.block(1, 0);
+            let (gas_price, gas_limit) = (U256::from(1), 30_000_000);
+            let call = Transfer { nonce: 0, gas_price, gas_limit, to: Some(A), value: U256::ZERO, data: Bytes::new() };
+            batch.transaction(&sender(), &call);
+            let mut input = request(fork_id, state.root, batch.finish());
+            input.counters_policy = CountersPolicy::Enforce;
+            let output = state.run(&input);
+            let found = if fork_id < 7 { output.transactions[0].error } else { output.error_rom };
+            assert_eq!(found, error, "fork {fork_id}, {code}");
+            assert!(output.gas_used < gas_limit, "fork {fork_id}: the work ends at the limit");
+        }
+    }
+}
+
+/// Idle threads recover keys ahead of the run; how far they are must not show.
+#[test]
+fn the_verdict_does_not_depend_on_the_threads() {
+    let state = state(KECCAK_LOOP);
+    for &fork_id in ALL {
+        let input = batch(fork_id, state.root, CountersPolicy::Enforce);
+        let alone = state.run(&input);
+        let helped = state.run_on(&Engine::new(WorkerPool::new(3)), &input);
+        assert_eq!(
+            (alone.gas_used, alone.counters, alone.error_rom),
+            (helped.gas_used, helped.counters, helped.error_rom)
+        );
     }
 }
 

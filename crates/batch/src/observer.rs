@@ -118,6 +118,18 @@ pub trait BatchObserver {
         false
     }
 
+    /// True if the verdict of [`Self::out_of_counters`] takes what decoding all items came to.
+    #[inline]
+    fn needs_decoding(&mut self) -> bool {
+        false
+    }
+
+    /// True if the batch took more steps than the machine has, and has no answer.
+    #[inline]
+    fn out_of_steps(&mut self) -> bool {
+        false
+    }
+
     /// Returns the error with which the batch has to end here, if the observer ends it.
     #[inline]
     fn out_of_counters(&mut self, stage: Stage) -> Option<RomError> {

@@ -4,12 +4,13 @@
 
 use revm::primitives::{Address, U256};
 
-use super::lengths::KECCAK_RATE_BYTES;
+use super::lengths::{KECCAK_RATE_BYTES, keccak_blocks, poseidon_blocks};
 use super::meter::CounterMeter;
 use super::model::{DecodedTx, SECP256K1_ORDER, SignatureClass};
 use super::proof_accesses::Access;
 use super::proof_cost;
-use super::rom_costs::{self, Fields, Rejection, RomCosts, reservations};
+use super::rom_costs::reservations::{self, Reservation};
+use super::rom_costs::{self, Fields, Rejection, RomCosts};
 use zkevm_batch::observer::{BatchObserver, BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage, StateAccess};
 use zkevm_batch::{BatchItem, Recovered, Signature, Transaction};
 use zkevm_evm::precompiles::ZkPrecompiles;
@@ -38,6 +39,7 @@ impl BatchObserver for CounterMeter {
         let forced_block_hash = if self.rules.api == ApiVersion::V2 { FORCED_BLOCK_HASH_BYTES } else { 0 };
         self.sums.keccak(self.batch_data.len() as u64);
         self.sums.keccak(ACC_INPUT_HASH_BYTES + forced_block_hash);
+        self.end_keccaks = self.sums.real.keccaks;
     }
 
     fn batch_decoded(&mut self, batch: DecodedBatch<'_>, recover: impl FnOnce(&[Signature]) -> Vec<Recovered>) {
@@ -48,7 +50,12 @@ impl BatchObserver for CounterMeter {
         };
         self.charge_batch(is_in_model, batch.is_forced);
         match batch.end {
-            Ok(()) => self.set_decoding_apart(),
+            Ok(()) => {
+                if self.enforces {
+                    self.decoding_at_most = batch.items.iter().map(|item| self.item_at_most(item)).sum();
+                }
+                self.set_decoding_apart();
+            }
             Err(_) => {
                 // Before blocks, keys are recovered when a transaction runs.
                 let recovered = match self.rules.api {
@@ -75,7 +82,7 @@ impl BatchObserver for CounterMeter {
         let price = self.decode_price(tx, recovered);
         let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
         if real.is_none() {
-            self.reserve_decoding(price + reservations::RECOVERY);
+            self.reserve_recovery(tx, price);
         }
         let has_l2_hash = self.rules.api == ApiVersion::V2;
         let sums = self.decoding();
@@ -132,7 +139,7 @@ impl BatchObserver for CounterMeter {
 
     /// Counts the digests of the proof; the ROM makes them whether or not somebody looks at the root.
     fn l1_info_proved(&mut self, index: u32) {
-        self.reserve(Counters { keccaks: 1 + L1_INFO_LEVELS, ..Counters::default() });
+        self.reserve(reservations::L1_INFO_PROOF);
         self.sums.charge_bound_only(rom_costs::l1_info_proof(index, self.rules.zero_l1_leaf_rule));
         self.sums.keccak(L1_INFO_LEAF_BYTES);
         (0..L1_INFO_LEVELS).for_each(|_| self.sums.keccak(MAPPING_KEY_BYTES));
@@ -155,8 +162,11 @@ impl BatchObserver for CounterMeter {
     }
 
     fn transaction_started(&mut self, tx: &Transaction) {
-        let skipped = if tx.chain_id.is_none() { reservations::NO_CHAIN_ID } else { Counters::default() };
-        self.reserve(reservations::TRANSACTION + skipped);
+        let mut check = reservations::TRANSACTION;
+        if tx.chain_id.is_none() {
+            check.beyond += reservations::NO_CHAIN_ID;
+        }
+        self.reserve(check);
     }
 
     fn account_read(&mut self, address: Address, leaf: LeafKind) {
@@ -204,9 +214,9 @@ impl BatchObserver for CounterMeter {
     /// Prices the accesses of the transaction.
     fn transaction_ended(&mut self, start: TreeRef, mut state: StateAccess<'_, '_>) {
         if self.counts_all {
-            let hashes = self.proof_cost.transaction(self.accesses.entries(), start, &mut state);
-            self.accesses.clear();
-            self.add_poseidons(hashes);
+            // A store that cannot answer fails the execution at the same access.
+            let _: Result<(), TreeError> = self.price_accesses(start, &mut state);
+            self.proof_cost.end_transaction();
         }
     }
 
@@ -232,11 +242,19 @@ impl BatchObserver for CounterMeter {
     }
 
     fn judges_decoding(&self) -> bool {
-        self.enforces
+        self.decoding_may_exceed()
+    }
+
+    fn needs_decoding(&mut self) -> bool {
+        self.may_exceed()
     }
 
     fn out_of_counters(&mut self, stage: Stage) -> Option<RomError> {
         self.exceeded(stage)
+    }
+
+    fn out_of_steps(&mut self) -> bool {
+        self.passed_last_step()
     }
 }
 
@@ -260,17 +278,44 @@ impl CounterMeter {
     /// Cost of decoding a transaction whose key is recovered: real without data, else the dearest.
     fn decode_path(&mut self, tx: &Transaction, recovered: Recovered) -> Option<Counters> {
         let (rom, bits) = self.rom.zip(recovered.scalar_bits)?;
-        let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
-        let numbers = [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)];
-        let decoded = rom.decoded(&Fields {
-            numbers,
-            has_recipient: tx.to.is_some(),
-            list_bytes: tx.signed_rlp.len() as u64,
-            data_bytes: tx.data.len() as u64,
-        });
+        let decoded = rom.decoded(&fields(tx));
         let recovery = rom.recovery(bits, tx.v, recovered.root_is_negated);
-        self.reserve_decoding(decoded + reservations::RECOVERY);
+        self.reserve_recovery(tx, decoded);
         Some(decoded + recovery)
+    }
+
+    /// Notes the checks for the list's digest and before its key is recovered, with what was decoded of the transaction.
+    fn reserve_recovery(&mut self, tx: &Transaction, decoded: Counters) {
+        let mut check = reservations::RECOVERY;
+        check.beyond += decoded;
+        check.stated = check.stated.max(reservations::keccak(tx.signed_rlp.len() as u64).stated);
+        self.reserve_decoding(check);
+    }
+
+    /// Returns what decoding an item comes to at most, whatever its signature; keccaks as if its key is recovered.
+    fn item_at_most(&self, item: &BatchItem) -> Counters {
+        let BatchItem::Transaction(tx) = item else {
+            return rom_costs::block_decoded().max(self.prices.decode_block());
+        };
+        let priced = self.decode_price(tx, false).max(self.decode_price(tx, true));
+        let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
+        let known = self.rom.map(|rom| rom.decoded(&fields(tx)) + rom.dearest_recovery());
+        // With a known path the price is left to signatures that yield no key, whose price has the same data in it.
+        let Counters { steps, arithmetics, binaries, mem_aligns, .. } = known.unwrap_or(priced + extra);
+        let poseidon_paddings = match self.rules.api {
+            ApiVersion::V1 => 0,
+            ApiVersion::V2 => poseidon_blocks(tx.l2_hash_bytes()),
+        };
+        Counters {
+            steps,
+            arithmetics,
+            binaries,
+            mem_aligns,
+            keccaks: keccak_blocks(tx.signed_rlp.len() as u64) + keccak_blocks(PUBLIC_KEY_BYTES),
+            poseidon_paddings,
+            poseidons: poseidon_paddings,
+            sha256s: 0,
+        }
     }
 
     fn decode_price(&self, tx: &Transaction, recovered: bool) -> Counters {
@@ -316,7 +361,10 @@ impl CounterMeter {
         }
         let data = self.batch_data.get(decoded_bytes..).unwrap_or_default();
         let (keccaks, rest) = (claimed_keccaks(data), self.undecodable_bound(data));
-        self.reserve(Counters { keccaks, ..Counters::default() });
+        let beyond = Counters { keccaks, ..Counters::default() };
+        // Reading a number asks for a few binaries, whichever way it ends.
+        let stated = Counters { steps: 500, binaries: 10, keccaks: keccaks.saturating_sub(1), ..beyond };
+        self.reserve(Reservation { beyond, stated });
         let kept = if is_in_model { self.sums.charged } else { model };
         self.sums.move_to_bound(kept, rest);
     }
@@ -346,6 +394,17 @@ impl CounterMeter {
 
     fn add_poseidons(&mut self, hashes: Result<u64, TreeError>) {
         self.sums.real.poseidons += hashes.unwrap_or(0);
+    }
+}
+
+/// What decoding a transaction depends on.
+fn fields(tx: &Transaction) -> Fields {
+    let [nonce, gas_limit] = [tx.nonce, tx.gas_limit].map(|number| Some(U256::from(number)));
+    Fields {
+        numbers: [nonce, Some(tx.gas_price), gas_limit, Some(tx.value), tx.chain_id.map(U256::from)],
+        has_recipient: tx.to.is_some(),
+        list_bytes: tx.signed_rlp.len() as u64,
+        data_bytes: tx.data.len() as u64,
     }
 }
 

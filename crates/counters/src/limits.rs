@@ -1,12 +1,15 @@
 //! Where a batch is out of counters (counters §3, §15): the ROM's limits, and what policy `enforce` makes of numbers that
 //! are partly bounds.
 
-use zkevm_types::Counters;
+use zkevm_types::{Counters, RomError, RomVersion};
 
 /// What the ROM of forks 1 to 9 checks against: nineteen twentieths of each machine's rows (counters §3.1). SHA-256 is
 /// counted from fork 7 on.
 pub(crate) const MAX: Counters =
     Counters::from_array([7_968_988, 249_037, 498_074, 249_037, 2258, 142_307, 265_639, 1769]);
+
+/// Rows of the machine for paddings, all of them: what the ROMs before fork 8 check against.
+const PADDINGS_OF_OLD_ROMS: u64 = 149_796;
 
 /// From this place on the counters are the ROM's own numbers: any excess is one.
 const FIRST_REAL: usize = 4;
@@ -39,6 +42,22 @@ pub(crate) enum Counter {
     Sha256s,
 }
 
+impl Counter {
+    /// Returns the error of a batch in which this counter ran out.
+    pub(crate) const fn error(self) -> RomError {
+        match self {
+            Self::Steps => RomError::OutOfCountersStep,
+            Self::Arithmetics => RomError::OutOfCountersArith,
+            Self::Binaries => RomError::OutOfCountersBinary,
+            Self::MemAligns => RomError::OutOfCountersMem,
+            Self::Keccaks => RomError::OutOfCountersKeccak,
+            Self::PoseidonPaddings => RomError::OutOfCountersPadding,
+            Self::Poseidons => RomError::OutOfCountersPoseidon,
+            Self::Sha256s => RomError::OutOfCountersSha,
+        }
+    }
+}
+
 const ALL: [Counter; 8] = [
     Counter::Steps,
     Counter::Arithmetics,
@@ -50,9 +69,23 @@ const ALL: [Counter; 8] = [
     Counter::Sha256s,
 ];
 
-/// Returns the counter that runs out: of those in excess the one that is the largest multiple of its limit.
+/// Returns the counter that a check of the ROM finds short: what is surely used, and what the check wants free.
 ///
-/// The ROM stops at the first excess; in a batch of one kind of work that is the same counter.
+/// Where one check looks at several, the ROM asks for binaries first, then arithmetics, then steps.
+pub(crate) fn short(used: Counters, wanted: Counters, rom: Option<RomVersion>) -> Option<Counter> {
+    const ORDER: [usize; 8] = [2, 1, 0, 3, 4, 5, 6, 7];
+    let mut limits = MAX;
+    if !matches!(rom, Some(RomVersion::Rom8)) {
+        limits.poseidon_paddings = PADDINGS_OF_OLD_ROMS;
+    }
+    let (used, wanted, limits) = (used.to_array(), wanted.to_array(), limits.to_array());
+    let is_short = |&place: &usize| wanted[place] > 0 && used[place].saturating_add(wanted[place]) > limits[place];
+    ORDER.into_iter().find(is_short).map(|place| ALL[place])
+}
+
+/// Returns the counter that runs out: of those in excess the one that is the largest multiple of where it ends.
+///
+/// The ROM stops at the first excess; as often as this is asked, that is nearly always the same counter.
 pub(crate) fn exceeded(counters: Counters) -> Option<Counter> {
     worst(counters, |place| if place < FIRST_REAL { BOUND_FACTOR } else { 1 })
 }
@@ -67,15 +100,17 @@ pub(crate) fn exceeded_by_decoding(counters: Counters) -> Option<Counter> {
 fn worst(counters: Counters, factor: impl Fn(usize) -> u64) -> Option<Counter> {
     let (values, limits) = (counters.to_array(), MAX.to_array());
     // Multiples are compared without division: a / b > c / d as a · d > c · b.
-    let multiple = |place: usize, other: usize| u128::from(values[place]) * u128::from(limits[other]);
+    let ends = |place: usize| limits[place].saturating_mul(factor(place));
+    let multiple = |place: usize, other: usize| u128::from(values[place]) * u128::from(ends(other));
     (0..ALL.len())
-        .filter(|&place| values[place] > limits[place].saturating_mul(factor(place)))
+        .filter(|&place| values[place] > ends(place))
         .max_by(|&a, &b| multiple(a, b).cmp(&multiple(b, a)))
         .map(|place| ALL[place])
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rom_costs::reservations;
     use super::*;
 
     fn only(place: usize, value: u64) -> Counters {
@@ -96,10 +131,26 @@ mod tests {
     #[test]
     fn the_largest_multiple_names_the_counter() {
         let mut values = MAX.times(3).to_array();
-        values[4] += 2258;
-        assert_eq!(exceeded(Counters::from_array(values)), Some(Counter::Keccaks));
+        values[4] += 1;
+        assert_eq!(exceeded(Counters::from_array(values)), Some(Counter::Keccaks), "a bound ends at twice its limit");
         values[0] = u64::MAX;
         assert_eq!(exceeded(Counters::from_array(values)), Some(Counter::Steps));
+    }
+
+    #[test]
+    fn a_check_counts_what_is_used_and_what_it_wants() {
+        let rom = Some(RomVersion::Rom8);
+        let keccaks = |count| Counters { keccaks: count, ..Counters::default() };
+        assert_eq!(short(keccaks(1000), keccaks(1258), rom), None);
+        assert_eq!(short(keccaks(1000), keccaks(1259), rom), Some(Counter::Keccaks));
+        assert_eq!(short(keccaks(3000), Counters::default(), rom), None, "the check is about another counter");
+        let pairs = reservations::pairing(RomVersion::Rom8, 16 * 192).stated;
+        assert_eq!(short(Counters::default(), pairs, rom), Some(Counter::Arithmetics));
+        let pairs = reservations::pairing(RomVersion::Rom8, 122 * 192).stated;
+        assert_eq!(short(Counters::default(), pairs, rom), Some(Counter::Binaries));
+        let paddings = only(5, 149_000);
+        assert_eq!(short(Counters::default(), paddings, rom), Some(Counter::PoseidonPaddings));
+        assert_eq!(short(Counters::default(), paddings, Some(RomVersion::Rom7)), None);
     }
 
     #[test]

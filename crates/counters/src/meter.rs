@@ -10,12 +10,20 @@ use super::model::{CallPart, Frame, Operands, Precompile, Prices};
 use super::opcodes;
 use super::proof_accesses::ProofAccesses;
 use super::proof_cost::ProofCost;
+use super::rom_costs::reservations::Reservation;
 use super::rom_costs::{PlainCall, RomCosts};
-use zkevm_batch::observer::Stage;
+use zkevm_batch::observer::{Stage, StateAccess};
+use zkevm_tree::{TreeError, TreeRef};
 use zkevm_types::{BatchInput, BatchOutput, Counters, CountersPolicy, ExecutorError, ForkRules, RomError};
 
 /// Kinds of frames an opcode can run in.
 const FRAMES: [Frame; 3] = [Frame::Call, Frame::CreationTx, Frame::Create];
+
+/// Opcodes between two looks at the limits inside a transaction.
+const OPCODES_UNWATCHED: u32 = 1024;
+
+/// Keccaks that the ROM keeps for the end of a batch, beside whole blocks of its data.
+const END_KECCAKS: u64 = 2;
 
 /// Opcodes looked at together; divides 256.
 const OPCODES_TOGETHER: usize = 16;
@@ -79,9 +87,9 @@ impl Sums {
     }
 
     /// Notes that a check of the ROM wants so much free.
-    pub(crate) fn reserve(&mut self, reservation: Counters) {
-        self.reservation = self.reservation.max(reservation);
-        self.reserved = self.reserved.max(self.used() + reservation);
+    pub(crate) fn reserve(&mut self, reservation: Reservation) {
+        self.reservation = self.reservation.max(reservation.stated);
+        self.reserved = self.reserved.max(self.used() + reservation.beyond);
     }
 
     /// Returns the sums of this stretch and one before it, as if both had been one.
@@ -108,6 +116,19 @@ pub struct CounterMeter {
     pub(crate) counts_all: bool,
     /// A batch that passes the limits ends there.
     pub(crate) enforces: bool,
+    /// What decoding comes to at most, its keccaks and paddings if every key is recovered; only under policy `enforce`.
+    /// Known before any key is: how far recovery is ahead of the run must not show in an answer.
+    pub(crate) decoding_at_most: Counters,
+    /// Keccaks counted for the end of the batch.
+    pub(crate) end_keccaks: u64,
+    /// The error with which the batch ends, once that is known inside a transaction.
+    stopped: Option<RomError>,
+    /// A batch without counters took more steps than the machine has rows for.
+    out_of_steps: bool,
+    /// Opcodes to run before the limits are looked at.
+    unwatched: u32,
+    /// Output areas of the calls that lead to the running frame, in bytes.
+    output_areas: Vec<u64>,
     /// Path lengths of the fork's ROM.
     pub(crate) rom: Option<&'static RomCosts>,
     /// The virtual model's prices.
@@ -146,7 +167,13 @@ impl CounterMeter {
             rules,
             batch_data: input.batch_l2_data.clone(),
             counts_all,
-            enforces: counts_all && input.counters_policy == CountersPolicy::Enforce,
+            enforces: input.counters_policy == CountersPolicy::Enforce,
+            decoding_at_most: Counters::default(),
+            end_keccaks: 0,
+            stopped: None,
+            out_of_steps: false,
+            unwatched: OPCODES_UNWATCHED,
+            output_areas: Vec::new(),
             rom: rules.rom.map(RomCosts::of),
             prices,
             decoding: None,
@@ -182,7 +209,7 @@ impl CounterMeter {
         let Sums { reserved, reservation, .. } = self.total();
         if !self.counts_all {
             // The checks saw nothing used.
-            return used.max(reservation);
+            return used.max(self.with_end_keccaks(reservation));
         }
         // Keccaks of the batch's end are set aside by dividing its length and one: a whole quotient counts once more.
         let whole = (self.batch_data.len() as u64 + 1).is_multiple_of(KECCAK_RATE_BYTES);
@@ -191,9 +218,22 @@ impl CounterMeter {
         used.max(Counters { keccaks, ..reserved })
     }
 
-    /// Returns the error of a batch that ran out of counters, under policy `enforce`.
+    /// Adds the keccaks that the ROM keeps for the end of the batch to those that a check states.
+    fn with_end_keccaks(&self, stated: Counters) -> Counters {
+        let end = (self.batch_data.len() as u64 + 1) / KECCAK_RATE_BYTES + END_KECCAKS;
+        let keccaks = if stated.keccaks > 0 { stated.keccaks.saturating_add(end) } else { 0 };
+        Counters { keccaks, ..stated }
+    }
+
+    /// Returns the error of a batch that ran out of counters, under policy `enforce`. All items are decoded.
     pub(crate) fn exceeded(&mut self, stage: Stage) -> Option<RomError> {
         if !self.enforces {
+            return None;
+        }
+        if let Some(stopped) = self.stopped {
+            return Some(stopped);
+        }
+        if !self.counts_all {
             return None;
         }
         self.flush_opcodes();
@@ -202,20 +242,102 @@ impl CounterMeter {
             Stage::Decoded => limits::exceeded_by_decoding(counters),
             Stage::Ran => limits::exceeded(counters),
         };
-        exceeded.map(|counter| match counter {
-            Counter::Steps => RomError::OutOfCountersStep,
-            Counter::Arithmetics => RomError::OutOfCountersArith,
-            Counter::Binaries => RomError::OutOfCountersBinary,
-            Counter::MemAligns => RomError::OutOfCountersMem,
-            Counter::Keccaks => RomError::OutOfCountersKeccak,
-            Counter::PoseidonPaddings => RomError::OutOfCountersPadding,
-            Counter::Poseidons => RomError::OutOfCountersPoseidon,
-            Counter::Sha256s => RomError::OutOfCountersSha,
-        })
+        exceeded.map(Counter::error)
+    }
+
+    /// True if decoding alone may pass a limit.
+    pub(crate) fn decoding_may_exceed(&self) -> bool {
+        self.enforces && self.counts_all && limits::exceeded_by_decoding(self.at_most()).is_some()
+    }
+
+    /// True if the batch may be out of counters: whether it is takes what decoding really came to.
+    pub(crate) fn may_exceed(&mut self) -> bool {
+        self.flush_opcodes();
+        self.enforces
+            && self.counts_all
+            && self.stopped.is_none()
+            && self.decoding.is_some()
+            && limits::exceeded(self.at_most()).is_some()
+    }
+
+    /// Returns what is counted so far, with decoding at its most; opcodes are in the sums.
+    fn at_most(&self) -> Counters {
+        self.sums.used() + self.decoding_at_most
+    }
+
+    /// True if the batch has passed a limit inside a transaction.
+    pub(crate) const fn is_stopped(&self) -> bool {
+        self.stopped.is_some() || self.out_of_steps
+    }
+
+    /// True if a batch without counters took more steps than the machine has rows for.
+    pub(crate) fn passed_last_step(&mut self) -> bool {
+        self.flush_opcodes();
+        self.out_of_steps |=
+            self.enforces && !self.counts_all && self.total().bounded.steps > self.rules.uncounted_steps_max;
+        self.out_of_steps
+    }
+
+    /// Counts an opcode towards the next look at the limits. True if that is due.
+    #[inline]
+    pub(crate) const fn watch(&mut self) -> bool {
+        self.unwatched -= 1;
+        if self.unwatched > 0 {
+            return false;
+        }
+        self.unwatched = OPCODES_UNWATCHED;
+        self.enforces
+    }
+
+    /// Looks at the limits inside a transaction.
+    pub(crate) fn look_at_limits(&mut self, start: TreeRef, mut state: StateAccess<'_, '_>) {
+        if !self.counts_all {
+            self.passed_last_step();
+            return;
+        }
+        // A failing store fails the execution at the same access.
+        let _: Result<(), TreeError> = self.price_accesses(start, &mut state);
+        self.flush_opcodes();
+        self.stopped = self.stopped.or_else(|| limits::exceeded(self.at_most()).map(Counter::error));
+    }
+
+    /// Prices the accesses told since the last time.
+    pub(crate) fn price_accesses(&mut self, start: TreeRef, state: &mut StateAccess<'_, '_>) -> Result<(), TreeError> {
+        let hashes = self.proof_cost.accesses(self.accesses.entries(), start, state);
+        self.accesses.clear();
+        self.sums.real.poseidons += hashes?;
+        Ok(())
+    }
+
+    /// Ends the batch, under policy `enforce`, if what is surely used and what a check of the ROM wants passes a limit: with
+    /// `no_counters` too, where the ROM sees nothing used.
+    fn enforce(&mut self, reservation: Reservation) {
+        if !self.enforces || self.stopped.is_some() {
+            return;
+        }
+        let mut used = Counters::default();
+        if self.counts_all {
+            let Counters { keccaks, poseidon_paddings, sha256s, .. } = self.at_most_real();
+            used = Counters { keccaks, poseidon_paddings, sha256s, ..used };
+        }
+        let wanted = self.with_end_keccaks(reservation.stated);
+        self.stopped = limits::short(used, wanted, self.rules.rom).map(Counter::error);
+    }
+
+    /// Returns the keccaks, paddings and SHA-256 blocks that the ROM has counted so far: the end of the batch is not over.
+    fn at_most_real(&self) -> Counters {
+        let Counters { keccaks, poseidon_paddings, sha256s, .. } = self.sums.real + self.decoding_at_most;
+        Counters {
+            keccaks: keccaks.saturating_sub(self.end_keccaks),
+            poseidon_paddings,
+            sha256s,
+            ..Counters::default()
+        }
     }
 
     /// Sets what was counted so far apart as decoding: more of it is still to be told.
     pub(crate) fn set_decoding_apart(&mut self) {
+        self.decoding_at_most += self.sums.used();
         self.decoding = Some(std::mem::take(&mut self.sums));
     }
 
@@ -235,7 +357,8 @@ impl CounterMeter {
     }
 
     /// Notes that a check of the ROM wants so much free.
-    pub(crate) fn reserve(&mut self, reservation: Counters) {
+    pub(crate) fn reserve(&mut self, reservation: Reservation) {
+        self.enforce(reservation);
         if self.reserves() {
             self.flush_opcodes();
             self.sums.reserve(reservation);
@@ -243,7 +366,7 @@ impl CounterMeter {
     }
 
     /// Notes that a check of the ROM wants so much free while it decodes.
-    pub(crate) fn reserve_decoding(&mut self, reservation: Counters) {
+    pub(crate) fn reserve_decoding(&mut self, reservation: Reservation) {
         if self.reserves() {
             self.decoding().reserve(reservation);
         }
@@ -260,6 +383,17 @@ impl CounterMeter {
     #[inline]
     pub(crate) const fn sha256(&mut self, bytes: u64) {
         self.sums.real.sha256s += sha256_blocks(bytes);
+    }
+
+    /// Notes the output area of the call that starts the frame at this depth.
+    pub(crate) fn output_area(&mut self, depth: usize, bytes: u64) {
+        self.output_areas.resize(depth + 1, 0);
+        self.output_areas[depth] = bytes;
+    }
+
+    /// Returns how many of the bytes that the frame at this depth returns are copied to its caller.
+    pub(crate) fn copied_to_caller(&self, depth: usize, bytes: u64) -> u64 {
+        bytes.min(self.output_areas.get(depth).copied().unwrap_or(0))
     }
 
     /// Counts an opcode of fixed price.
@@ -300,7 +434,7 @@ impl CounterMeter {
         if self.rom_in(frame).is_none() {
             return;
         }
-        let inside_last = self.partial_memory && end + 32 > bytes_after;
+        let inside_last = self.partial_memory && end.saturating_add(32) > bytes_after;
         self.partial_memory |= !end.is_multiple_of(32);
         if bytes_after > bytes_before || inside_last {
             self.sums.charge_bound_only(opcodes::memory_growth(bytes_after.div_ceil(32)));

@@ -137,7 +137,12 @@ pub(crate) fn by_length(rom: &RomCosts, opcode: u8, operands: &Operands) -> Opti
             path(74, 1, 6, 0) + topics + MEMORY_WORD.times(words) + part(path(160, 4, 9, 1))
         }
         op::RETURN | op::REVERT if operands.ends_transaction => path(53, 0, 5, 0),
-        op::RETURN | op::REVERT => path(62, 0, 5, 0) + COPIED_WORD.times(words) + part(COPIED_PART),
+        op::RETURN | op::REVERT => {
+            // What is copied is what the caller has room for.
+            let copied = operands.return_bytes;
+            let rest = if copied.is_multiple_of(32) { Counters::default() } else { COPIED_PART };
+            path(62, 0, 5, 0) + COPIED_WORD.times(copied / 32) + rest
+        }
         op::RETURNDATACOPY => path(115, 2, 10, 0) + COPIED_WORD.times(words) + part(COPIED_PART),
         op::CALLDATACOPY => {
             // What lies beyond the call data is filled with zeros by a loop of its own, after a part of a word.

@@ -55,13 +55,13 @@ impl ProofAccesses {
 
     /// Appends the accesses that move value between two accounts: nothing for zero (the ROM's own rule).
     ///
-    /// `from_keeps` says whether the payer has something left. Stops after the first read if it cannot pay.
-    pub(crate) fn transfer(&mut self, from: Address, to: Address, can_pay: bool, from_keeps: bool) {
+    /// `have` says whether payer and receiver have something after it. Stops after the first read if it cannot be paid.
+    pub(crate) fn transfer(&mut self, from: Address, to: Address, can_pay: bool, have: [bool; 2]) {
         self.push(Access::Read(from, LeafKind::Balance));
         if can_pay {
-            self.push(Access::Write(from, LeafKind::Balance, from_keeps));
+            self.push(Access::Write(from, LeafKind::Balance, have[0]));
             self.push(Access::Read(to, LeafKind::Balance));
-            self.push(Access::Write(to, LeafKind::Balance, true));
+            self.push(Access::Write(to, LeafKind::Balance, have[1]));
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct ProofCost {
     /// Index of the open transaction in its block.
     tx_index: u64,
     frames: Vec<Frame>,
+    /// A transaction is being priced.
+    in_transaction: bool,
 }
 
 /// What a failed frame goes back to.
@@ -44,28 +46,38 @@ impl Default for ProofCost {
             log_index: 0,
             tx_index: 0,
             frames: Vec::new(),
+            in_transaction: false,
         }
     }
 }
 
 impl ProofCost {
-    /// Prices the accesses of one transaction that starts at `start`. Returns Poseidon hashes.
+    /// Prices accesses of the transaction that started at `start`: the next ones, until [`Self::end_transaction`]. Returns
+    /// Poseidon hashes.
     ///
     /// Stops at an access that the store cannot answer: the batch itself fails there.
-    pub(crate) fn transaction(
+    pub(crate) fn accesses(
         &mut self,
         accesses: &[Access],
         start: TreeRef,
         state: &mut StateAccess<'_, '_>,
     ) -> Result<u64, TreeError> {
-        self.touched.clear();
-        self.state = start;
-        self.frames.clear();
+        if !self.in_transaction {
+            self.touched.clear();
+            self.state = start;
+            self.frames.clear();
+            self.in_transaction = true;
+        }
         let mut hashes = 0;
         for access in accesses {
             hashes += self.access(access, start, state)?;
         }
         Ok(hashes)
+    }
+
+    /// Ends the transaction: the accesses that follow are another one's.
+    pub(crate) const fn end_transaction(&mut self) {
+        self.in_transaction = false;
     }
 
     fn access(&mut self, access: &Access, start: TreeRef, state: &mut StateAccess<'_, '_>) -> Result<u64, TreeError> {
@@ -201,12 +213,19 @@ mod tests {
         let mut cost = ProofCost::default();
         let touch = Access::TouchAccount(Address::ZERO);
         // First: read of the empty tree 0 + 2, insert 2 + 2. Second: read of the single leaf 2 + 2.
-        assert_eq!(cost.transaction(&[touch], TreeRef::EMPTY, &mut access).unwrap(), 6);
-        assert_eq!(cost.transaction(&[touch, touch], TreeRef::EMPTY, &mut access).unwrap(), 10);
+        let mut transaction = |accesses: &[Access]| {
+            cost.end_transaction();
+            cost.accesses(accesses, TreeRef::EMPTY, &mut access).unwrap()
+        };
+        assert_eq!(transaction(&[touch]), 6);
+        assert_eq!(transaction(&[touch, touch]), 10);
         // A failed frame forgets the mark, a successful one keeps it.
         let frame = |keeps| [Access::Enter, touch, Access::Leave(keeps), touch];
-        assert_eq!(cost.transaction(&frame(false), TreeRef::EMPTY, &mut access).unwrap(), 12);
-        assert_eq!(cost.transaction(&frame(true), TreeRef::EMPTY, &mut access).unwrap(), 10);
+        assert_eq!(transaction(&frame(false)), 12);
+        assert_eq!(transaction(&frame(true)), 10);
+        // Told in parts, a transaction costs the same.
+        assert_eq!(transaction(&frame(false)[..2]), 6);
+        assert_eq!(cost.accesses(&frame(false)[2..], TreeRef::EMPTY, &mut access).unwrap(), 6);
     }
 
     #[test]
@@ -221,6 +240,6 @@ mod tests {
             Access::ReadOriginalSlot(Address::ZERO, slot),
         ];
         let expected = (2 + 2) + (2 + 2) + 2;
-        assert_eq!(ProofCost::default().transaction(&accesses, TreeRef::EMPTY, &mut access).unwrap(), expected);
+        assert_eq!(ProofCost::default().accesses(&accesses, TreeRef::EMPTY, &mut access).unwrap(), expected);
     }
 }

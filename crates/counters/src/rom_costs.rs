@@ -161,6 +161,14 @@ impl RomCosts {
         plus(plus(plus(self.decoding, numbers), chain_id), plus(list(tx.list_bytes), data(tx.data_bytes)))
     }
 
+    /// The dearest recovery of a key from any signature.
+    pub(crate) fn dearest_recovery(&self) -> Counters {
+        const ROUNDS: u64 = 256;
+        let [own, rounds @ ..] = self.recovery;
+        let dearest = rounds.into_iter().fold(Counters::default(), Counters::max);
+        own + rows(5, 0, 2) + dearest.times(ROUNDS)
+    }
+
     /// Recovering a key from a valid signature: a double-and-add over the bits of −hash/r and s/r.
     ///
     /// `root_is_negated` counts in the ROMs that compare points.
@@ -238,48 +246,131 @@ const fn data(bytes: u64) -> Counters {
 /// Poseidon hashes that the ROM's checks allow a tree access.
 const ACCESS: u64 = 518;
 
-/// What the ROM checks to be free before a step, beyond what is counted here at that moment. The end of a batch is
-/// counted at its start, so the constants are those of the ROM less that.
+/// What the ROM checks to be free before a step.
 pub(crate) mod reservations {
-    use super::{ACCESS, Counters};
+    use super::{ACCESS, Counters, KECCAK_RATE_BYTES};
+    use zkevm_types::RomVersion;
+
+    /// One check.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub(crate) struct Reservation {
+        /// Beyond what is counted here at that moment. The end of a batch is counted at its start, so this is less than what
+        /// the ROM states.
+        pub(crate) beyond: Counters,
+        /// What the ROM states: all that a check sees of a batch without counters. Keccaks are without those that the ROM
+        /// keeps for the end of the batch.
+        pub(crate) stated: Counters,
+    }
+
+    const fn both(wish: Counters) -> Reservation {
+        Reservation { beyond: wish, stated: wish }
+    }
+
+    const fn stated(wish: Counters) -> Reservation {
+        Reservation { beyond: Counters::from_array([0; 8]), stated: wish }
+    }
+
+    const fn keccaks(count: u64) -> Counters {
+        Counters::from_array([0, 0, 0, 0, count, 0, 0, 0])
+    }
 
     const fn want(steps: u64, arithmetics: u64, binaries: u64, accesses: u64) -> Counters {
         Counters::from_array([steps, arithmetics, binaries, 0, 0, 0, accesses * ACCESS, 0])
     }
 
     /// Recovering a key.
-    pub(crate) const RECOVERY: Counters = want(6400, 1100, 550, 0);
+    pub(crate) const RECOVERY: Reservation = Reservation {
+        beyond: want(6400, 1100, 550, 0),
+        stated: Counters::from_array([6400, 1100, 550, 0, 1, 0, 0, 0]),
+    };
     /// Opening a block.
-    pub(crate) const BLOCK: Counters = Counters::from_array([467, 0, 8, 0, 2, 0, 6 * ACCESS, 0]);
+    pub(crate) const BLOCK: Reservation = Reservation {
+        beyond: Counters::from_array([467, 0, 8, 0, 2, 0, 6 * ACCESS, 0]),
+        stated: Counters::from_array([500, 0, 8, 0, 2, 0, 6 * ACCESS, 0]),
+    };
     /// Writing the header of a block.
-    pub(crate) const HEADER: Counters = want(0, 0, 0, 7);
+    pub(crate) const HEADER: Reservation = both(want(0, 0, 0, 7));
     /// Finding out how many keccaks the end of a batch takes.
-    pub(crate) const DIVISION: Counters = want(0, 1, 0, 0);
+    pub(crate) const DIVISION: Reservation = both(want(0, 1, 0, 0));
     /// What a transaction without a chain id skips is counted with its decoding: it is not skipped yet.
     pub(crate) const NO_CHAIN_ID: Counters = want(3, 0, 1, 0);
     /// Running a transaction.
-    pub(crate) const TRANSACTION: Counters = want(99_966, 2, 99, 0);
+    pub(crate) const TRANSACTION: Reservation =
+        Reservation { beyond: want(99_966, 2, 99, 0), stated: want(100_000, 2, 100, 0) };
     /// Anything inside a transaction that runs code, after it: the largest constants of opcodes and precompiles beyond
     /// their own cost.
-    pub(crate) const CODE: Counters = Counters::from_array([13_000, 700, 60, 1, 0, 0, 0, 0]);
+    pub(crate) const CODE: Reservation = Reservation {
+        beyond: Counters::from_array([13_000, 700, 60, 1, 0, 0, 0, 0]),
+        stated: Counters::from_array([0, 0, 0, 1, 0, 0, 0, 0]),
+    };
+    /// Verifying an L1 info leaf.
+    pub(crate) const L1_INFO_PROOF: Reservation = both(keccaks(33));
+    /// BLOCKHASH, and naming a CREATE account.
+    pub(crate) const ONE_KECCAK: Reservation = stated(keccaks(1));
+
     /// A precompile that was called with so many bytes, whether or not it can pay: the constants of the precompile and of
     /// the way to it.
-    pub(crate) fn precompile(number: u8, bytes: u64) -> Counters {
-        const PAIR_BYTES: u64 = 192;
-        let own = match number {
-            1 => RECOVERY,
-            6 => want(800, 50, 50, 0),
-            7 => want(175_000, 20_000, 20_000, 0),
-            8 => want(175_000, 17_500, 750, 0) + want(200_000, 15_000, 4100, 0).times(bytes / PAIR_BYTES),
-            _ => want(500, 5, 20, 0),
+    pub(crate) fn precompile(number: u8, bytes: u64) -> Reservation {
+        let (own, stated) = match number {
+            1 => (RECOVERY.beyond, Counters::default()),
+            6 => (want(800, 50, 50, 0), want(800, 50, 50, 0)),
+            7 => (want(175_000, 20_000, 20_000, 0), want(175_000, 20_000, 20_000, 0)),
+            8 => (pairing(RomVersion::Rom8, bytes).stated, Counters::default()),
+            _ => (want(500, 5, 20, 0), Counters::default()),
         };
-        own + want(1000, 10, 60, 0)
+        Reservation { beyond: own + want(1000, 10, 60, 0), stated }
+    }
+
+    /// A pairing of so many bytes that is paid for.
+    pub(crate) fn pairing(rom: RomVersion, bytes: u64) -> Reservation {
+        const PAIR_BYTES: u64 = 192;
+        let pairs = bytes / PAIR_BYTES;
+        stated(match rom {
+            RomVersion::Rom7 => want(550_000, 45_000, 700, 0) + want(200_000, 14_000, 400, 0).times(pairs),
+            _ => want(175_000, 17_500, 750, 0) + want(200_000, 15_000, 4100, 0).times(pairs),
+        })
+    }
+
+    /// A SHA-256 digest of so many bytes that is paid for.
+    pub(crate) const fn sha256(bytes: u64) -> Reservation {
+        const BLOCK_BYTES: u64 = 64;
+        stated(Counters::from_array([0, 0, 0, 0, 0, 0, 0, bytes.saturating_add(1) / BLOCK_BYTES]))
+    }
+
+    /// KECCAK256 over so many bytes.
+    pub(crate) const fn keccak(bytes: u64) -> Reservation {
+        stated(keccaks(1 + bytes.saturating_add(1) / KECCAK_RATE_BYTES))
+    }
+
+    /// Naming a CREATE2 account with init code of so many bytes.
+    pub(crate) const fn create2_name(init_code_bytes: u64) -> Reservation {
+        stated(keccaks(2 + init_code_bytes.saturating_add(1) / KECCAK_RATE_BYTES))
+    }
+
+    /// A linear Poseidon digest of code.
+    pub(crate) const fn code_digest(bytes: u64) -> Reservation {
+        both(paddings(1, bytes.saturating_add(1)))
+    }
+
+    /// The digest of a log with so many bytes of data.
+    pub(crate) const fn log_digest(bytes: u64) -> Reservation {
+        both(paddings(4, bytes))
+    }
+
+    const fn paddings(some: u64, bytes: u64) -> Counters {
+        const BLOCK_BYTES: u64 = 56;
+        Counters::from_array([0, 0, 0, 0, 0, some + bytes / BLOCK_BYTES, 0, 0])
+    }
+
+    /// Copying so many bytes of code, each aligned by itself.
+    pub(crate) const fn code_copy(bytes: u64) -> Reservation {
+        stated(Counters::from_array([0, 0, 0, bytes, 0, 0, 0, 0]))
     }
 
     /// Writing the receipt of a transaction.
-    pub(crate) const RECEIPT: Counters = want(0, 0, 0, 4);
+    pub(crate) const RECEIPT: Reservation = both(want(0, 0, 0, 4));
     /// Closing a block.
-    pub(crate) const CLOSE: Counters = want(0, 0, 0, 2);
+    pub(crate) const CLOSE: Reservation = both(want(0, 0, 0, 2));
 }
 
 /// Verifying an L1 info leaf: a row more for each bit set in its index, and in the later ROM the test for the leaf that

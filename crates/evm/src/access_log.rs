@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use revm::primitives::{Address, B256, U256};
+use revm::primitives::{Address, B256, KECCAK_EMPTY, U256};
+use revm::state::AccountInfo;
 
 /// Leaves of one account, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +40,17 @@ impl AccountLeaves {
 pub struct AccessedLeaves {
     accounts: BTreeMap<Address, AccountLeaves>,
     slots: BTreeMap<(Address, U256), U256>,
-    deployed: BTreeMap<Address, (B256, u64)>,
+    deployed: BTreeMap<Address, Deployed>,
+}
+
+/// Code that was deployed in this batch, and whether the last access to each leaf found it: a deployment that was undone
+/// can be read, and written, again.
+#[derive(Clone, Copy, Debug)]
+struct Deployed {
+    code_hash: B256,
+    code_length: u64,
+    hash_seen: bool,
+    length_seen: bool,
 }
 
 impl AccessedLeaves {
@@ -49,27 +60,42 @@ impl AccessedLeaves {
         *entry = entry.with(leaves);
     }
 
+    /// Records reads of the code leaves of an account, which has code at this moment or has none.
+    pub fn code(&mut self, address: Address, leaves: AccountLeaves, has_code: bool) {
+        self.account(address, leaves);
+        if let Some(deployed) = self.deployed.get_mut(&address) {
+            if leaves.contains(AccountLeaves::CODE_HASH) {
+                deployed.hash_seen = has_code;
+            }
+            if leaves.contains(AccountLeaves::CODE_LENGTH) {
+                deployed.length_seen = has_code;
+            }
+        }
+    }
+
     /// Records an access to a storage slot with the value read or written: the last one is reported.
     pub fn slot(&mut self, address: Address, slot: U256, value: U256) {
         self.slots.insert((address, slot), value);
     }
 
-    /// Records a deployed code, which is the last value seen of its leaves even if the deployment is undone.
+    /// Records a deployed code, which is the last value seen of its leaves even if the deployment is undone, until they are
+    /// read again.
     pub fn deployed(&mut self, address: Address, code_hash: B256, code_length: u64) {
         self.account(address, AccountLeaves::CODE_HASH.with(AccountLeaves::CODE_LENGTH));
-        self.deployed.insert(address, (code_hash, code_length));
+        let deployed = Deployed { code_hash, code_length, hash_seen: true, length_seen: true };
+        self.deployed.insert(address, deployed);
     }
 
     /// Records the reads of the ROM's emptiness test, which stops at the first leaf that is not zero.
-    pub fn emptiness_test(&mut self, address: Address, balance_is_zero: bool, nonce_is_zero: bool) {
+    pub fn emptiness_test(&mut self, address: Address, account: &AccountInfo) {
         let mut leaves = AccountLeaves::BALANCE;
-        if balance_is_zero {
+        if account.balance.is_zero() {
             leaves = leaves.with(AccountLeaves::NONCE);
-            if nonce_is_zero {
+            if account.nonce == 0 {
                 leaves = leaves.with(AccountLeaves::CODE_HASH);
             }
         }
-        self.account(address, leaves);
+        self.code(address, leaves, account.code_hash != KECCAK_EMPTY);
     }
 
     /// Returns the accounts with the leaves touched.
@@ -87,8 +113,36 @@ impl AccessedLeaves {
         self.slots.get(&(address, slot)).copied()
     }
 
-    /// Returns the code hash and length last deployed at an address in this batch.
-    pub fn last_deployed(&self, address: Address) -> Option<(B256, u64)> {
-        self.deployed.get(&address).copied()
+    /// Returns the last value seen of the code hash of an account for which code was deployed in this batch.
+    pub fn last_code_hash(&self, address: Address) -> Option<U256> {
+        self.deployed
+            .get(&address)
+            .map(|deployed| if deployed.hash_seen { deployed.code_hash.into() } else { U256::ZERO })
+    }
+
+    /// Returns the last value seen of the code length of an account for which code was deployed in this batch.
+    pub fn last_code_length(&self, address: Address) -> Option<u64> {
+        self.deployed.get(&address).map(|deployed| if deployed.length_seen { deployed.code_length } else { 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_access_to_a_code_leaf_decides_what_is_reported() {
+        let (address, hash) = (Address::repeat_byte(7), B256::repeat_byte(9));
+        let mut log = AccessedLeaves::default();
+        log.code(address, AccountLeaves::CODE_HASH, false);
+        assert_eq!(log.last_code_hash(address), None, "nothing was deployed: the state tells");
+        log.deployed(address, hash, 5);
+        assert_eq!((log.last_code_hash(address), log.last_code_length(address)), (Some(hash.into()), Some(5)));
+        log.code(address, AccountLeaves::CODE_HASH, false);
+        assert_eq!((log.last_code_hash(address), log.last_code_length(address)), (Some(U256::ZERO), Some(5)));
+        log.code(address, AccountLeaves::CODE_LENGTH, false);
+        assert_eq!(log.last_code_length(address), Some(0));
+        log.deployed(address, hash, 6);
+        assert_eq!((log.last_code_hash(address), log.last_code_length(address)), (Some(hash.into()), Some(6)));
     }
 }

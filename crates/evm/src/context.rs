@@ -9,6 +9,8 @@ use revm::primitives::{Address, B256, U256, address};
 use revm::state::EvmState;
 
 use super::access_log::AccessedLeaves;
+use zkevm_batch::observer::StateAccess;
+use zkevm_tree::TreeRef;
 use zkevm_types::ForkRules;
 
 /// The system contract, whose storage holds block numbers and state roots (evm §7.3).
@@ -24,6 +26,9 @@ pub trait StateDatabase: Database {
 
     /// Returns the state root as if the running transaction's changes were written. Writes nothing.
     fn speculative_root(&mut self, state: &EvmState) -> Result<B256, Self::Error>;
+
+    /// Hands out the state tree, and the version in which the running transaction started.
+    fn with_state_access<R>(&mut self, look: impl FnOnce(TreeRef, StateAccess<'_, '_>) -> R) -> R;
 }
 
 /// The values that a transaction needs beside revm's own environment.
@@ -49,6 +54,8 @@ pub struct BatchScratch<O> {
     pub ended_in_collision: bool,
     /// The run met code that never ends (evm Q7).
     pub never_ends: bool,
+    /// The gas left of the frame in which the observer ended the run.
+    pub given_up_at: Option<u64>,
     /// Every log made, reverted ones included, as (index within the transaction, hash); only when keys are asked for.
     pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
@@ -85,6 +92,7 @@ impl<O> BatchScratch<O> {
             collision_behind: None,
             ended_in_collision: false,
             never_ends: false,
+            given_up_at: None,
             log_hashes: None,
             touched: AccessedLeaves::default(),
             observer,

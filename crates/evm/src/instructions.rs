@@ -12,10 +12,12 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
 use super::access_log::AccountLeaves;
+use super::call_gas;
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::observer::EvmObserver;
 use super::precompiles::ZkPrecompiles;
 use super::trace::{CREATE_GAS, is_defined};
+use super::transfer;
 use zkevm_batch::{keccak_slot, log_hash};
 use zkevm_types::ForkRules;
 
@@ -30,22 +32,29 @@ const SENDALL_GAS: u16 = 5000;
 const COLD_ACCOUNT_GAS: u64 = 2600;
 /// Gas an SSTORE must leave over (EIP-2200).
 const SSTORE_SENTRY_GAS: u64 = 2300;
+/// Gas of a call that moves value.
+const CALL_VALUE_GAS: u64 = 9000;
 /// Gas of bringing an account into existence.
 const NEW_ACCOUNT_GAS: u64 = 25_000;
 /// Gas of a warm account access, the static part of the account opcodes.
 const WARM_ACCOUNT_GAS: u16 = 100;
+/// Gas of a warm slot access, the static part of SLOAD.
+const WARM_SLOT_GAS: u64 = 100;
+/// Gas of GASPRICE.
+const GASPRICE_GAS: u64 = 2;
 
 /// Builds the table of a fork.
 pub fn instruction_table<DB: StateDatabase, O: EvmObserver>(rules: &ForkRules) -> ZkInstructions<DB, O> {
     let mut table = ZkInstructions::new_mainnet_with_spec(SpecId::BERLIN);
-    table.insert_instruction(opcode::BALANCE, Instruction::new(balance::<DB, O>), WARM_ACCOUNT_GAS);
+    // Their fixed gas is charged inside: what the ROM does before it charges shows in the answer.
+    table.insert_instruction(opcode::BALANCE, Instruction::new(balance::<DB, O>), 0);
+    table.insert_instruction(opcode::GASPRICE, Instruction::new(gasprice::<DB, O>), 0);
+    table.insert_instruction(opcode::SLOAD, Instruction::new(sload::<DB, O>), 0);
     table.insert_instruction(opcode::SELFBALANCE, Instruction::new(selfbalance::<DB, O>), 5);
-    table.insert_instruction(opcode::GASPRICE, Instruction::new(gasprice::<DB, O>), 2);
     table.insert_instruction(opcode::EXTCODESIZE, Instruction::new(extcodesize::<DB, O>), WARM_ACCOUNT_GAS);
     table.insert_instruction(opcode::EXTCODEHASH, Instruction::new(extcodehash::<DB, O>), WARM_ACCOUNT_GAS);
     table.insert_instruction(opcode::EXTCODECOPY, Instruction::new(extcodecopy::<DB, O>), WARM_ACCOUNT_GAS);
     table.insert_instruction(opcode::CODESIZE, Instruction::new(codesize::<DB, O>), 2);
-    table.insert_instruction(opcode::SLOAD, Instruction::new(sload::<DB, O>), 100);
     table.insert_instruction(opcode::SSTORE, Instruction::new(sstore::<DB, O>), 0);
     table.insert_instruction(opcode::CALL, Instruction::new(call::<DB, O>), WARM_ACCOUNT_GAS);
     table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB, O>), 20);
@@ -117,16 +126,24 @@ fn push<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>, value: U256)
 
 fn gasprice<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     context.host.chain.used_gasprice = true;
+    charge(context.interpreter, GASPRICE_GAS)?;
     let price = context.host.chain.gas_price;
     push(context, price)
 }
 
 fn balance<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     context.host.chain.used_balance = true;
-    if let Some(address) = peek_address(&context, 0) {
-        context.host.chain.touched.account(address, AccountLeaves::BALANCE);
-    }
+    let Some(address) = peek_address(&context, 0) else {
+        return Err(InstructionResult::StackUnderflow);
+    };
+    // The ROM reads the balance before it charges for it.
+    context.host.chain.touched.account(address, AccountLeaves::BALANCE);
+    charge(context.interpreter, u64::from(WARM_ACCOUNT_GAS))?;
     host::balance(context)
+}
+
+fn charge(interpreter: &mut Interpreter<EthInterpreter>, gas: u64) -> InstructionExecResult {
+    if interpreter.gas.record_regular_cost(gas) { Ok(()) } else { Err(InstructionResult::OutOfGas) }
 }
 
 fn selfbalance<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
@@ -158,7 +175,7 @@ fn load_popped_account<DB: StateDatabase, O: EvmObserver>(
     if account.is_cold && !context.interpreter.gas.record_regular_cost(cold_gas) {
         return Err(LoadError::ColdLoadSkipped.into());
     }
-    context.host.chain.touched.account(address, leaves);
+    context.host.chain.touched.code(address, leaves, code_hash != KECCAK_EMPTY);
     Ok((address, code_hash, loaded_length))
 }
 
@@ -179,10 +196,8 @@ fn extcodesize<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -
 /// Stock, but the ROM reads the length leaf, then the code if there is any, once the access is paid.
 fn extcodecopy<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     if let Some(address) = peek_address(&context, 0).filter(|_| context.interpreter.stack.len() >= 4) {
-        let journal = &context.host.journaled_state.inner;
-        let account = journal.state.get(&address);
-        let is_cold = account.is_none_or(|account| account.is_cold_transaction_id(journal.transaction_id))
-            && ZkPrecompiles::number(&address).is_none();
+        let is_cold = is_cold(context.host, address);
+        let account = context.host.journaled_state.inner.state.get(&address);
         if !is_cold || context.interpreter.gas.remaining() >= COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS) {
             let has_code = match account {
                 Some(account) => account.info.code_hash != KECCAK_EMPTY,
@@ -191,7 +206,7 @@ fn extcodecopy<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> In
                     context.host.or_fatal(info)?.is_some_and(|info| info.code_hash != KECCAK_EMPTY)
                 }
             };
-            context.host.chain.touched.account(address, AccountLeaves::of_code(has_code));
+            context.host.chain.touched.code(address, AccountLeaves::of_code(has_code), has_code);
         }
     }
     host::extcodecopy(context)
@@ -200,7 +215,7 @@ fn extcodecopy<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> In
 /// Stock, but the ROM reads the length leaf of running code.
 fn codesize<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     if let Some(address) = context.interpreter.input.bytecode_address().copied() {
-        context.host.chain.touched.account(address, AccountLeaves::CODE_LENGTH);
+        context.host.chain.touched.code(address, AccountLeaves::CODE_LENGTH, true);
     }
     system::codesize(context)
 }
@@ -214,6 +229,7 @@ fn sload<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> Instruct
     let value = current_slot(&mut context.host.journaled_state, address, slot);
     let value = context.host.or_fatal(value)?;
     context.host.chain.touched.slot(address, slot, value);
+    charge(context.interpreter, WARM_SLOT_GAS)?;
     host::sload(context)
 }
 
@@ -244,20 +260,36 @@ fn sstore<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> Instruc
 fn call<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
     require_operands(interpreter, 7)?;
-    let receiver = match interpreter.stack.data()[..] {
-        [.., value, to, _gas] if !value.is_zero() => Some(Address::from_word(to.into())),
-        _ => None,
-    };
+    let mut tested = None;
+    if let [.., out_bytes, out, in_bytes, input, value, to, _gas] = interpreter.stack.data()[..]
+        && !value.is_zero()
+        && !interpreter.runtime_flag.is_static()
+    {
+        let receiver = Address::from_word(to.into());
+        // The table charges the warm access before it comes here.
+        let gas = interpreter.gas.remaining().saturating_add(u64::from(WARM_ACCOUNT_GAS));
+        let areas = [input, in_bytes, out, out_bytes];
+        let access_gas = if is_cold(host, receiver) { COLD_ACCOUNT_GAS } else { u64::from(WARM_ACCOUNT_GAS) };
+        let left = call_gas::after_memory(gas, interpreter.memory.len(), areas);
+        tested = left.is_some_and(|gas| gas >= access_gas + CALL_VALUE_GAS).then_some(receiver);
+    }
     let result = contract::call::<{ opcode::CALL }, _, _>(InstructionContext { interpreter, host: &mut *host });
-    if let Some(receiver) = receiver
+    if let Some(receiver) = tested
         && let Some(account) = host.journaled_state.inner.state.get(&receiver)
         && matches!(result, Err(InstructionResult::Suspend | InstructionResult::OutOfGas))
     {
-        // Out of gas with the receiver loaded: the test has been made, what it led to could not be paid.
-        let (balance_is_zero, nonce_is_zero) = (account.info.balance.is_zero(), account.info.nonce == 0);
-        host.chain.touched.emptiness_test(receiver, balance_is_zero, nonce_is_zero);
+        // Memory, access and value are paid for: the test has been made, whether or not what it led to could be paid.
+        host.chain.touched.emptiness_test(receiver, &account.info);
     }
     result
+}
+
+/// True if the next access to an account is its first one in the transaction.
+fn is_cold<DB: StateDatabase, O: EvmObserver>(host: &ZkContext<DB, O>, address: Address) -> bool {
+    let journal = &host.journaled_state.inner;
+    let account = journal.state.get(&address);
+    account.is_none_or(|account| account.is_cold_transaction_id(journal.transaction_id))
+        && ZkPrecompiles::number(&address).is_none()
 }
 
 /// Stock, but the ROM charges the fixed part first, then wants all operands, and only then looks at the static flag.
@@ -373,14 +405,16 @@ fn sendall<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> Instru
     let skip_cold = gas.remaining() < COLD_ACCOUNT_GAS;
     let account = context.host.load_account_info_skip_cold_load(receiver, false, skip_cold)?;
     let (is_empty, is_cold) = (account.is_empty(), account.is_cold);
-    let (balance_is_zero, nonce_is_zero) = (account.account.balance.is_zero(), account.account.nonce == 0);
-    context.host.chain.touched.emptiness_test(receiver, balance_is_zero, nonce_is_zero);
+    if let Some(account) = context.host.journaled_state.inner.state.get(&receiver) {
+        context.host.chain.touched.emptiness_test(receiver, &account.info);
+    }
     let cost = u64::from(is_empty) * NEW_ACCOUNT_GAS + u64::from(is_cold) * COLD_ACCOUNT_GAS;
     if !gas.record_regular_cost(cost) {
         return Err(InstructionResult::OutOfGas);
     }
-    // Both accounts are loaded and the balance is there: the transfer can't fail.
-    let _ = context.host.journal_mut().transfer_loaded(own, receiver, balance.data);
+    // Both accounts are loaded and the balance is there.
+    let moved = transfer::move_value(&mut context.host.journaled_state, own, receiver, balance.data);
+    context.host.or_fatal(moved)?;
     Err(InstructionResult::Stop)
 }
 

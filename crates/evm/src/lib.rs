@@ -7,6 +7,7 @@
 
 pub mod access_log;
 mod bytecode;
+pub mod call_gas;
 pub mod context;
 mod error_order;
 pub mod errors;
@@ -18,6 +19,7 @@ pub mod precompiles;
 pub mod trace;
 mod traced_run;
 pub mod transaction;
+mod transfer;
 #[allow(unsafe_code)]
 pub mod unchecked;
 pub mod zk_evm;

@@ -3,8 +3,8 @@
 //! Decides: which events there are inside a transaction, and in what order they come. Must not know: who listens, and to
 //! what end.
 //!
-//! An observer changes nothing. `()` is the one that listens to nothing: what it is told compiles to nothing, and its
-//! frames run revm's plain loop over the instruction table.
+//! An observer changes nothing, but it may end the transaction: [`EvmObserver::gives_up`]. `()` is the one that listens to
+//! nothing: what it is told compiles to nothing, and its frames run revm's plain loop over the instruction table.
 
 use revm::handler::FrameResult;
 use revm::interpreter::interpreter::EthInterpreter;
@@ -33,6 +33,13 @@ pub trait EvmObserver: Sized {
         context: &mut ZkContext<DB, Self>,
     ) -> InstructionExecResult {
         interpreter.step(table.instruction_table(), table.gas_table(), context)
+    }
+
+    /// True if the transaction ends where it is, and nothing of it stays. Asked after every stretch of opcodes; to end one
+    /// early, [`Self::run_opcode`] returns an error.
+    #[inline]
+    fn gives_up(&self) -> bool {
+        false
     }
 
     /// A call starts `depth` frames deep, its value not yet moved: a transaction's own has depth 0. `state` holds the

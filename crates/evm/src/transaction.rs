@@ -62,6 +62,12 @@ pub enum EvmFailure<E> {
     /// The code never ends (evm Q7).
     #[error("the code ends in a PUSH without immediate, which this fork never finishes")]
     NeverEnds,
+    /// The observer ended the transaction.
+    #[error("the observer ended the transaction")]
+    GivenUp {
+        /// Gas that the running frame had left.
+        gas_left: u64,
+    },
     /// revm refused in a way the checks before it rule out.
     #[error("internal: {0}")]
     Internal(String),

@@ -12,7 +12,7 @@ use revm::interpreter::interpreter::{EthInterpreter, ExtBytecode};
 use revm::interpreter::interpreter_action::FrameInit;
 use revm::interpreter::interpreter_types::{Jumps, ReturnData};
 use revm::interpreter::{
-    CallInput, CallInputs, CreateOutcome, CreateScheme, FrameInput, Gas, InitialAndFloorGas, InputsImpl,
+    CallInput, CallInputs, CallValue, CreateOutcome, CreateScheme, FrameInput, Gas, InitialAndFloorGas, InputsImpl,
     InstructionResult, InterpreterAction, InterpreterResult,
 };
 use revm::primitives::hardfork::SpecId;
@@ -30,6 +30,7 @@ use super::precompiles::ZkPrecompiles;
 use super::trace::{TraceCarryOver, TraceOptions, Tracer};
 use super::traced_run::run_traced;
 use super::transaction::{EvmFailure, TxCall, TxOutcome};
+use super::transfer;
 use super::unchecked::{push_frame, with_unchecked_jumpdests};
 use zkevm_tree::linear_hash;
 use zkevm_types::ForkRules;
@@ -133,9 +134,13 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         let mut handler = ZkHandler { intrinsic_gas: tx.intrinsic_gas, end: None, _evm: Default::default() };
         let run = handler.run(self);
         let never_ends = std::mem::take(&mut self.inner.ctx.chain.never_ends);
+        let given_up_at = self.inner.ctx.chain.given_up_at.take();
         let state = self.inner.ctx.journaled_state.finalize();
         if never_ends {
             return Err(EvmFailure::NeverEnds);
+        }
+        if let Some(gas_left) = given_up_at {
+            return Err(EvmFailure::GivenUp { gas_left });
         }
         match run {
             Ok(_) => {}
@@ -176,9 +181,8 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         };
         let call = inputs.clone();
         let data = Bytes::copy_from_slice(&call.input.as_bytes(&self.inner.ctx));
-        let result = match self.inner.frame_init(init)? {
-            ItemOrResult::Result(result) => result,
-            ItemOrResult::Item(_) => return Err(ContextError::Custom("a frame without code".into())),
+        let Some(result) = self.start_call(init)? else {
+            return Err(ContextError::Custom("a frame without code".into()));
         };
         if let Some(tracer) = &mut self.tracer
             && result.instruction_result().is_ok()
@@ -190,6 +194,30 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             tracer.codeless_call(&call, data, depth);
         }
         Ok(ItemOrResult::Result(result))
+    }
+
+    /// Starts a call: its frame is on the stack, or it is over already. A sum beyond 2^256 wraps around as in the ROM; revm
+    /// never sees such a transfer.
+    fn start_call(&mut self, mut init: FrameInit) -> Result<Option<FrameResult>, ContextDbError<ZkContext<DB, O>>> {
+        let mut wrapping = None;
+        if let FrameInput::Call(inputs) = &mut init.frame_input
+            && let CallValue::Transfer(value) = inputs.value
+            && transfer::wraps(&self.inner.ctx.journaled_state, inputs.caller, inputs.target_address, value)
+        {
+            wrapping = Some((inputs.caller, inputs.target_address, value));
+            inputs.value = CallValue::Apparent(value);
+        }
+        let result = match self.inner.frame_init(init)? {
+            ItemOrResult::Result(result) => Some(result),
+            ItemOrResult::Item(_) => None,
+        };
+        // The frame that was started has taken its checkpoint already, one that is over has kept its changes or not.
+        if let Some((from, to, value)) = wrapping
+            && result.as_ref().is_none_or(|result| result.instruction_result().is_ok())
+        {
+            transfer::move_wrapping(&mut self.inner.ctx.journaled_state, from, to, value)?;
+        }
+        Ok(result)
     }
 
     /// Returns the refund counter with which a called frame starts; only a trace needs it.
@@ -222,7 +250,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         }
         if precompile.is_none() {
             let has_code = !inputs.known_bytecode.1.is_empty();
-            scratch.touched.account(inputs.bytecode_address, AccountLeaves::of_code(has_code));
+            scratch.touched.code(inputs.bytecode_address, AccountLeaves::of_code(has_code), has_code);
         }
     }
 
@@ -269,14 +297,18 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         observer.create_started(&inputs, depth, start);
         touched.account(created_address, AccountLeaves::NONCE);
         if !has_nonce {
-            touched.account(created_address, AccountLeaves::CODE_HASH);
+            touched.code(created_address, AccountLeaves::CODE_HASH, has_code);
         }
         if !inputs.value().is_zero() && !has_nonce && !has_code {
             touched.account(inputs.caller(), AccountLeaves::BALANCE);
             touched.account(created_address, AccountLeaves::BALANCE);
         }
-        let created =
-            journal.create_account_checkpoint(inputs.caller(), created_address, inputs.value(), SpecId::LONDON);
+        let wraps = transfer::wraps(journal, inputs.caller(), created_address, inputs.value());
+        let value = if wraps { U256::ZERO } else { inputs.value() };
+        let created = journal.create_account_checkpoint(inputs.caller(), created_address, value, SpecId::LONDON);
+        if wraps && created.is_ok() {
+            transfer::move_wrapping(journal, inputs.caller(), created_address, inputs.value())?;
+        }
         let checkpoint = match (created, outer) {
             (Ok(inner), None) => inner,
             (Ok(_), Some(outer)) => {
@@ -375,7 +407,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         if returns_nothing && frame.depth > 0 {
             // The ROM writes the zero length and hash of a nested create, which leaves no leaf but counts as an access.
             let leaves = AccountLeaves::CODE_HASH.with(AccountLeaves::CODE_LENGTH);
-            self.inner.ctx.chain.touched.account(created_address, leaves);
+            self.inner.ctx.chain.touched.code(created_address, leaves, false);
         }
         let journal = &mut self.inner.ctx.journaled_state;
         if result.result.is_ok() {
@@ -441,11 +473,13 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
             if codeless {
                 return self.trace_codeless_call(init, depth);
             }
-            let started = self.inner.frame_init(init)?;
-            if let (Some(tracer), ItemOrResult::Item(_)) = (&mut self.tracer, &started) {
+            if let Some(result) = self.start_call(init)? {
+                return Ok(ItemOrResult::Result(result));
+            }
+            if let Some(tracer) = &mut self.tracer {
                 tracer.enter(depth, refund_of_callers);
             }
-            return Ok(started);
+            return Ok(ItemOrResult::Item(self.inner.frame_stack.get()));
         }
         match self.init_create_frame(init)? {
             Some(failed) => Ok(ItemOrResult::Result(failed)),
@@ -478,6 +512,10 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
         };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
+        }
+        if self.inner.ctx.chain.observer.gives_up() {
+            self.inner.ctx.chain.given_up_at = Some(frame.interpreter.gas.remaining());
+            return Err(ContextError::Custom("the observer ended the run".into()));
         }
         if let InterpreterAction::Return(result) = &action {
             self.unpaid.frame_ended(frame.depth);

@@ -79,7 +79,8 @@ impl<O: Observer> BatchRun<'_, O> {
             self.prepare_some(usize::MAX);
             self.expect_traces();
         }
-        self.observer().out_of_counters(Stage::Decoded).map_or(Ok(()), Err)
+        let judges = self.observer().judges_decoding();
+        judges.then(|| self.observer().out_of_counters(Stage::Decoded)).flatten().map_or(Ok(()), Err)
     }
 
     /// Traces depend on hashes of later transactions, an observer that judges decoding on all items; and some stores answer
@@ -118,6 +119,16 @@ impl<O: Observer> BatchRun<'_, O> {
     pub(super) fn finish_decoding(&mut self) {
         self.prepare_some(usize::MAX);
         self.items = None;
+    }
+
+    /// Prepares all items that are left, and keeps them to run.
+    pub(super) fn prepare_rest(&mut self) {
+        let mut ready: Vec<_> = self.items.as_mut().map(|items| items.ready.by_ref().collect()).unwrap_or_default();
+        self.prepare_some(usize::MAX);
+        if let Some(items) = &mut self.items {
+            ready.extend(items.ready.by_ref());
+            items.ready = ready.into_iter();
+        }
     }
 
     /// Prepares at most `count` items: what is alike is done together.

@@ -9,6 +9,7 @@ use super::Observer;
 use super::engine::Engine;
 use super::prepare::{Items, PreparedTx};
 use super::state_view::{StateError, StateView};
+use zkevm_batch::observer::Stage;
 use zkevm_evm::access_log::{AccessedLeaves, AccountLeaves};
 use zkevm_evm::context::SYSTEM_ADDRESS;
 use zkevm_evm::errors::rom_error;
@@ -53,6 +54,7 @@ impl From<EvmFailure<StateError>> for Abort {
     fn from(failure: EvmFailure<StateError>) -> Self {
         match failure {
             EvmFailure::Database(error) => error.into(),
+            EvmFailure::GivenUp { .. } => Self::new(ExecutorError::Assert, failure.to_string()),
             EvmFailure::NeverEnds => Self::new(ExecutorError::CountersOverflowSteps, failure.to_string()),
             EvmFailure::Internal(message) => Self::new(ExecutorError::Assert, message),
         }
@@ -63,6 +65,8 @@ impl From<EvmFailure<StateError>> for Abort {
 pub(crate) enum TxEnd {
     /// It failed an intrinsic check and changed nothing.
     Skipped,
+    /// It ran out of counters, and the batch ends.
+    GivenUp,
     /// It ran and paid its fee.
     Included {
         /// Exact logs, for the block info tree.
@@ -200,10 +204,15 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             Ok(call) => {
                 self.observer().transaction_accepted(tx);
                 let trace = self.trace_options(output.full_trace.is_some());
-                let outcome = self.evm.transact(&call, trace)?;
-                self.observer().transaction_ran();
-                let register = outcome.gas_left;
-                (self.finish_transaction(prepared, outcome, &mut output)?, register)
+                match self.evm.transact(&call, trace) {
+                    Ok(outcome) => {
+                        self.observer().transaction_ran();
+                        let register = outcome.gas_left;
+                        (self.finish_transaction(prepared, outcome, &mut output)?, register)
+                    }
+                    Err(EvmFailure::GivenUp { gas_left }) => (TxEnd::GivenUp, gas_left),
+                    Err(failure) => return Err(failure.into()),
+                }
             }
         };
         let (observer, state) = self.evm.observer_and_db();
@@ -221,6 +230,18 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         output.has_gasprice_opcode = flags && scratch.used_gasprice;
         output.has_balance_opcode = flags && scratch.used_balance;
         Ok((output, end))
+    }
+
+    /// Returns the error with which a batch ends that ran out of counters, judged by all that it has counted.
+    pub(crate) fn out_of_counters(&mut self, stage: Stage) -> Result<Option<RomError>, Abort> {
+        if self.observer().out_of_steps() {
+            let message = "the batch takes more steps than the machine has without counters";
+            return Err(Abort::new(ExecutorError::CountersOverflowSteps, message));
+        }
+        if self.observer().needs_decoding() {
+            self.prepare_rest();
+        }
+        Ok(self.observer().out_of_counters(stage))
     }
 
     /// Notes the keys and hashes of the logs the last transaction made, reverted ones included.
@@ -295,8 +316,9 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             return Ok(Err(RomError::IntrinsicInvalidSignature));
         };
         self.observer().account_read(caller, LeafKind::CodeLength);
-        self.touch(caller, AccountLeaves::CODE_LENGTH);
-        if !self.state().code_length_leaf(caller)?.is_zero() && self.input.from.is_none() {
+        let has_code = !self.state().code_length_leaf(caller)?.is_zero();
+        self.evm.context().chain.touched.code(caller, AccountLeaves::CODE_LENGTH, has_code);
+        if has_code && self.input.from.is_none() {
             return Ok(Err(RomError::IntrinsicInvalidSenderCode));
         }
         if tx.chain_id.is_some_and(|chain_id| chain_id != self.input.chain_id) {
@@ -358,7 +380,8 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         }
         output.error = if outcome.ended_in_collision { RomError::ContractAddressCollision } else { error };
         output.status = status;
-        if self.rules.api == ApiVersion::V1 {
+        // The original finds the refund in the last step, of which nothing is filled without counters.
+        if self.rules.api == ApiVersion::V1 && !self.input.no_counters {
             output.gas_refunded = outcome.refund_counter;
         }
         output.return_value = outcome.output;
@@ -454,16 +477,15 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             if leaves.contains(AccountLeaves::BALANCE) {
                 account.balance = Some(state.balance(address)?);
             }
-            let deployed = touched.last_deployed(address);
             if in_full && leaves.contains(AccountLeaves::CODE_HASH) {
-                account.code_hash = Some(match deployed {
-                    Some((hash, _)) => hash.into(),
+                account.code_hash = Some(match touched.last_code_hash(address) {
+                    Some(hash) => hash,
                     None => state.code_hash(address)?,
                 });
             }
             if in_full && leaves.contains(AccountLeaves::CODE_LENGTH) {
-                account.code_length = Some(match deployed {
-                    Some((_, length)) => U256::from(length),
+                account.code_length = Some(match touched.last_code_length(address) {
+                    Some(length) => U256::from(length),
                     None => state.code_length_leaf(address)?,
                 });
             }

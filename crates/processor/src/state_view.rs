@@ -487,6 +487,11 @@ impl StateDatabase for StateView<'_> {
         Ok(self.code_length_leaf(address)?.saturating_to())
     }
 
+    fn with_state_access<R>(&mut self, look: impl FnOnce(TreeRef, StateAccess<'_, '_>) -> R) -> R {
+        let version = self.version;
+        look(version, self.state_access())
+    }
+
     fn speculative_root(&mut self, state: &EvmState) -> Result<B256, StateError> {
         let mut writes = Vec::new();
         for (address, account) in state {

@@ -77,7 +77,13 @@ fn execute<O: Observer>(
         match one_transaction(run, &prepared, &mut tx_count) {
             Ok(mut output) => {
                 output.tx_index = transactions.len() as u32;
-                let out_of_counters = run.observer().out_of_counters(Stage::Ran);
+                let out_of_counters = match run.out_of_counters(Stage::Ran) {
+                    Ok(out_of_counters) => out_of_counters,
+                    Err(abort) => {
+                        end = Err(abort);
+                        break;
+                    }
+                };
                 if let Some(error) = out_of_counters {
                     undo_all(run, batch_root, &mut output, error);
                 }

@@ -165,7 +165,7 @@ impl<O: Observer> V2Batch<'_, O> {
     /// A batch that starts inside a block is a sequencer's trial of a transaction: it keeps the block, with the error on
     /// the transaction that showed it (counters §16.3).
     fn check_counters(&mut self) -> Result<(), Stop> {
-        let Some(error) = self.run.observer().out_of_counters(Stage::Ran) else { return Ok(()) };
+        let Some(error) = self.run.out_of_counters(Stage::Ran)? else { return Ok(()) };
         if self.context.skip_first_change_l2_block
             && let Some(mut block) = self.open.take()
         {

@@ -77,3 +77,9 @@ impl AddAssign for Counters {
         *self = *self + other;
     }
 }
+
+impl std::iter::Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(counters: I) -> Self {
+        counters.fold(Self::default(), Add::add)
+    }
+}

@@ -126,6 +126,8 @@ pub struct ForkRules {
     pub counter_prices: CounterRevision,
     /// Path lengths of the ROM, where they are known.
     pub rom: Option<RomVersion>,
+    /// Steps that a batch may take when zk counters are not counted (main-state-machine §3.4).
+    pub uncounted_steps_max: u64,
     /// The zk counters of a recovery depend on the parity of the root that the ROM's exponent yields.
     pub recovery_negates_roots: bool,
     /// Binaries that the precompile recovering a key takes beyond those of the later ROM, at most: one comparison per
@@ -170,6 +172,7 @@ const FORK_4: ForkRules = ForkRules {
     logs: LogShape::Padded,
     counter_prices: CounterRevision::R7,
     rom: Some(RomVersion::Rom4),
+    uncounted_steps_max: 8 << 23,
     recovery_negates_roots: true,
     recovery_extra_binaries: 264,
     calls_copy_arguments: true,

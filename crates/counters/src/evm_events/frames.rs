@@ -24,6 +24,7 @@ pub(super) fn call_started(meter: &mut CounterMeter, inputs: &CallInputs, depth:
     let code = &inputs.known_bytecode.1;
     let code_bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
     let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
+    meter.output_area(depth, inputs.return_memory_offset.len() as u64);
     match depth {
         0 => {
             meter.transaction_part = CallPart::Call(code_bytes);
@@ -47,7 +48,11 @@ pub(super) fn call_started(meter: &mut CounterMeter, inputs: &CallInputs, depth:
     let value = inputs.value.transfer().unwrap_or_default();
     if !value.is_zero() {
         let balance = state.get(&inputs.caller).map_or(U256::ZERO, |caller| caller.info.balance);
-        meter.accesses.transfer(inputs.caller, inputs.target_address, balance >= value, balance != value);
+        let received = state.get(&inputs.target_address).map_or(U256::ZERO, |account| account.info.balance);
+        let sum = received.wrapping_add(value);
+        let receiver_has = inputs.caller == inputs.target_address || !sum.is_zero();
+        let kept = [balance != value, receiver_has];
+        meter.accesses.transfer(inputs.caller, inputs.target_address, balance >= value, kept);
         if balance < value {
             return;
         }
@@ -61,6 +66,7 @@ pub(super) fn call_started(meter: &mut CounterMeter, inputs: &CallInputs, depth:
 /// the new account, then its leaves.
 pub(super) fn create_started(meter: &mut CounterMeter, inputs: &CreateInputs, depth: usize, start: CreateStart) {
     let creator = inputs.caller();
+    meter.output_area(depth, 0);
     if depth > 0 {
         meter.accesses.push(Access::Read(creator, LeafKind::Balance));
         if start != CreateStart::NoFunds {
@@ -85,10 +91,14 @@ pub(super) fn create_started(meter: &mut CounterMeter, inputs: &CreateInputs, de
     };
     match inputs.scheme() {
         CreateScheme::Create2 { .. } => {
+            meter.reserve(reservations::create2_name(bytes));
             meter.sums.keccak(bytes);
             meter.sums.keccak(CREATE2_ADDRESS_BYTES);
         }
-        _ => meter.sums.keccak(CREATE_ADDRESS_BYTES),
+        _ => {
+            meter.reserve(reservations::ONE_KECCAK);
+            meter.sums.keccak(CREATE_ADDRESS_BYTES);
+        }
     }
     touch(meter, created);
     meter.accesses.push(Access::Read(created, LeafKind::Nonce));
@@ -99,7 +109,7 @@ pub(super) fn create_started(meter: &mut CounterMeter, inputs: &CreateInputs, de
     if let CreateStart::Runs { creator_keeps, .. } = start {
         meter.accesses.push(Access::Write(created, LeafKind::Nonce, true));
         if !inputs.value().is_zero() {
-            meter.accesses.transfer(creator, created, true, creator_keeps);
+            meter.accesses.transfer(creator, created, true, [creator_keeps, true]);
         }
     }
 }
@@ -133,6 +143,7 @@ pub(super) fn code_deployed(meter: &mut CounterMeter, created: Address, bytes: u
     }
     meter.accesses.push(Access::Write(created, LeafKind::CodeLength, bytes > 0));
     if bytes > 0 {
+        meter.reserve(reservations::code_digest(bytes));
         meter.sums.linear_poseidon(bytes);
     }
     meter.accesses.push(Access::Write(created, LeafKind::CodeHash, bytes > 0));

@@ -20,13 +20,15 @@ mod precompiles;
 use crate::meter::CounterMeter;
 use crate::model::{Frame, Operands, is_priced_by_length};
 use crate::proof_accesses::Access;
+use crate::rom_costs::reservations;
 use zkevm_batch::keccak_slot;
+use zkevm_evm::call_gas;
 use zkevm_evm::context::{SYSTEM_ADDRESS, StateDatabase};
 use zkevm_evm::instructions::ZkInstructions;
 use zkevm_evm::observer::{CreateStart, EvmObserver, PrecompileRun};
 use zkevm_evm::precompiles::ZkPrecompiles;
 use zkevm_tree::LeafKind;
-use zkevm_types::{ApiVersion, Counters};
+use zkevm_types::ApiVersion;
 
 /// Context of an EVM that is counted.
 type Context<DB> = zkevm_evm::context::ZkContext<DB, CounterMeter>;
@@ -102,7 +104,19 @@ impl EvmObserver for CounterMeter {
         table: &ZkInstructions<DB, Self>,
         context: &mut Context<DB>,
     ) -> InstructionExecResult {
-        counted_step(interpreter, table, context)
+        let result = counted_step(interpreter, table, context);
+        if context.chain.observer.watch() {
+            let Context { journaled_state, chain, .. } = context;
+            journaled_state.database.with_state_access(|start, state| chain.observer.look_at_limits(start, state));
+        }
+        if context.chain.observer.is_stopped() {
+            return Err(InstructionResult::FatalExternalError);
+        }
+        result
+    }
+
+    fn gives_up(&self) -> bool {
+        self.is_stopped()
     }
 
     fn call_started(&mut self, inputs: &CallInputs, depth: usize, state: &EvmState) {
@@ -186,6 +200,11 @@ fn metered_step<DB: StateDatabase>(
         let (areas, before) = memory;
         for end in areas.into_iter().flatten() {
             context.chain.observer.memory_used(frame, end, before, interpreter.memory.len() as u64);
+        }
+        if matches!(opcode, opcode::CODECOPY | opcode::EXTCODECOPY)
+            && (frame == Frame::Call || opcode != opcode::CODECOPY)
+        {
+            context.chain.observer.reserve(reservations::code_copy(operands.bytes));
         }
         if context.chain.rules.calls_copy_arguments {
             context.chain.observer.arguments_copied(opcode, &operands);
@@ -297,7 +316,9 @@ fn operands<DB: StateDatabase>(
     match (opcode, stack.as_slice()) {
         (opcode::RETURN | opcode::REVERT, [.., bytes, _]) => {
             let ends_transaction = interpreter.input.depth == 0;
-            Operands { bytes: length(bytes), ends_transaction, ..Operands::default() }
+            let bytes = length(bytes);
+            let return_bytes = context.chain.observer.copied_to_caller(interpreter.input.depth, bytes);
+            Operands { bytes, return_bytes, ends_transaction, ..Operands::default() }
         }
         (opcode::CALLDATACOPY, [.., bytes, offset, _]) => {
             let end = offset.saturating_to::<u64>().checked_add(length(bytes));
@@ -425,6 +446,7 @@ fn pre_opcode<DB: StateDatabase>(
             return DeferredCount::ExternalCode { address: address(word), gas };
         }
         (opcode::BLOCKHASH, [.., number]) if gas >= BLOCKHASH_GAS => {
+            meter.reserve(reservations::ONE_KECCAK);
             meter.sums.keccak(MAPPING_KEY_BYTES);
             meter.accesses.push(Access::ReadSlot(SYSTEM_ADDRESS, keccak_slot(*number, 1)));
         }
@@ -482,11 +504,14 @@ fn post_opcode<DB: StateDatabase>(
         DeferredCount::ReadLeaf(address, leaf) if went_well => {
             context.chain.observer.accesses.push(Access::Read(address, leaf));
         }
-        DeferredCount::Keccak { bytes } if went_well => context.chain.observer.sums.keccak(bytes.saturating_to()),
+        DeferredCount::Keccak { bytes } if went_well => {
+            let bytes = bytes.saturating_to();
+            context.chain.observer.reserve(reservations::keccak(bytes));
+            context.chain.observer.sums.keccak(bytes);
+        }
         DeferredCount::Log { bytes, topics } if went_well && context.chain.rules.api == ApiVersion::V2 => {
             let bytes = bytes.saturating_to::<u64>();
-            let poseidon_paddings = 4 + bytes / 56;
-            context.chain.observer.reserve(Counters { poseidon_paddings, ..Counters::default() });
+            context.chain.observer.reserve(reservations::log_digest(bytes));
             let bytes = bytes.saturating_add(32 * topics);
             context.chain.observer.sums.linear_poseidon(bytes);
             context.chain.observer.accesses.push(Access::Log);
@@ -499,7 +524,7 @@ fn post_opcode<DB: StateDatabase>(
         }
         DeferredCount::Call { receiver, has_value, gas, memory_bytes, areas } => {
             let started = result == Err(InstructionResult::Suspend);
-            call_opcode(context, receiver, has_value, started, || gas_after_memory(gas, memory_bytes, areas));
+            call_opcode(context, receiver, has_value, started, || call_gas::after_memory(gas, memory_bytes, areas));
         }
         DeferredCount::SendAll { own, receiver, balance, gas } => {
             send_all(context, own, receiver, balance, gas, result == Err(InstructionResult::Stop));
@@ -534,6 +559,7 @@ fn external_code<DB: StateDatabase>(context: &mut Context<DB>, address: Address)
 fn code_loaded(meter: &mut CounterMeter, address: Address, bytes: u64) {
     meter.accesses.push(Access::Read(address, LeafKind::CodeLength));
     if bytes > 0 {
+        meter.reserve(reservations::code_digest(bytes));
         meter.accesses.push(Access::Read(address, LeafKind::CodeHash));
         meter.sums.linear_poseidon(bytes);
     }
@@ -591,32 +617,5 @@ fn send_all<DB: StateDatabase>(
         meter.accesses.push(Access::Read(receiver, LeafKind::Balance));
         meter.accesses.push(Access::Write(receiver, LeafKind::Balance, true));
         meter.accesses.push(Access::Write(own, LeafKind::Balance, false));
-    }
-}
-
-/// Gas left once memory reaches over both areas of a call, `None` if that is not affordable.
-fn gas_after_memory(gas: u64, memory_bytes: usize, areas: [U256; 4]) -> Option<u64> {
-    let end = |offset: U256, bytes: U256| {
-        if bytes.is_zero() { Some(0) } else { u64::try_from(offset).ok()?.checked_add(u64::try_from(bytes).ok()?) }
-    };
-    let [input, in_bytes, out, out_bytes] = areas;
-    let reached = end(input, in_bytes)?.max(end(out, out_bytes)?);
-    let cost = |words: u64| words.checked_mul(3)?.checked_add(words.checked_mul(words)? / 512);
-    let present = (memory_bytes as u64).div_ceil(32);
-    let grown = cost(reached.div_ceil(32).max(present))? - cost(present)?;
-    gas.checked_sub(grown)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_paid_for_once_over_both_areas() {
-        let area = |numbers: [u64; 4]| numbers.map(U256::from);
-        assert_eq!(gas_after_memory(100, 0, area([0, 64, 0, 32])), Some(94));
-        assert_eq!(gas_after_memory(100, 64, area([0, 64, 0, 32])), Some(100));
-        assert_eq!(gas_after_memory(2, 0, area([0, 32, 0, 0])), None);
-        assert_eq!(gas_after_memory(100, 0, [U256::MAX, U256::ZERO, U256::MAX, U256::ONE]), None);
     }
 }

@@ -4,9 +4,12 @@ use revm::primitives::U256;
 
 use crate::meter::CounterMeter;
 use crate::model::{ModexpInput, Precompile, SECP256K1_ORDER, SignatureClass};
+use crate::rom_costs::reservations;
 use zkevm_evm::observer::{PrecompileEnd, PrecompileRun};
-use zkevm_types::Counters;
+use zkevm_types::{Counters, RomVersion};
 
+/// Bytes of one pair of a pairing.
+const PAIR_BYTES: u64 = 192;
 /// Number of MODEXP.
 const MODEXP: u8 = 5;
 
@@ -20,11 +23,20 @@ pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>
         return;
     }
     let answered = end == PrecompileEnd::Answered;
+    let bytes = input.len() as u64;
+    match number {
+        1 => meter.reserve(reservations::Reservation {
+            stated: reservations::RECOVERY.stated,
+            ..reservations::Reservation::default()
+        }),
+        2 => meter.reserve(reservations::sha256(bytes)),
+        8 if bytes > 0 && bytes.is_multiple_of(PAIR_BYTES) => {
+            meter.reserve(reservations::pairing(meter.rules.rom.unwrap_or(RomVersion::Rom8), bytes));
+        }
+        _ => {}
+    }
     /// Bytes of a public key.
     const PUBLIC_KEY_BYTES: u64 = 64;
-    /// Bytes of one pair of a pairing.
-    const PAIR_BYTES: u64 = 192;
-    let bytes = input.len() as u64;
     let run = match number {
         1 => {
             let binaries = meter.rules.recovery_extra_binaries;

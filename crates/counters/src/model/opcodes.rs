@@ -21,7 +21,7 @@ pub(crate) enum Frame {
 pub(crate) struct Operands {
     /// Bytes copied, hashed, logged, returned, or of the call's arguments.
     pub(crate) bytes: u64,
-    /// Bytes of the call's return area.
+    /// Bytes of the call's return area; for RETURN and REVERT, what is copied to the caller's.
     pub(crate) return_bytes: u64,
     /// Bytes of the account's code, for EXTCODECOPY and calls.
     pub(crate) code_bytes: u64,

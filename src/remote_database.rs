@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 
 use crate::grpc::hashdb::convert::{digest, fea};
 use zkevm_store::encoding::{hash_bytes, node_bytes, node_from_bytes};
-use zkevm_store::{AsyncBridge, Database, ReadCache, Retries, WriteSet};
+use zkevm_store::{AsyncBridge, Database, Entry, ReadCache, Retries, WriteSet};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_wire::proto::hashdb::v1 as wire;
@@ -122,7 +122,7 @@ impl RemoteDatabase {
         for entry in answer.hash_value {
             let (Some(hash), Some(value)) = (entry.hash, entry.value) else { continue };
             let hash = digest(Some(hash));
-            let node = node_from_bytes(&hash, &node_bytes(&elements(&value)))?;
+            let node = node_from_bytes(&hash, &node_bytes(&elements(&value)), String::new)?;
             if hash == *asked {
                 found = Some(node);
             } else {
@@ -250,6 +250,10 @@ impl Database for RemoteDatabase {
             expect(answer.result, &[wire::result_code::Code::Success])
         };
         self.wait(reset).map(drop).map_err(|status| self.failed(&status))
+    }
+
+    fn place(&self, _: Entry<'_>) -> String {
+        format!("HashDB {}", self.options.url)
     }
 }
 

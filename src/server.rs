@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::actors::diagnostics::running::Running;
 use crate::actors::front::FrontHandle;
@@ -47,6 +48,9 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Longest wait for the next group of nodes to be stored once the last batch has ended.
 const STORE_LIMIT: Duration = Duration::from_secs(30);
+
+/// Interval at which the database is looked at.
+const STORE_CHECK: Duration = Duration::from_secs(1);
 
 /// Time the process before this one has to let go of the database.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
@@ -265,6 +269,7 @@ async fn bind(
         grpc::server::open_hashdb(endpoint(config.hashdb_addr()), hashdb_api, lifecycle.clone()).await?;
     let (http_addr, http) = http::open(config.http, stats, lifecycle.clone(), diagnosis).await?;
     tokio::spawn(watch_slow_batches(running, lifecycle.clone()));
+    tokio::spawn(watch_store(Arc::clone(store), lifecycle.clone()));
     let (grpc, hashdb, http) = (tokio::spawn(grpc), tokio::spawn(hashdb), tokio::spawn(http));
     tracing::info!("executor server listening on {grpc_addr}");
     tracing::info!("HashDB server listening on {hashdb_addr}");
@@ -292,6 +297,39 @@ async fn watch_slow_batches(running: Arc<Running>, lifecycle: Lifecycle) {
         () = watch => {}
         () = lifecycle.reached(Phase::Stopping) => {}
     }
+}
+
+/// Tells whoever asks for readiness whether state can be read and written, until the server stops. A database that nobody reads
+/// is looked at, so that an outage is seen before the first request, and its end without one.
+async fn watch_store(store: Arc<StateStore>, lifecycle: Lifecycle) {
+    let mut clock = tokio::time::interval(STORE_CHECK);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watch = async {
+        loop {
+            clock.tick().await;
+            let probed = Arc::clone(&store);
+            // May take as long as the database has to answer; what others find out meanwhile counts as well.
+            let mut probe = tokio::task::spawn_blocking(move || probed.probe());
+            while tokio::time::timeout(STORE_CHECK, &mut probe).await.is_err() {
+                tell_failure(&store, &lifecycle);
+            }
+            tell_failure(&store, &lifecycle);
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = lifecycle.reached(Phase::Stopping) => {}
+    }
+}
+
+fn tell_failure(store: &StateStore, lifecycle: &Lifecycle) {
+    let (before, now) = (lifecycle.failure(), store.failure());
+    match &now {
+        Some(failure) if before.is_none() => tracing::error!(%failure, "not ready"),
+        None if before.is_some() => tracing::info!("ready again: state can be read and written"),
+        _ => {}
+    }
+    lifecycle.set_failure(now);
 }
 
 /// A server that answers calls.

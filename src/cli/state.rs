@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use revm::primitives::{Address, B256, U256};
 
 use super::genesis::parse_number;
 use super::layers::{self, Layers};
+use crate::config::StoreKind;
 use crate::server::open_database;
-use zkevm_store::Database;
+use zkevm_store::{Database, EmbeddedDatabase, VerifiedReader};
 use zkevm_tree::{Digest, LeafKind, StateTree, TreeCheck, account_key, storage_key};
+
+/// The progress of reading a log.
+const PROGRESS: &str = "{bar:40} {bytes} of {total_bytes}, {eta} left";
 
 /// Flags of `state`.
 #[derive(Debug, Args)]
@@ -25,6 +30,8 @@ enum StateCommand {
     Get(GetArgs),
     /// Reads every node of a state and checks it against its hash.
     Check(CheckArgs),
+    /// Makes the index of an embedded database anew from its log; the one before it gets another name.
+    Rebuild(StoreArgs),
     /// Makes the database, schema and tables included, where they are missing, and prints the latest state root.
     Init(StoreArgs),
 }
@@ -73,6 +80,7 @@ pub fn run(args: &StateArgs) -> Result<(), Box<dyn std::error::Error>> {
     match &args.command {
         StateCommand::Get(args) => get(args),
         StateCommand::Check(args) => check(args),
+        StateCommand::Rebuild(store) => rebuild(store),
         StateCommand::Init(store) => init(store),
     }
 }
@@ -90,10 +98,35 @@ fn init(store: &StoreArgs) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+fn rebuild(store: &StoreArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let config = store.config()?;
+    if config.store.kind != StoreKind::Embedded {
+        return Err("only an embedded database (store.kind) has an index to rebuild".into());
+    }
+    let started = Instant::now();
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(PROGRESS)?);
+    let progress = |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let rebuilt = EmbeddedDatabase::rebuild(&config.store.path, config.store.cache_bytes_max, progress)?;
+    bar.finish_and_clear();
+    println!("log          {}", rebuilt.log.display());
+    if let Some(before) = &rebuilt.before {
+        println!("index before {}", before.display());
+    }
+    println!("nodes        {}", rebuilt.nodes);
+    println!("programs     {}", rebuilt.programs);
+    println!("latest root  {}", rebuilt.latest_root.to_b256());
+    println!("seconds      {:.1}", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
 fn get(args: &GetArgs) -> Result<(), Box<dyn std::error::Error>> {
     let database = open(&args.store)?;
     let root = root_or_latest(&*database, args.root)?;
-    let mut tree = StateTree::new(&*database);
+    let reader = VerifiedReader(&*database);
+    let mut tree = StateTree::new(&reader);
     let at = tree.open(root);
     let mut leaf = |kind| tree.get(at, &account_key(args.address, kind));
     let (balance, nonce) = (leaf(LeafKind::Balance)?, leaf(LeafKind::Nonce)?);

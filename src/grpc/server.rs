@@ -159,9 +159,16 @@ async fn serve(
         let serve = move |stream, place| port.clone().serve(stream, place);
         let serving = connections::serve(listener, places, lifecycle.clone(), serve);
         tokio::pin!(serving);
-        tokio::select! {
-            () = &mut serving => return,
-            () = lifecycle.reached(Phase::Draining) => {}
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = &mut serving => return,
+                () = lifecycle.reached(Phase::Draining) => break,
+                () = lifecycle.failing_is_not(failing) => {}
+            }
+            failing = !failing;
+            let status = if failing { ServingStatus::NotServing } else { ServingStatus::Serving };
+            report_health(&health_reporter, names, status).await;
         }
         report_health(&health_reporter, names, ServingStatus::NotServing).await;
         serving.await;

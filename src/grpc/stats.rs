@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::status::statistics_stopped;
 use crate::actors::stats::{Latency, Now, Rates, StatsHandle, StatsReport, Sums, Totals, Window};
 use crate::actors::{Lifecycle, Phase};
-use zkevm_store::{CacheStats, FlushStatus, MemoryStoreStats};
+use zkevm_store::{CacheStats, FlushStatus, IntegrityStats, MemoryStoreStats};
 use zkevm_wire::proto::stats::v1 as wire;
 use zkevm_wire::proto::stats::v1::stats_service_server::StatsService;
 
@@ -75,14 +75,14 @@ impl From<Now> for wire::Now {
             executors_busy: now.executors_busy,
             draining: now.draining,
             window_seconds: now.window_seconds,
-            state: Some(state_of(now.state.memory)),
+            state: Some(state_of(now.state.memory, now.state.integrity)),
             cache: Some(cache_of(now.state.cache)),
             flush: Some(flush_of(now.state.flush)),
         }
     }
 }
 
-fn state_of(state: MemoryStoreStats) -> wire::State {
+fn state_of(state: MemoryStoreStats, integrity: IntegrityStats) -> wire::State {
     wire::State {
         nodes: state.nodes as u64,
         programs: state.programs as u64,
@@ -93,6 +93,9 @@ fn state_of(state: MemoryStoreStats) -> wire::State {
         evictions: state.evictions,
         hits: state.hits,
         misses: state.misses,
+        damaged_entries: integrity.damaged_entries,
+        refused_entries: integrity.refused_entries,
+        failing: integrity.failing,
     }
 }
 

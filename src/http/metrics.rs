@@ -141,7 +141,7 @@ fn latency(to: &mut Exposition<'_>, totals: &Totals) -> fmt::Result {
 }
 
 fn state(to: &mut Exposition<'_>, stats: &StateStats) -> fmt::Result {
-    let StateStats { memory, cache, flush } = stats;
+    let StateStats { memory, cache, flush, integrity } = stats;
     to.counter("state_hits", "Reads of nodes and programs that were kept.", memory.hits)?;
     to.counter("state_misses", "Reads of unknown nodes and programs.", memory.misses)?;
     to.counter("state_evictions", "Volatile nodes and programs given up.", memory.evictions)?;
@@ -158,7 +158,12 @@ fn state(to: &mut Exposition<'_>, stats: &StateStats) -> fmt::Result {
     to.gauge("flush_last_id", "Flush id handed out last.", flush.last_flush_id)?;
     to.gauge("flush_stored_id", "Flush id up to which everything is stored.", flush.stored_flush_id)?;
     to.gauge("flush_pending_nodes", "Nodes waiting for the database.", flush.pending_nodes)?;
-    to.gauge("flush_pending_programs", "Programs waiting for the database.", flush.pending_programs)
+    to.gauge("flush_pending_programs", "Programs waiting for the database.", flush.pending_programs)?;
+    let damaged = "Reads that found an entry in the database without the hash it is stored under.";
+    to.counter("damaged_entries", damaged, integrity.damaged_entries)?;
+    let refused = "Entries of HashDB requests without the hash they were listed under.";
+    to.counter("refused_entries", refused, integrity.refused_entries)?;
+    to.gauge("store_failing", "1 while state cannot be read or written.", u32::from(integrity.failing))
 }
 
 /// The encoder, with a word for each kind of metric.

@@ -110,10 +110,14 @@ async fn metrics_text(State(pages): State<Pages>) -> Response {
     }
 }
 
-/// `GET /readyz`: 200 while batches are admitted, 503 from draining on.
+/// `GET /readyz`: 200 while batches are admitted; 503 from draining on, and while state cannot be read or written, with the
+/// reason.
 async fn ready(State(pages): State<Pages>) -> Response {
     if pages.lifecycle.is_draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    if let Some(failure) = pages.lifecycle.failure() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")).into_response();
     }
     "ready\n".into_response()
 }

@@ -38,7 +38,7 @@ async fn a_restart_forgets_nothing_and_names_the_process_anew() {
     for key in 1..50 {
         session.set(raw(key), U256::from(key)).await;
     }
-    session.set_program(raw(99), &[1, 2, 3]).await;
+    session.set_program(zkevm_tree::linear_hash(&[1, 2, 3]), &[1, 2, 3]).await;
     let (root, _) = session.flush().await;
     // Not waiting for the flush: an orderly shutdown stores what was accepted.
     assert!(server.shutdown().await);

@@ -3,6 +3,9 @@
 mod answers;
 mod balanced;
 mod chains;
+mod damage;
+mod disk;
+mod disk_full;
 mod kill;
 mod lasting;
 mod postgres;

@@ -128,7 +128,7 @@ async fn rows_written_hash_to_their_keys_and_name_the_latest_root() {
     for row in client.query("SELECT hash, data FROM state.nodes", &[]).await.unwrap() {
         let (key, data): (Vec<u8>, Vec<u8>) = (row.get(0), row.get(1));
         assert_eq!((key.len(), data.len()), (32, 96));
-        let node = node_from_bytes(&Digest::ZERO, &data).unwrap();
+        let node = node_from_bytes(&Digest::ZERO, &data, String::new).unwrap();
         assert_eq!(node_bytes(&node)[..], data);
         if key == [0xff; 32] {
             root = Some(Digest([node[0], node[1], node[2], node[3]]).to_b256());

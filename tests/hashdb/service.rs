@@ -150,7 +150,7 @@ async fn flush_ids_grow_by_one_and_are_stored_without_further_calls() {
     stored(&mut client, 9).await;
     let status = client.get_flush_status(()).await.unwrap().into_inner();
     assert_eq!((status.last_flush_id, status.pending_to_flush_nodes), (9, 0));
-    assert!(status.storing_nodes > 0, "stays at the number of the last set");
+    assert_eq!((status.storing_nodes, status.storing_program), (0, 0), "nothing is on its way");
     assert_eq!(status.prover_id, server.prover_id());
     let of_executor = executor(&server).await.get_flush_status(()).await.unwrap().into_inner();
     assert_eq!((of_executor.stored_flush_id, of_executor.prover_id), (9, status.prover_id));

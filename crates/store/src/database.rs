@@ -51,4 +51,29 @@ pub trait Database: StateReader {
 
     /// Deletes everything.
     fn clear(&self) -> Result<(), StoreError>;
+
+    /// Returns where an entry is kept, for people: table and row, or file and offset.
+    fn place(&self, entry: Entry<'_>) -> String;
+
+    /// True if the database checks by itself that a node it returns has not changed since it was written.
+    fn checks_nodes(&self) -> bool {
+        false
+    }
+
+    /// Fails with what keeps state from being read or written, if anything does. Mends what it can by itself, and may wait
+    /// for the database.
+    fn probe(&self) -> Result<(), StoreError> {
+        self.latest_root().map(drop)
+    }
+}
+
+/// What a database keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// The node with this hash.
+    Node(&'a Digest),
+    /// The program with this Poseidon code hash.
+    Program(&'a Digest),
+    /// The latest root.
+    LatestRoot,
 }

@@ -30,9 +30,9 @@ pub struct FlushStatus {
     pub pending_nodes: u64,
     /// Programs accepted and not yet handed to the database.
     pub pending_programs: u64,
-    /// Nodes handed to the database last.
+    /// Nodes that the database is writing; zero once they are stored.
     pub storing_nodes: u64,
-    /// Programs handed to the database last.
+    /// Programs that the database is writing; zero once they are stored.
     pub storing_programs: u64,
 }
 
@@ -222,6 +222,8 @@ impl FlushQueue {
         let mut waiting = self.waiting.lock();
         waiting.storing = None;
         waiting.bytes -= group.bytes;
+        self.counters.storing_nodes.store(0, Ordering::Relaxed);
+        self.counters.storing_programs.store(0, Ordering::Relaxed);
         let stored = if waiting.pending.is_empty() { waiting.last } else { group.flush_id };
         self.counters.stored.store(stored, Ordering::Release);
         self.room.notify_all();
@@ -304,7 +306,8 @@ mod tests {
         let status = queue.status();
         assert_eq!((status.pending_nodes, status.storing_nodes, status.storing_flush_id), (0, 2, 3));
         queue.confirm(&group);
-        assert_eq!(queue.status(), FlushStatus { stored_flush_id: 4, last_flush_id: 4, ..status });
+        let stored = FlushStatus { stored_flush_id: 4, last_flush_id: 4, storing_nodes: 0, ..status };
+        assert_eq!(queue.status(), stored);
     }
 
     #[test]

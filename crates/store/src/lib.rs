@@ -35,11 +35,13 @@ mod writer;
 
 pub use async_bridge::{AsyncBridge, Retries};
 pub use cache::{CacheStats, ReadCache};
-pub use database::{Database, WriteSet};
-pub use embedded::EmbeddedDatabase;
+pub use database::{Database, Entry, WriteSet};
+pub use embedded::{EmbeddedDatabase, Rebuilt};
 pub use flush::{FlushGroup, FlushStatus, QueueLimits};
 pub use memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 pub use overlay::{RequestOverlay, verified_nodes, verified_programs};
 pub use postgres::{PostgresDatabase, PostgresOptions};
-pub use state_store::{DurableOptions, StateStats, StateStore, WitnessEntries, WriterStep};
+pub use state_store::{
+    DurableOptions, IntegrityStats, StateStats, StateStore, VerifiedReader, WitnessEntries, WriterStep,
+};
 pub use writer::{Durability, StateWriter};

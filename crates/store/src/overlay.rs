@@ -4,10 +4,16 @@ use std::collections::HashMap;
 
 use alloy_primitives::Bytes;
 
+use crate::encoding::CONTENT_BYTES;
 use zkevm_tree::goldilocks::canonical;
 use zkevm_tree::poseidon::{hashes_of, linear_hash_many};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
+
+/// Elements of a node without its capacity.
+const CONTENT_ELEMENTS: usize = CONTENT_BYTES / 8;
+/// Where an entry of a request is.
+const PLACE: &str = "db of the request";
 
 /// Reads a request's own entries first, then a store.
 ///
@@ -35,7 +41,7 @@ impl RequestOverlay<'_> {
     }
 }
 
-/// Returns those of these nodes that have 12 elements, with canonical ones.
+/// Returns those of these nodes that have the length of one, with canonical elements.
 pub(crate) fn canonical_nodes<'a>(
     entries: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>,
 ) -> impl Iterator<Item = (Digest, NodeData)> {
@@ -66,9 +72,11 @@ impl StateReader for RequestOverlay<'_> {
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
         match self.nodes.get(hash) {
             None => self.base.node(hash),
-            Some(elements) => canonical_node(elements)
-                .map(Some)
-                .ok_or(StoreError::InvalidNodeSize { hash: *hash, elements: elements.len() }),
+            Some(elements) => canonical_node(elements).map(Some).ok_or_else(|| StoreError::InvalidNodeSize {
+                hash: *hash,
+                elements: elements.len(),
+                place: PLACE.to_owned(),
+            }),
         }
     }
 
@@ -91,9 +99,15 @@ impl StateReader for RequestOverlay<'_> {
     }
 }
 
-/// Returns a node of 12 elements with each reduced modulo p (state-tree §1).
+/// Returns a node with each element reduced modulo p (state-tree §1): of 12 elements, or of the 8 without capacity, which is
+/// zeros then, as in a database (executor-service §5.8).
 fn canonical_node(elements: &[u64]) -> Option<NodeData> {
-    NodeData::try_from(elements).ok().map(|data| data.map(canonical))
+    let mut node = [0; 12];
+    if elements.len() != node.len() && elements.len() != CONTENT_ELEMENTS {
+        return None;
+    }
+    node.iter_mut().zip(elements).for_each(|(place, element)| *place = canonical(*element));
+    Some(node)
 }
 
 #[cfg(test)]
@@ -132,10 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_twelve_elements_is_an_error() {
-        for elements in [0, 8, 11, 13] {
+    fn a_node_of_another_length_is_an_error() {
+        for elements in [0, 4, 7, 9, 11, 13] {
             overlay_of(&[(HASH, vec![1; elements])], &[], |_, overlay| {
-                assert_eq!(overlay.node(&HASH), Err(StoreError::InvalidNodeSize { hash: HASH, elements }));
+                let place = PLACE.to_owned();
+                assert_eq!(overlay.node(&HASH), Err(StoreError::InvalidNodeSize { hash: HASH, elements, place }));
                 assert_eq!(overlay.verified_nodes(), []);
             });
         }
@@ -149,6 +164,16 @@ mod tests {
         overlay_of(&[(hash, raw)], &[], |_, overlay| {
             assert_eq!(overlay.node(&hash), Ok(Some(reduced)));
             assert_eq!(overlay.verified_nodes(), [(hash, reduced)]);
+        });
+    }
+
+    #[test]
+    fn eight_elements_are_a_node_whose_capacity_is_zero() {
+        let whole: NodeData = std::array::from_fn(|i| if i < 8 { i as u64 + 1 } else { 0 });
+        let hash = hash_node(&whole);
+        overlay_of(&[(hash, whole[..8].to_vec())], &[], |_, overlay| {
+            assert_eq!(overlay.node(&hash), Ok(Some(whole)));
+            assert_eq!(overlay.verified_nodes(), [(hash, whole)]);
         });
     }
 

@@ -26,13 +26,23 @@ pub trait StateReader: Send + Sync {
 /// The reason why a store could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The node is there but does not have 12 elements.
-    #[error("node {hash:?} has {elements} elements instead of 12")]
+    /// The node is there but has neither 12 elements nor the 8 without capacity.
+    #[error("node {} has {elements} elements instead of 12 ({place})", .hash.to_b256())]
     InvalidNodeSize {
         /// Hash of the node.
         hash: Digest,
         /// Elements found.
         elements: usize,
+        /// Where the node is: the request, or table and row.
+        place: String,
+    },
+    /// What is stored under a hash has another one. It is not used.
+    #[error("{} is damaged: it does not have the hash it is stored under ({place})", .hash.to_b256())]
+    Damaged {
+        /// The hash it is stored under.
+        hash: Digest,
+        /// Where it is stored: file and offset, or table and row.
+        place: String,
     },
     /// The bound of permanent state is reached; reads and volatile writes still work.
     #[error("the state store is full: no more permanent state fits within its {} MiB", bytes_max >> 20)]

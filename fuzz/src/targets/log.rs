@@ -17,13 +17,16 @@ pub const TARGET: Target = Target {
     run: target,
     seeds,
     dictionary: &[
-        b"zkevm-nodes v1\r\n",
+        b"zkevm-nodes v2\r\n",
         &GROUP_MARK,
         &[0; 8],
         &[0xff; 8],
         &[0xff; 32],
         &[64],
+        &[65],
         &[96],
+        &[97],
+        &[0],
         &[97, 0, 0, 0, 0, 0, 0, 0],
     ],
     input_bytes_max: 16 << 10,
@@ -55,7 +58,7 @@ impl Parts {
         let state = workload(9).genesis().build().expect("the sample state is a tree");
         let nodes: Vec<_> = state.nodes.iter().map(|(hash, node)| (*hash, *node)).take(20).collect();
         let database = open(folder.path()).expect("a new database");
-        let first = WriteSet { nodes: nodes[..12].to_vec(), programs: Vec::new(), latest_root: Some(state.root) };
+        let first = WriteSet { nodes: nodes[..12].to_vec(), programs: Vec::new(), latest_root: Some(nodes[0].0) };
         let second = WriteSet { nodes: nodes[12..].to_vec(), programs: Vec::new(), latest_root: None };
         for set in [first, second] {
             database.commit(&[&set]).expect("a new database can be written");

@@ -8,7 +8,7 @@
 //!
 //! | file | table | key | value |
 //! |---|---|---|---|
-//! | `nodes-<n>.log` | | | [`log`] |
+//! | `nodes-<n>.log` | | | [`log`]: everything; the index can be made from it again ([`rebuild`]) |
 //! | `state.redb` | `offsets` | last 8 bytes of a node's hash as Poseidon has it, its most significant limb | offset in the log |
 //! | | `collisions` | 32 bytes, most significant limb first: nodes whose limb is another one's in `offsets` | offset in the log |
 //! | | `programs` | 32 bytes, the same | the code |
@@ -20,14 +20,21 @@
 //! Both files carry the format version, and another one is refused: older, newer, and files of other programs.
 
 mod files;
+mod index;
 mod indexed_log;
 mod log;
 mod offset_index;
+mod rebuild;
+mod record;
+mod tail;
 mod version;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::rebuild::Rebuilt;
+
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -36,16 +43,16 @@ use std::time::{Duration, Instant};
 use alloy_primitives::Bytes;
 use parking_lot::Mutex;
 
-use self::files::{COLLISIONS, META, OFFSETS, PROGRAMS, failed, log_path, remove_other_logs, start_log};
+use self::files::{COLLISIONS, FILE_NAME, META, OFFSETS, PROGRAMS, create_log, failed, log_path, start_log};
 use self::indexed_log::{IndexedLog, Opened};
-use self::log::{GROUP_NODES_MAX, NodeLog};
+use self::log::{GROUP_NODES_MAX, GROUP_PROGRAMS_BYTES_MAX, NodeLog};
 use self::offset_index::OffsetIndex;
-use crate::database::{Database, WriteSet};
+use crate::database::{Database, Entry, WriteSet};
 use crate::encoding::hash_bytes;
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
 
-/// Wait before the index is tried again after an error.
+/// Wait before the index is tried again after an error, unless a write waits for it.
 const MERGE_AGAIN: Duration = Duration::from_secs(5);
 /// Fraction of the cache budget for offsets not yet indexed: one in this many.
 const OFFSETS_SHARE: usize = 4;
@@ -66,6 +73,8 @@ struct Writer {
     end: u64,
     recent_max: usize,
     merge: Option<Merge>,
+    /// Programs that the log has and that could not be put into the index yet.
+    logged_programs: HashSet<[u8; 32]>,
 }
 
 /// The way of `Snapshot::merging` into the index.
@@ -94,24 +103,45 @@ impl EmbeddedDatabase {
         std::fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
         let page_bytes = cache_bytes - cache_bytes / OFFSETS_SHARE;
         let Opened { indexed_log, log_number, end } = IndexedLog::open(folder, page_bytes, patience)?;
-        let writer = Writer { log_number, end, recent_max, merge: None };
+        let writer = Writer { log_number, end, recent_max, merge: None, logged_programs: HashSet::new() };
         Ok(Self { indexed_log: Arc::new(indexed_log), writer: Mutex::new(writer) })
     }
 
-    /// Puts the programs of the sets where they belong. Each has the hash it is stored under, so they may be there early.
-    fn commit_programs(&self, sets: &[&WriteSet]) -> Result<(), StoreError> {
-        let mut programs = sets.iter().flat_map(|set| &set.programs).peekable();
-        if programs.peek().is_none() {
+    /// Builds the index anew from the log, which must not be open elsewhere. The file before it gets another name. `progress`
+    /// is told how many bytes of the log are read, of how many.
+    ///
+    /// Fails if there is not exactly one log with something in it, or if that is damaged; then everything is as it was.
+    pub fn rebuild(folder: &Path, cache_bytes: usize, progress: impl FnMut(u64, u64)) -> Result<Rebuilt, StoreError> {
+        rebuild::rebuild(folder, cache_bytes, recent_max(cache_bytes), progress)
+    }
+
+    /// Returns the programs of the sets that the index does not have, each once.
+    fn unknown_programs<'a>(&self, sets: &[&'a WriteSet]) -> Result<Vec<([u8; 32], &'a Bytes)>, StoreError> {
+        let mut programs = Vec::new();
+        for (hash, code) in sets.iter().flat_map(|set| &set.programs) {
+            if self.indexed_log.program(hash)?.as_ref() != Some(code) {
+                programs.push((hash_bytes(hash), code));
+            }
+        }
+        programs.sort_unstable_by_key(|(hash, _)| *hash);
+        programs.dedup_by_key(|(hash, _)| *hash);
+        Ok(programs)
+    }
+
+    /// Puts programs that the log has into the index, for readers.
+    fn index_programs(&self, writer: &mut Writer, programs: &[([u8; 32], &Bytes)]) -> Result<(), StoreError> {
+        if programs.is_empty() {
             return Ok(());
         }
         self.indexed_log.write(|transaction| {
             let mut table = transaction.open_table(PROGRAMS)?;
             for (hash, code) in programs {
-                table.insert(&hash_bytes(hash), code.as_ref())?;
+                table.insert(hash, code.as_ref())?;
             }
             Ok(())
         })?;
-        self.indexed_log.refresh(self.indexed_log.log(), |_| {})
+        writer.logged_programs.clear();
+        self.indexed_log.refresh_tables(|_| {})
     }
 
     /// Appends one group, and lets readers see it.
@@ -119,13 +149,16 @@ impl EmbeddedDatabase {
         &self,
         writer: &mut Writer,
         nodes: &[(&Digest, &NodeData)],
+        programs: &[([u8; 32], &Bytes)],
         latest_root: Option<Digest>,
     ) -> Result<(), StoreError> {
         self.advance_index(writer)?;
-        let appended = self.indexed_log.log().append(writer.end, nodes, latest_root);
+        let of_log: Vec<_> = programs.iter().map(|(hash, code)| (hash, *code)).collect();
+        let appended = self.indexed_log.log().append(writer.end, nodes, &of_log, latest_root);
         let (offsets, end) =
             appended.map_err(|error| failed(&log_path(&self.indexed_log.folder, writer.log_number), error))?;
         writer.end = end;
+        writer.logged_programs.extend(programs.iter().map(|(hash, _)| *hash));
         // A little at a time: readers wait meanwhile.
         for (nodes, offsets) in nodes.chunks(1024).zip(offsets.chunks(1024)) {
             let mut snapshot = self.indexed_log.snapshot.write();
@@ -168,7 +201,7 @@ impl EmbeddedDatabase {
                 tracing::error!(%error, "the index of the database could not be brought up to date, trying again");
                 Some(Merge { state: MergeState::Failed(error, Instant::now()), ..merge })
             }
-            MergeState::Failed(_, at) if at.elapsed() >= MERGE_AGAIN => {
+            MergeState::Failed(_, at) if must || at.elapsed() >= MERGE_AGAIN => {
                 self.poll_merge(self.start_merge(merge.until, merge.latest_root), must)
             }
             _ => Some(merge),
@@ -184,6 +217,23 @@ impl EmbeddedDatabase {
         };
         Merge { until, latest_root, state }
     }
+}
+
+/// Splits programs into groups of the log, at least one program each.
+fn groups_of_programs<'a, 'b>(programs: &'a [([u8; 32], &'b Bytes)]) -> Vec<&'a [([u8; 32], &'b Bytes)]> {
+    let mut groups = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (place, (_, code)) in programs.iter().enumerate() {
+        if place > start && bytes + code.len() > GROUP_PROGRAMS_BYTES_MAX {
+            groups.push(&programs[start..place]);
+            (start, bytes) = (place, 0);
+        }
+        bytes += code.len();
+    }
+    if start < programs.len() {
+        groups.push(&programs[start..]);
+    }
+    groups
 }
 
 /// Returns how many offsets may wait in memory before they go into the index: the more, the cheaper each of them becomes.
@@ -204,23 +254,18 @@ impl Drop for EmbeddedDatabase {
 
 impl StateReader for EmbeddedDatabase {
     fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
-        match self.indexed_log.recent_node(hash)? {
-            Ok(node) => Ok(Some(node)),
-            Err(tables) => self.indexed_log.indexed_node(&tables, hash),
-        }
+        self.indexed_log.node(hash)
     }
 
     fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
-        let tables = Arc::clone(&self.indexed_log.snapshot.read().tables);
-        let found = tables.programs.get(&hash_bytes(hash)).map_err(|error| self.indexed_log.redb_failed(error))?;
-        Ok(found.map(|code| Bytes::copy_from_slice(code.value())))
+        self.indexed_log.program(hash)
     }
 }
 
 impl Database for EmbeddedDatabase {
     fn commit(&self, sets: &[&WriteSet]) -> Result<(), StoreError> {
         let mut writer = self.writer.lock();
-        self.commit_programs(sets)?;
+        let programs = self.unknown_programs(sets)?;
         let all = sets.iter().flat_map(|set| &set.nodes).map(|(hash, node)| (hash, node));
         let (mut nodes, known): (Vec<_>, Vec<_>) = {
             let snapshot = self.indexed_log.snapshot.read();
@@ -228,19 +273,31 @@ impl Database for EmbeddedDatabase {
         };
         // Batches that are executed again leave the same nodes again.
         for (hash, node) in known {
-            if self.indexed_log.recent_node(hash)?.is_err() {
+            // One that is damaged is written again.
+            if !matches!(self.indexed_log.recent_node(hash), Ok(Some(_))) {
                 nodes.push((hash, node));
             }
         }
         nodes.sort_unstable_by_key(|(hash, _)| *hash);
         nodes.dedup_by_key(|(hash, _)| *hash);
         let latest_root = sets.iter().rev().find_map(|set| set.latest_root);
+        // Tried again after an error, they are in the log already.
+        let unlogged = programs.iter().filter(|(hash, _)| !writer.logged_programs.contains(hash)).copied();
+        let unlogged: Vec<_> = unlogged.collect();
+        let mut program_groups = groups_of_programs(&unlogged);
+        while program_groups.len() > 1 {
+            self.append(&mut writer, &[], program_groups.remove(0), None)?;
+        }
+        let mut programs_left = program_groups.pop().unwrap_or_default();
         // The root is in the last group, which may have nothing else.
         let (groups, last) = nodes.split_at(nodes.len() - nodes.len() % GROUP_NODES_MAX);
         for group in groups.chunks(GROUP_NODES_MAX) {
-            self.append(&mut writer, group, None)?;
+            self.append(&mut writer, group, std::mem::take(&mut programs_left), None)?;
         }
-        if last.is_empty() && latest_root.is_none() { Ok(()) } else { self.append(&mut writer, last, latest_root) }
+        if !last.is_empty() || !programs_left.is_empty() || latest_root.is_some() {
+            self.append(&mut writer, last, programs_left, latest_root)?;
+        }
+        self.index_programs(&mut writer, &programs)
     }
 
     fn latest_root(&self) -> Result<Digest, StoreError> {
@@ -252,9 +309,8 @@ impl Database for EmbeddedDatabase {
         if let Some(merge) = writer.merge.take() {
             self.poll_merge(merge, true);
         }
-        let number = writer.log_number + 1;
-        let path = log_path(&self.indexed_log.folder, number);
-        let log = NodeLog::create(&path).map_err(|error| failed(&path, error))?;
+        let before = log_path(&self.indexed_log.folder, writer.log_number);
+        let (log, number) = create_log(&self.indexed_log.folder, writer.log_number.saturating_add(1))?;
         self.indexed_log.write(|transaction| {
             transaction.delete_table(OFFSETS)?;
             transaction.delete_table(COLLISIONS)?;
@@ -262,13 +318,34 @@ impl Database for EmbeddedDatabase {
             transaction.delete_table(META)?;
             start_log(transaction, number)
         })?;
-        self.indexed_log.refresh(Arc::new(log), |snapshot| {
+        self.indexed_log.index.set_content(number, NodeLog::START);
+        self.indexed_log.refresh(Arc::new(log), number, |snapshot| {
             snapshot.recent = OffsetIndex::default();
             snapshot.merging = Arc::default();
             snapshot.latest_root = Digest::ZERO;
         })?;
         writer.log_number = number;
         writer.end = NodeLog::START;
-        remove_other_logs(&self.indexed_log.folder, number)
+        writer.logged_programs.clear();
+        // The one log that was asked to be deleted, and no other.
+        std::fs::remove_file(&before).map_err(|error| failed(&before, error))
+    }
+
+    fn checks_nodes(&self) -> bool {
+        true
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        // Any key will do: it is the way that counts.
+        self.indexed_log.program(&Digest::ZERO).map(drop)
+    }
+
+    fn place(&self, entry: Entry<'_>) -> String {
+        let folder = self.indexed_log.folder.display();
+        match entry {
+            Entry::Node(hash) => format!("{folder}, node {}", hash.to_b256()),
+            Entry::Program(hash) => format!("{folder}/{FILE_NAME}, table programs, row {}", hash.to_b256()),
+            Entry::LatestRoot => format!("{folder}, latest root"),
+        }
     }
 }

@@ -1,6 +1,7 @@
 use redb::TableDefinition;
 
 use super::files::{FILE_NAME, LOG, LOG_FORMAT};
+use super::version::{FORMAT_VERSION, FORMAT_VERSION_BEFORE};
 use super::*;
 
 fn set(number: u64) -> WriteSet {
@@ -109,7 +110,7 @@ fn an_index_that_cannot_be_written_holds_writes_up_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let database = open(folder.path(), 10);
     // Nobody else can write to redb as long as this lasts.
-    let transaction = database.indexed_log.redb.begin_write().unwrap();
+    let transaction = database.indexed_log.index.hold();
     let sets: Vec<_> = (0..3).map(|step| colliding(step * 10..step * 10 + 10)).collect();
     sets.iter().for_each(|set| database.commit(&[set]).unwrap());
     std::thread::scope(|scope| {
@@ -153,7 +154,7 @@ fn is_redb(path: &Path) -> bool {
 }
 
 fn assert_sentence(error: &str, parts: &[&str]) {
-    for part in parts.iter().chain(&["format version 1", "store.path"]) {
+    for part in parts.iter().chain(&["format version 2", "store.path"]) {
         assert!(error.contains(part), "{part:?} is not in {error:?}");
     }
 }
@@ -176,7 +177,7 @@ fn a_database_of_another_format_version_is_refused_and_left_alone() {
     };
     set_version(7);
     assert_sentence(&refused(folder.path()), &["state.redb", "has format version 7"]);
-    set_version(1);
+    set_version(FORMAT_VERSION);
     assert_holds(&open(folder.path(), 10), &set(1));
 
     let path = log_path(folder.path(), 1);
@@ -225,7 +226,179 @@ fn foreign_files_are_refused_and_an_empty_one_is_a_new_database() {
     database.commit(&[&set(1)]).unwrap();
     drop(database);
     assert_holds(&open(folder.path(), 10), &set(1));
-    // The nodes of a database whose index is gone are not written over.
-    std::fs::write(&path, []).unwrap();
-    assert_sentence(&refused(folder.path()), &["nodes-1.log", "no index names it"]);
+    assert_eq!(std::fs::read(log_path(folder.path(), 1)).unwrap(), b"zkevm-nod", "what is there is left alone");
+    assert!(log_path(folder.path(), 2).exists());
+}
+
+#[test]
+fn an_index_that_is_missing_or_empty_beside_a_log_is_refused_and_made_again_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets: Vec<_> = (0..40).map(|step| colliding(step * 7..step * 7 + 9)).collect();
+    {
+        let database = open(folder.path(), 20);
+        sets.iter().for_each(|set| database.commit(&[set]).unwrap());
+        database.commit(&[&set(1), &set(2)]).unwrap();
+    }
+    let (index, log) = (folder.path().join(FILE_NAME), log_path(folder.path(), 1));
+    let backup = folder.path().join("nodes-1-backup-2026.log");
+    std::fs::copy(&log, &backup).unwrap();
+    let whole = std::fs::read(&log).unwrap();
+    let rebuild = || EmbeddedDatabase::rebuild(folder.path(), 1 << 20, |done, all| assert!(done <= all));
+    let make = |content: Option<&[u8]>| match content {
+        None => std::fs::remove_file(&index).unwrap(),
+        Some(content) => std::fs::write(&index, content).unwrap(),
+    };
+    for content in [None, Some(&[][..]), Some(b"of something else"), Some(&whole)] {
+        make(content);
+        let before = std::fs::read(&index).ok();
+        let error = EmbeddedDatabase::open(folder.path(), 1 << 20, Duration::ZERO).err().unwrap().to_string();
+        assert!(error.contains(FILE_NAME) && error.contains("nothing was changed"), "{error}");
+        assert_eq!(std::fs::read(&index).ok(), before);
+        if content.is_none_or(<[u8]>::is_empty) {
+            assert!(error.contains("nodes-1.log") && error.contains("zkevm-executor state rebuild"), "{error}");
+        }
+        let rebuilt = rebuild().unwrap();
+        assert_eq!((rebuilt.latest_root, rebuilt.programs, rebuilt.log), (Digest([2, 0, 0, 1]), 2, log.clone()));
+        assert_eq!(rebuilt.before.is_some(), content.is_some());
+        assert_eq!(rebuilt.before.map(|path| std::fs::read(path).unwrap()), before, "the file before is kept");
+        let database = open(folder.path(), 20);
+        sets.iter().chain([&set(1), &set(2)]).for_each(|set| assert_holds(&database, set));
+        assert_eq!(database.latest_root(), Ok(Digest([2, 0, 0, 1])));
+        assert!(rebuild().unwrap_err().to_string().contains("already open"));
+        drop(database);
+        assert_eq!((std::fs::read(&log).unwrap(), std::fs::read(&backup).unwrap()), (whole.clone(), whole.clone()));
+    }
+    std::fs::copy(&log, log_path(folder.path(), 7)).unwrap();
+    let error = rebuild().unwrap_err().to_string();
+    assert!(error.contains("nodes-1.log") && error.contains("nodes-7.log"), "{error}");
+}
+
+#[test]
+fn an_older_index_catches_up_with_nodes_and_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path(), 10).commit(&[&colliding(0..30), &set(1)]).unwrap();
+    let older = std::fs::read(folder.path().join(FILE_NAME)).unwrap();
+    open(folder.path(), 10).commit(&[&colliding(30..60), &set(2)]).unwrap();
+    open(folder.path(), 10).commit(&[&colliding(60..90), &set(3)]).unwrap();
+    std::fs::write(folder.path().join(FILE_NAME), older).unwrap();
+    let database = open(folder.path(), 10);
+    [colliding(0..90), set(1), set(2), set(3)].iter().for_each(|set| assert_holds(&database, set));
+    assert_eq!(database.latest_root(), Ok(Digest([3, 0, 0, 1])));
+}
+
+#[test]
+fn an_index_is_opened_again_after_an_io_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path(), 20);
+    database.commit(&[&colliding(0..100), &set(1)]).unwrap();
+    for round in 2..5 {
+        database.indexed_log.index.fail();
+        // Opened again at once, or not tried so soon after the time before.
+        if let Err(error) = database.program(&Digest([1, 0, 0, 3])) {
+            let error = error.to_string();
+            assert!(error.contains(FILE_NAME) && error.contains("No space left"), "{error}");
+        }
+        let limit = Instant::now() + Duration::from_secs(10);
+        while database.probe().is_err() {
+            assert!(Instant::now() < limit, "the index is not opened again");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // What was on its way into the index may have failed with it; the writer tries again.
+        let sets = [&colliding(100 * round..100 * round + 50), &set(round)];
+        while let Err(error) = database.commit(&sets) {
+            assert!(Instant::now() < limit, "{error}");
+        }
+        assert_holds(&database, &colliding(0..100));
+        (1..=round).for_each(|number| assert_holds(&database, &set(number)));
+    }
+    drop(database);
+    let database = open(folder.path(), 20);
+    (1..5).for_each(|number| assert_holds(&database, &set(number)));
+}
+
+#[test]
+fn a_database_of_the_version_before_gets_its_programs_into_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path(), 10).commit(&[&colliding(0..30), &set(1)]).unwrap();
+    // As the version before left it: a log without programs and without checksums of records, and its mark.
+    let log = log_path(folder.path(), 1);
+    std::fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
+    let nodes: Vec<([u8; 32], NodeData)> =
+        colliding(0..30).nodes.iter().map(|(hash, node)| (hash_bytes(hash), *node)).collect();
+    std::fs::write(&log, log_of_the_version_before(&nodes)).unwrap();
+    EmbeddedDatabase::rebuild(folder.path(), 1 << 20, |_, _| {}).unwrap();
+    redb_with(folder.path(), |transaction| {
+        transaction.open_table(LOG).unwrap().insert(LOG_FORMAT, FORMAT_VERSION_BEFORE).unwrap();
+        transaction
+            .open_table(PROGRAMS)
+            .unwrap()
+            .insert(&hash_bytes(&Digest([1, 0, 0, 3])), &[1_u8, 1, 1][..])
+            .unwrap();
+    });
+    let programs = WriteSet { programs: set(1).programs, ..WriteSet::default() };
+    assert_holds(&open(folder.path(), 10), &programs);
+    assert!(std::fs::read(&log).unwrap().starts_with(b"zkevm-nodes v2\r\n"));
+    std::fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
+    let rebuilt = EmbeddedDatabase::rebuild(folder.path(), 1 << 20, |_, _| {}).unwrap();
+    assert_eq!((rebuilt.nodes, rebuilt.programs), (30, 1));
+    assert_holds(&open(folder.path(), 10), &programs);
+    // Without a checksum of its own a record is hashed.
+    let error = open(folder.path(), 10).node(&Digest([3, 1, 2, 3])).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+/// One group with these nodes, in format version 1.
+fn log_of_the_version_before(nodes: &[([u8; 32], NodeData)]) -> Vec<u8> {
+    let mut records = Vec::new();
+    for (hash, node) in nodes {
+        records.push(96);
+        records.extend_from_slice(hash);
+        records.extend_from_slice(&crate::encoding::node_bytes(node));
+    }
+    let mut group =
+        [&[0xff, 0xff, 0xff, 0xff, 0xfe][..], b"log", &(records.len() as u64).to_le_bytes(), &[0xff; 32]].concat();
+    group.extend_from_slice(&records);
+    let checksum = crc32fast::hash(&group).to_le_bytes();
+    [b"zkevm-nodes v1\r\n", &group[..], &checksum].concat()
+}
+
+#[test]
+fn a_damaged_node_is_an_error_that_names_its_place_until_it_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (set, others) = (colliding(0..1), colliding(1..40));
+    open(folder.path(), 10).commit(&[&set, &others]).unwrap();
+    let log = log_path(folder.path(), 1);
+    let damage = || {
+        let mut content = std::fs::read(&log).unwrap();
+        let hash = hash_bytes(&set.nodes[0].0);
+        let record = content.windows(32).rposition(|window| window == hash).unwrap();
+        content[record + 40] ^= 4;
+        std::fs::write(&log, content).unwrap();
+    };
+    // Into the index, so that the group is not read when the database is opened.
+    std::fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
+    EmbeddedDatabase::rebuild(folder.path(), 1 << 20, |_, _| {}).unwrap();
+    damage();
+    {
+        let database = open(folder.path(), 30);
+        let error = database.node(&set.nodes[0].0).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Damaged { .. }) && error.to_string().contains("nodes-1.log, offset"),
+            "{error}"
+        );
+        assert_holds(&database, &others);
+        database.commit(&[&set]).unwrap();
+        assert_holds(&database, &set);
+        // In memory first, and then in the index.
+        damage();
+        database.node(&set.nodes[0].0).unwrap_err();
+        database.commit(&[&set]).unwrap();
+        database.commit(&[&colliding(100..140)]).unwrap();
+        database.commit(&[&colliding(200..240)]).unwrap();
+        assert_holds(&database, &set);
+        assert_holds(&database, &others);
+    }
+    // Nothing that is read at the start is damaged, and the index names what is whole.
+    let rest = open(folder.path(), 30);
+    assert_holds(&rest, &others);
 }

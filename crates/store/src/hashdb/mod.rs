@@ -23,6 +23,7 @@ use crate::database::WriteSet;
 use crate::overlay::{verified_nodes, verified_programs};
 use crate::state_store::StateStore;
 use crate::writer::Durability;
+use zkevm_tree::poseidon::linear_hash;
 use zkevm_tree::{Digest, GetDetails, NodeData, SetDetails, StateTree, TreeError};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::FlushIds;
@@ -43,7 +44,7 @@ pub enum HashDbError {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// An entry does not have the hash it is listed under, or not the length of a node.
-    #[error("entry {} does not have the hash it entries", .0.to_b256())]
+    #[error("entry {} does not have the hash it is listed under", .0.to_b256())]
     HashMismatch(Digest),
     /// Resets are switched off.
     #[error("resetting the database is not enabled (hashdb.allow_reset)")]
@@ -153,6 +154,8 @@ impl HashDb {
     }
 
     /// Writes a program: into a session, or at once.
+    ///
+    /// Fails with [`HashDbError::HashMismatch`], and changes nothing, if it does not have the hash.
     pub fn set_program(
         &self,
         hash: Digest,
@@ -161,6 +164,9 @@ impl HashDb {
         batch_uuid: &str,
         position: Position,
     ) -> Result<(), HashDbError> {
+        if linear_hash(&code) != hash {
+            return Err(self.refused(hash));
+        }
         if batch_uuid.is_empty() {
             let set = WriteSet { programs: vec![(hash, code)], ..WriteSet::default() };
             self.store.persist(set, persistence.durability(), 0)?;
@@ -189,9 +195,17 @@ impl HashDb {
         programs: &BTreeMap<Digest, Bytes>,
         durability: Durability,
     ) -> Result<(), HashDbError> {
-        let set = WriteSet { nodes: verified(nodes)?, programs: verified_codes(programs)?, latest_root: None };
+        let nodes = verified(nodes).map_err(|hash| self.refused(hash))?;
+        let programs = verified_codes(programs).map_err(|hash| self.refused(hash))?;
+        let set = WriteSet { nodes, programs, latest_root: None };
         self.store.persist(set, durability, 0)?;
         Ok(())
+    }
+
+    /// Counts an entry that does not have the hash it is listed under.
+    fn refused(&self, hash: Digest) -> HashDbError {
+        self.store.count_refused_entry(&hash);
+        HashDbError::HashMismatch(hash)
     }
 
     /// Makes a root the latest one, if its node is here; other roots are left alone, so that the latest root never points
@@ -309,35 +323,24 @@ impl StateReader for Recorder<'_> {
     }
 }
 
-/// Returns the nodes if all have their hash. Nodes without capacity get one of zeros.
-fn verified(entries: &BTreeMap<Digest, Vec<u64>>) -> Result<Vec<(Digest, NodeData)>, HashDbError> {
-    let whole: Vec<(Digest, Vec<u64>)> = entries
-        .iter()
-        .map(|(hash, elements)| {
-            let mut elements = elements.clone();
-            if elements.len() == 8 {
-                elements.resize(12, 0);
-            }
-            (*hash, elements)
-        })
-        .collect();
-    let nodes = verified_nodes(whole.iter().map(|(hash, elements)| (hash, elements)));
-    all_there(entries.keys(), nodes)
+/// Returns the nodes if all have their hash, else the first that has not. Nodes without capacity get one of zeros.
+fn verified(entries: &BTreeMap<Digest, Vec<u64>>) -> Result<Vec<(Digest, NodeData)>, Digest> {
+    all_there(entries.keys(), verified_nodes(entries))
 }
 
-fn verified_codes(entries: &BTreeMap<Digest, Bytes>) -> Result<Vec<(Digest, Bytes)>, HashDbError> {
+fn verified_codes(entries: &BTreeMap<Digest, Bytes>) -> Result<Vec<(Digest, Bytes)>, Digest> {
     all_there(entries.keys(), verified_programs(entries))
 }
 
 fn all_there<'a, T>(
     keys: impl Iterator<Item = &'a Digest>,
     verified: Vec<(Digest, T)>,
-) -> Result<Vec<(Digest, T)>, HashDbError> {
+) -> Result<Vec<(Digest, T)>, Digest> {
     // Verifying keeps the order.
     let mut present = verified.iter().map(|(hash, _)| hash).peekable();
     for hash in keys {
         if present.next_if(|next| *next == hash).is_none() {
-            return Err(HashDbError::HashMismatch(*hash));
+            return Err(*hash);
         }
     }
     Ok(verified)

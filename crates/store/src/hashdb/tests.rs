@@ -1,5 +1,6 @@
 use super::*;
 use crate::{DurableOptions, MemoryLimits};
+use zkevm_tree::poseidon::linear_hash;
 
 const UUID: &str = "one";
 
@@ -140,18 +141,39 @@ fn temporary_writes_end_with_the_session() {
 #[test]
 fn programs_are_kept_however_they_come() {
     let database = database();
-    let (here, first, late) = (Position::default(), Digest([1; 4]), Position { block: 1, tx: 0 });
-    let code = Bytes::from_static(&[0x60]);
-    let put =
-        |hash, uuid: &str, position| database.set_program(hash, code.clone(), Persistence::Database, uuid, position);
-    put(first, UUID, here).unwrap();
-    assert_eq!(put(Digest([2; 4]), UUID, late), Err(SessionError::Position.into()));
-    put(Digest([3; 4]), "", late).unwrap();
-    assert_eq!(database.program(&first, ""), Ok(None));
-    assert_eq!(database.program(&first, UUID), Ok(Some(code.clone())));
-    assert_eq!(database.program(&Digest([3; 4]), ""), Ok(Some(code.clone())));
+    let (here, late) = (Position::default(), Position { block: 1, tx: 0 });
+    let code = |byte: u8| Bytes::copy_from_slice(&[byte]);
+    let hash = |byte: u8| linear_hash(&[byte]);
+    let put = |byte, uuid: &str, position| {
+        database.set_program(hash(byte), code(byte), Persistence::Database, uuid, position)
+    };
+    put(1, UUID, here).unwrap();
+    assert_eq!(put(2, UUID, late), Err(SessionError::Position.into()));
+    put(3, "", late).unwrap();
+    assert_eq!(database.program(&hash(1), ""), Ok(None));
+    assert_eq!(database.program(&hash(1), UUID), Ok(Some(code(1))));
+    assert_eq!(database.program(&hash(3), ""), Ok(Some(code(3))));
     database.flush(UUID, None, Persistence::Cache).unwrap();
-    assert_eq!(database.program(&first, ""), Ok(Some(code)));
+    assert_eq!(database.program(&hash(1), ""), Ok(Some(code(1))));
+}
+
+#[test]
+fn a_program_under_a_hash_it_does_not_have_is_refused_and_counted() {
+    let database = database();
+    let (right, other) = (Bytes::from_static(&[0x60, 0x2a]), Bytes::from_static(&[0x60, 0x66]));
+    let hash = linear_hash(&right);
+    for uuid in ["", UUID] {
+        for persistence in [Persistence::Cache, Persistence::Database, Persistence::Temporary] {
+            let answer = database.set_program(hash, other.clone(), persistence, uuid, Position::default());
+            assert_eq!(answer, Err(HashDbError::HashMismatch(hash)));
+            assert_eq!(answer.unwrap_err().result_code(), 4);
+            assert_eq!(database.program(&hash, uuid), Ok(None));
+        }
+    }
+    database.set_program(hash, right.clone(), Persistence::Database, "", Position::default()).unwrap();
+    database.set_program(hash, other, Persistence::Database, "", Position::default()).unwrap_err();
+    assert_eq!(database.program(&hash, ""), Ok(Some(right)));
+    assert_eq!(database.store().stats().integrity.refused_entries, 7);
 }
 
 #[test]

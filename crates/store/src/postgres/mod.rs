@@ -19,11 +19,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_primitives::Bytes;
+use alloy_primitives::{B256, Bytes};
 use tokio_postgres::types::Type;
 
 use crate::async_bridge::{AsyncBridge, Retries};
-use crate::database::{Database, WriteSet};
+use crate::database::{Database, Entry, WriteSet};
 use crate::encoding::{LATEST_ROOT_KEY, hash_bytes, node_bytes, node_from_bytes, root_from_row, root_row};
 use pool::{DatabaseError, Parameter, Pool};
 use zkevm_tree::{Digest, NodeData};
@@ -94,6 +94,8 @@ pub struct PostgresDatabase {
     bridge: AsyncBridge,
     pool: Arc<Pool>,
     sql: Arc<Sql>,
+    /// Names of the tables of nodes and programs.
+    tables: (String, String),
     retries: Retries,
     /// A node that is not there may be on its way: who only reads may be reading a replica (hashdb-service §7).
     lags: bool,
@@ -163,9 +165,10 @@ impl PostgresDatabase {
         let sql = Arc::new(Sql::new(&options.nodes_table, &options.program_table));
         let pool = Pool::new(&options.url, options.connections, options.timeout);
         let pool = Arc::new(pool.map_err(|error| StoreError::Unavailable(error.to_string()))?);
+        let tables = (options.nodes_table, options.program_table);
         let PostgresOptions { retries: times, retry_after: pause, timeout: limit, .. } = options;
-        let database =
-            Self { bridge, pool, sql, retries: Retries { times, pause, pause_max: pause, limit }, lags: read_only };
+        let retries = Retries { times, pause, pause_max: pause, limit };
+        let database = Self { bridge, pool, sql, tables, retries, lags: read_only };
         database.prepare(create, read_only)?;
         Ok(database)
     }
@@ -238,7 +241,7 @@ impl StateReader for PostgresDatabase {
             std::thread::sleep(self.retries.pause);
             found = read()?;
         }
-        found.map(|data| node_from_bytes(hash, &data)).transpose()
+        found.map(|data| node_from_bytes(hash, &data, || self.place(Entry::Node(hash)))).transpose()
     }
 
     fn nodes(&self, hashes: &[Digest]) -> Result<Vec<Option<NodeData>>, StoreError> {
@@ -254,7 +257,8 @@ impl StateReader for PostgresDatabase {
                 }
             })?;
             for (hash, key) in hashes.iter().zip(&*keys) {
-                found.push(rows.get(&key[..]).map(|data| node_from_bytes(hash, data)).transpose()?);
+                let place = || self.place(Entry::Node(hash));
+                found.push(rows.get(&key[..]).map(|data| node_from_bytes(hash, data, place)).transpose()?);
             }
         }
         Ok(found)
@@ -304,7 +308,7 @@ impl Database for PostgresDatabase {
 
     fn latest_root(&self) -> Result<Digest, StoreError> {
         let row = self.value(|sql| &sql.node, LATEST_ROOT_KEY)?;
-        row.map_or(Ok(Digest::ZERO), |row| root_from_row(&row))
+        row.map_or(Ok(Digest::ZERO), |row| root_from_row(&row, || self.place(Entry::LatestRoot)))
     }
 
     fn clear(&self) -> Result<(), StoreError> {
@@ -319,6 +323,15 @@ impl Database for PostgresDatabase {
                 Ok(())
             }
         })
+    }
+
+    fn place(&self, entry: Entry<'_>) -> String {
+        let (table, key) = match entry {
+            Entry::Node(hash) => (&self.tables.0, hash_bytes(hash)),
+            Entry::Program(hash) => (&self.tables.1, hash_bytes(hash)),
+            Entry::LatestRoot => (&self.tables.0, LATEST_ROOT_KEY),
+        };
+        format!("{table}, row {} of {}", B256::from(key), self.pool.place())
     }
 }
 
@@ -396,10 +409,13 @@ mod tests {
 
     #[test]
     fn a_password_is_in_no_error() {
-        let options = PostgresOptions::new("postgresql://user:secret@127.0.0.1:1/database?connect_timeout=1");
-        let options = PostgresOptions { retries: 0, timeout: Duration::from_secs(2), ..options };
-        let error = PostgresDatabase::open(options, false, false).err().unwrap().to_string();
-        assert!(!error.contains("secret") && error.contains("127.0.0.1:1"), "{error}");
+        for password in ["secret", "secret@secret", "@secret", "secret@secret.com:secret@", "secret@127.0.0.1:9@secret"]
+        {
+            let url = format!("postgresql://user:{password}@127.0.0.1:1/database?connect_timeout=1");
+            let options = PostgresOptions { retries: 0, timeout: Duration::from_secs(2), ..PostgresOptions::new(&url) };
+            let error = PostgresDatabase::open(options, false, false).err().unwrap().to_string();
+            assert!(!error.contains("secret") && error.contains("(127.0.0.1:1/database)"), "{error}");
+        }
         let options = PostgresOptions::new("postgresql://user:secret@host:port/database");
         let error = PostgresDatabase::open(options, false, false).err().unwrap().to_string();
         assert!(!error.contains("secret"), "{error}");

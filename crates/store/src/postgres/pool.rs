@@ -1,5 +1,6 @@
 //! Connections: made when needed, kept for the next who asks, given up when broken.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -80,6 +81,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
 impl Pool {
     pub(super) fn new(url: &str, connections: usize, timeout: Duration) -> Result<Self, DatabaseError> {
         let refused = |reason: &str| DatabaseError { sentence: format!("store.url: {reason}"), is_final: true };
+        let url = &with_escaped_user(url);
         let asked = TlsRequest::of(url).map_err(|reason| refused(&reason))?;
         // The parser's error names the option, never its value.
         let mut config: Config = asked.url.parse().map_err(|error: tokio_postgres::Error| {
@@ -95,6 +97,11 @@ impl Pool {
         let tls = asked.connector(config.get_ssl_negotiation()).map_err(|reason| refused(&reason))?;
         let place = place(&config);
         Ok(Self { config, tls, place, idle: Mutex::default(), places: Semaphore::new(connections.max(1)), timeout })
+    }
+
+    /// Returns where the database is: host, port and name.
+    pub(super) fn place(&self) -> &str {
+        &self.place
     }
 
     /// Takes a connection, waiting for a free one.
@@ -185,6 +192,21 @@ pub(super) async fn insert(
     let values: Vec<&[u8]> = rows.iter().map(|(_, value)| &value[..]).collect();
     transaction.query_typed(sql, &[(&keys, Type::BYTEA_ARRAY), (&values, Type::BYTEA_ARRAY)]).await?;
     Ok(())
+}
+
+/// Returns the URL with every `@` of user and password escaped. For the driver the first one ends them, so that the rest of a
+/// password would be a host, which messages name.
+fn with_escaped_user(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Cow::Borrowed(url) };
+    // The options behind a question mark may hold an `@` as well, and so may the password before a slash: the last one in front
+    // of a host ends it.
+    let authority = rest.split('?').next().unwrap_or(rest);
+    match authority.rsplit_once('@') {
+        Some((user, _)) if user.contains('@') => {
+            Cow::Owned(format!("{scheme}://{}{}", user.replace('@', "%40"), &rest[user.len()..]))
+        }
+        _ => Cow::Borrowed(url),
+    }
 }
 
 fn place(config: &Config) -> String {

@@ -7,6 +7,8 @@
 //!
 //! Without a database everything stays in this process, and flushes count as stored at once.
 
+mod integrity;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,8 +17,10 @@ use alloy_primitives::Bytes;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use self::integrity::Integrity;
+pub use self::integrity::{IntegrityStats, VerifiedReader};
 use crate::cache::{CacheStats, ReadCache};
-use crate::database::{Database, WriteSet};
+use crate::database::{Database, Entry, WriteSet};
 use crate::flush::{FlushGroup, FlushQueue, FlushStatus, QueueLimits};
 use crate::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 use crate::overlay::{canonical_nodes, verified_nodes, verified_programs};
@@ -47,6 +51,8 @@ pub struct StateStats {
     pub cache: CacheStats,
     /// Flush ids and the queue.
     pub flush: FlushStatus,
+    /// Entries that do not have their hash.
+    pub integrity: IntegrityStats,
 }
 
 /// Nodes and programs of the service.
@@ -59,6 +65,7 @@ pub struct StateStore {
     /// Group stored last, for those who follow along.
     latest_group: Mutex<Option<Arc<FlushGroup>>>,
     read_only: bool,
+    integrity: Integrity,
 }
 
 /// A database and the cache in front of it. All of it is permanent: in the database or in the queue.
@@ -107,6 +114,7 @@ impl StateStore {
             latest_root: Mutex::default(),
             latest_group: Mutex::default(),
             read_only: false,
+            integrity: Integrity::default(),
         }
     }
 
@@ -121,6 +129,7 @@ impl StateStore {
             latest_root: Mutex::default(),
             latest_group: Mutex::default(),
             read_only: false,
+            integrity: Integrity::default(),
             tier: Some(DatabaseTier { database, cache: ReadCache::new(options.cache_bytes_max) }),
         })
     }
@@ -269,9 +278,11 @@ impl StateStore {
         let sets: Vec<&WriteSet> = group.sets.iter().map(|set| &**set).collect();
         let start = Instant::now();
         if let Err(error) = tier.database.commit(&sets) {
+            self.integrity.note_write(Some(&error));
             return WriterStep::Failed { flush_id: group.flush_id, error };
         }
         let took = start.elapsed();
+        self.integrity.note_write(None);
         self.queue.confirm(&group);
         tier.cache.set_stored(group.number);
         *self.latest_group.lock() = Some(group);
@@ -322,7 +333,34 @@ impl StateStore {
     pub fn latest_root(&self) -> Result<Digest, StoreError> {
         let Some(tier) = &self.tier else { return Ok(*self.latest_root.lock()) };
         // Queued before database: a root leaves the queue only once the database has it.
-        self.queue.latest_root().map_or_else(|| tier.database.latest_root(), Ok)
+        if let Some(root) = self.queue.latest_root() {
+            return Ok(root);
+        }
+        let root = self.integrity.note_read(tier.database.latest_root())?;
+        // The root of nothing is not the latest one: its row is damaged.
+        if !root.is_zero() && self.node(&root)?.is_none() {
+            let place = tier.database.place(Entry::LatestRoot);
+            return self.integrity.note_read(Err(StoreError::Damaged { hash: root, place }));
+        }
+        Ok(root)
+    }
+
+    /// Returns what keeps state from being read or written at present, as a sentence. Never waits.
+    pub fn failure(&self) -> Option<String> {
+        self.integrity.failure()
+    }
+
+    /// Looks whether the database can be read. May wait for it.
+    pub fn probe(&self) {
+        if let Some(tier) = &self.tier {
+            // The outcome is in `failure`.
+            let _ = self.integrity.note_read(tier.database.probe());
+        }
+    }
+
+    /// Counts an entry that a client of the HashDB service listed under a hash that it does not have.
+    pub(crate) fn count_refused_entry(&self, hash: &Digest) {
+        self.integrity.note_refused(hash);
     }
 
     /// Deletes everything. Batches that run meanwhile may fail or leave a part of their state.
@@ -348,11 +386,16 @@ impl StateStore {
             memory: self.memory.stats(),
             cache: self.tier.as_ref().map(|tier| tier.cache.stats()).unwrap_or_default(),
             flush: self.flush_status(),
+            integrity: self.integrity.stats(),
         }
     }
 }
 
 impl DatabaseTier {
+    fn verified(&self) -> VerifiedReader<'_> {
+        VerifiedReader(&*self.database)
+    }
+
     /// Takes out what is queued or stored already if the set is that of a batch executed before: a sequencer's batch comes
     /// back to be verified and to be synchronised.
     fn leave_out_known(&self, set: &mut WriteSet) {
@@ -369,7 +412,7 @@ impl StateReader for StateStore {
         if let Some(node) = self.node_in_memory(tier, hash)? {
             return Ok(Some(node));
         }
-        let stored = tier.database.node(hash)?;
+        let stored = self.integrity.note_read(tier.verified().node(hash))?;
         stored.iter().for_each(|node| tier.cache.put_node(*hash, *node));
         Ok(stored)
     }
@@ -388,7 +431,7 @@ impl StateReader for StateStore {
         if unknown.is_empty() {
             return Ok(found);
         }
-        let stored = tier.database.nodes(&unknown)?;
+        let stored = self.integrity.note_read(tier.verified().nodes(&unknown))?;
         for ((place, hash), node) in places.into_iter().zip(unknown).zip(stored) {
             node.iter().for_each(|node| tier.cache.put_node(hash, *node));
             found[place] = node;
@@ -408,7 +451,7 @@ impl StateReader for StateStore {
         if let Some(code) = self.memory.program(hash)? {
             return Ok(Some(code));
         }
-        let stored = tier.database.program(hash)?;
+        let stored = self.integrity.note_read(tier.verified().program(hash))?;
         stored.iter().for_each(|code| tier.cache.put_program(*hash, code.clone()));
         Ok(stored)
     }

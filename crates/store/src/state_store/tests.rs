@@ -51,6 +51,10 @@ impl Database for Double {
         self.sets.lock().clear();
         Ok(())
     }
+
+    fn place(&self, entry: Entry<'_>) -> String {
+        format!("{entry:?}")
+    }
 }
 
 fn store() -> (Arc<Double>, StateStore) {
@@ -199,4 +203,62 @@ fn closing_waits_as_long_as_the_database_gets_on() {
     database.failing.store(true, Ordering::Relaxed);
     fill(&store);
     assert!(!store.close(Duration::from_millis(10)), "nobody stores anything");
+}
+
+/// Changes what the database holds without changing the keys.
+fn damage(database: &Double, nodes: bool) {
+    for set in database.sets.lock().iter_mut() {
+        if nodes {
+            set.nodes.iter_mut().for_each(|(_, node)| node[0] ^= 1);
+        }
+        set.programs.iter_mut().for_each(|(_, code)| *code = Bytes::from_static(&[0x66]));
+    }
+}
+
+#[test]
+fn entries_of_the_database_without_their_hash_are_an_error_and_counted() {
+    let (database, store) = store();
+    let (root, mut set) = update(&store, Digest::ZERO, 20, 1);
+    let program = zkevm_tree::linear_hash(&[0x2a]);
+    set.programs.push((program, Bytes::from_static(&[0x2a])));
+    let hashes: Vec<Digest> = set.nodes.iter().map(|(hash, _)| *hash).collect();
+    store.persist(set, Durability::Permanent, 1).unwrap();
+    assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
+    // A store that has nothing in its cache yet.
+    let store = StateStore::over(database.clone(), OPTIONS).unwrap();
+    damage(&database, false);
+    let damaged = |hash, entry: Entry<'_>| StoreError::Damaged { hash, place: format!("{entry:?}") };
+    assert_eq!(store.program(&program), Err(damaged(program, Entry::Program(&program))));
+    assert_eq!(store.latest_root(), Ok(root));
+    assert_value(&store, root, 3, 1);
+    assert_eq!(store.stats().integrity.damaged_entries, 1);
+
+    damage(&database, true);
+    let store = StateStore::over(database.clone(), OPTIONS).unwrap();
+    for hash in &hashes {
+        assert_eq!(store.node(hash), Err(damaged(*hash, Entry::Node(hash))));
+    }
+    assert_eq!(store.nodes(&hashes), Err(damaged(hashes[0], Entry::Node(&hashes[0]))));
+    assert_eq!(store.latest_root(), Err(damaged(root, Entry::Node(&root))));
+    assert_eq!(store.failure(), None, "damage of entries does not keep others from being read");
+    // The root of a tree that is not here.
+    database.sets.lock().push(WriteSet { latest_root: Some(Digest([9; 4])), ..WriteSet::default() });
+    let store = StateStore::over(database, OPTIONS).unwrap();
+    assert_eq!(store.latest_root(), Err(damaged(Digest([9; 4]), Entry::LatestRoot)));
+}
+
+#[test]
+fn what_keeps_state_from_being_written_is_said_until_it_is_gone() {
+    let (database, store) = store();
+    let (_, set) = update(&store, Digest::ZERO, 20, 1);
+    store.persist(set, Durability::Permanent, 1).unwrap();
+    assert_eq!(store.failure(), None);
+    database.failing.store(true, Ordering::Relaxed);
+    assert!(matches!(store.write_next(), WriterStep::Failed { .. }));
+    store.probe();
+    let failure = store.failure().unwrap();
+    assert!(failure.contains("cannot be written") && failure.contains("told to fail"), "{failure}");
+    database.failing.store(false, Ordering::Relaxed);
+    assert!(matches!(store.write_next(), WriterStep::Stored { .. }));
+    assert_eq!(store.failure(), None);
 }

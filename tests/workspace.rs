@@ -17,13 +17,14 @@ const ORDER: &[&str] = &[
     "batch",
     "evm",
     "counters",
+    "rom",
     "processor",
     "wire",
     "testkit",
     "tools",
 ];
 /// Crates that compute: they start no runtime, know no transport and call no operating system.
-const ENGINE: &[&str] = &["pool", "tree", "recovery", "types", "batch", "evm", "counters", "processor"];
+const ENGINE: &[&str] = &["pool", "tree", "recovery", "types", "batch", "evm", "counters", "rom", "processor"];
 /// What engine crates must not name.
 const NOT_NAMED: &[&str] = &["tokio", "actix", "actix-rt", "tonic", "prost", "libc", "parking_lot"];
 /// What must not get into their trees either.

@@ -31,8 +31,11 @@ macro_rules! numbered_errors {
 numbered_errors! {
     /// The reason why a whole request could not be answered (`executor.v1.ExecutorError`, executor-service §7.1).
     ///
-    /// Only the values a native executor produces are listed; `NoError` means the batch ran to its end.
+    /// Only the values an executor produces are listed; `NoError` means the batch ran to its end. Those from 12 to 68, from 83
+    /// to 95 and 117 come from the machine that runs a ROM alone (main-state-machine §10.1), but for 34.
     ExecutorError, "EXECUTOR_ERROR_" {
+        /// A failure without a number of its own.
+        Unspecified = 0, "UNSPECIFIED";
         NoError = 1, "NO_ERROR";
         DbError = 2, "DB_ERROR";
         CountersOverflowSteps = 3, "SM_MAIN_COUNTERS_OVERFLOW_STEPS";
@@ -43,7 +46,58 @@ numbered_errors! {
         CountersOverflowPadding = 8, "SM_MAIN_COUNTERS_OVERFLOW_PADDING";
         CountersOverflowPoseidon = 9, "SM_MAIN_COUNTERS_OVERFLOW_POSEIDON";
         UnsupportedForkId = 10, "UNSUPPORTED_FORK_ID";
+        BalanceMismatch = 11, "BALANCE_MISMATCH";
+        Fea2Scalar = 12, "FEA2SCALAR";
+        ToS32 = 13, "TOS32";
+        ArithEcrecoverDivideByZero = 16, "SM_MAIN_ARITH_ECRECOVER_DIVIDE_BY_ZERO";
+        AddressOutOfRange = 17, "SM_MAIN_ADDRESS_OUT_OF_RANGE";
+        AddressNegative = 18, "SM_MAIN_ADDRESS_NEGATIVE";
+        StorageInvalidKey = 19, "SM_MAIN_STORAGE_INVALID_KEY";
+        HashKSizeOutOfRange = 21, "SM_MAIN_HASHK_SIZE_OUT_OF_RANGE";
+        HashKPositionNegative = 22, "SM_MAIN_HASHK_POSITION_NEGATIVE";
+        HashKPositionPlusSizeOutOfRange = 23, "SM_MAIN_HASHK_POSITION_PLUS_SIZE_OUT_OF_RANGE";
+        HashKDigestAddressNotFound = 24, "SM_MAIN_HASHKDIGEST_ADDRESS_NOT_FOUND";
+        HashKDigestNotCompleted = 25, "SM_MAIN_HASHKDIGEST_NOT_COMPLETED";
+        HashPSizeOutOfRange = 27, "SM_MAIN_HASHP_SIZE_OUT_OF_RANGE";
+        HashPPositionNegative = 28, "SM_MAIN_HASHP_POSITION_NEGATIVE";
+        HashPPositionPlusSizeOutOfRange = 29, "SM_MAIN_HASHP_POSITION_PLUS_SIZE_OUT_OF_RANGE";
+        HashPDigestAddressNotFound = 30, "SM_MAIN_HASHPDIGEST_ADDRESS_NOT_FOUND";
+        HashPDigestNotCompleted = 31, "SM_MAIN_HASHPDIGEST_NOT_COMPLETED";
+        MemalignOffsetOutOfRange = 32, "SM_MAIN_MEMALIGN_OFFSET_OUT_OF_RANGE";
+        MultipleFreeInputs = 33, "SM_MAIN_MULTIPLE_FREEIN";
         Assert = 34, "SM_MAIN_ASSERT";
+        Memory = 35, "SM_MAIN_MEMORY";
+        StorageReadMismatch = 36, "SM_MAIN_STORAGE_READ_MISMATCH";
+        StorageWriteMismatch = 37, "SM_MAIN_STORAGE_WRITE_MISMATCH";
+        HashKValueMismatch = 38, "SM_MAIN_HASHK_VALUE_MISMATCH";
+        HashKPaddingMismatch = 39, "SM_MAIN_HASHK_PADDING_MISMATCH";
+        HashKSizeMismatch = 40, "SM_MAIN_HASHK_SIZE_MISMATCH";
+        HashKLenLengthMismatch = 41, "SM_MAIN_HASHKLEN_LENGTH_MISMATCH";
+        HashKLenCalledTwice = 42, "SM_MAIN_HASHKLEN_CALLED_TWICE";
+        HashKDigestNotFound = 43, "SM_MAIN_HASHKDIGEST_NOT_FOUND";
+        HashKDigestDigestMismatch = 44, "SM_MAIN_HASHKDIGEST_DIGEST_MISMATCH";
+        HashKDigestCalledTwice = 45, "SM_MAIN_HASHKDIGEST_CALLED_TWICE";
+        HashPValueMismatch = 46, "SM_MAIN_HASHP_VALUE_MISMATCH";
+        HashPPaddingMismatch = 47, "SM_MAIN_HASHP_PADDING_MISMATCH";
+        HashPSizeMismatch = 48, "SM_MAIN_HASHP_SIZE_MISMATCH";
+        HashPLenLengthMismatch = 49, "SM_MAIN_HASHPLEN_LENGTH_MISMATCH";
+        HashPLenCalledTwice = 50, "SM_MAIN_HASHPLEN_CALLED_TWICE";
+        HashPDigestDigestMismatch = 51, "SM_MAIN_HASHPDIGEST_DIGEST_MISMATCH";
+        HashPDigestCalledTwice = 52, "SM_MAIN_HASHPDIGEST_CALLED_TWICE";
+        ArithMismatch = 53, "SM_MAIN_ARITH_MISMATCH";
+        ArithEcrecoverMismatch = 54, "SM_MAIN_ARITH_ECRECOVER_MISMATCH";
+        BinaryAddMismatch = 55, "SM_MAIN_BINARY_ADD_MISMATCH";
+        BinarySubMismatch = 56, "SM_MAIN_BINARY_SUB_MISMATCH";
+        BinaryLtMismatch = 57, "SM_MAIN_BINARY_LT_MISMATCH";
+        BinarySltMismatch = 58, "SM_MAIN_BINARY_SLT_MISMATCH";
+        BinaryEqMismatch = 59, "SM_MAIN_BINARY_EQ_MISMATCH";
+        BinaryAndMismatch = 60, "SM_MAIN_BINARY_AND_MISMATCH";
+        BinaryOrMismatch = 61, "SM_MAIN_BINARY_OR_MISMATCH";
+        BinaryXorMismatch = 62, "SM_MAIN_BINARY_XOR_MISMATCH";
+        MemalignWriteMismatch = 63, "SM_MAIN_MEMALIGN_WRITE_MISMATCH";
+        MemalignWrite8Mismatch = 64, "SM_MAIN_MEMALIGN_WRITE8_MISMATCH";
+        MemalignReadMismatch = 65, "SM_MAIN_MEMALIGN_READ_MISMATCH";
+        JmpnOutOfRange = 66, "SM_MAIN_JMPN_OUT_OF_RANGE";
         InvalidOldStateRoot = 69, "INVALID_OLD_STATE_ROOT";
         InvalidOldAccInputHash = 70, "INVALID_OLD_ACC_INPUT_HASH";
         InvalidChainId = 71, "INVALID_CHAIN_ID";
@@ -56,13 +110,26 @@ numbered_errors! {
         InvalidContractsBytecodeKey = 78, "INVALID_CONTRACTS_BYTECODE_KEY";
         InvalidContractsBytecodeValue = 79, "INVALID_CONTRACTS_BYTECODE_VALUE";
         CountersOverflowSha256 = 81, "SM_MAIN_COUNTERS_OVERFLOW_SHA256";
+        HashSSizeOutOfRange = 83, "SM_MAIN_HASHS_SIZE_OUT_OF_RANGE";
+        HashSPositionNegative = 84, "SM_MAIN_HASHS_POSITION_NEGATIVE";
+        HashSPositionPlusSizeOutOfRange = 85, "SM_MAIN_HASHS_POSITION_PLUS_SIZE_OUT_OF_RANGE";
+        HashSDigestAddressNotFound = 86, "SM_MAIN_HASHSDIGEST_ADDRESS_NOT_FOUND";
+        HashSDigestNotCompleted = 87, "SM_MAIN_HASHSDIGEST_NOT_COMPLETED";
+        HashSValueMismatch = 88, "SM_MAIN_HASHS_VALUE_MISMATCH";
+        HashSPaddingMismatch = 89, "SM_MAIN_HASHS_PADDING_MISMATCH";
+        HashSSizeMismatch = 90, "SM_MAIN_HASHS_SIZE_MISMATCH";
+        HashSLenLengthMismatch = 91, "SM_MAIN_HASHSLEN_LENGTH_MISMATCH";
+        HashSLenCalledTwice = 92, "SM_MAIN_HASHSLEN_CALLED_TWICE";
+        HashSDigestNotFound = 93, "SM_MAIN_HASHSDIGEST_NOT_FOUND";
+        HashSDigestDigestMismatch = 94, "SM_MAIN_HASHSDIGEST_DIGEST_MISMATCH";
+        HashSDigestCalledTwice = 95, "SM_MAIN_HASHSDIGEST_CALLED_TWICE";
         InvalidL1InfoRoot = 97, "INVALID_L1_INFO_ROOT";
         InvalidForcedBlockhashL1 = 98, "INVALID_FORCED_BLOCKHASH_L1";
         InvalidL1DataGlobalExitRoot = 99, "INVALID_L1_DATA_V2_GLOBAL_EXIT_ROOT";
         InvalidL1DataBlockHashL1 = 100, "INVALID_L1_DATA_V2_BLOCK_HASH_L1";
         InvalidL1SmtProof = 101, "INVALID_L1_SMT_PROOF";
         InvalidBalance = 102, "INVALID_BALANCE";
-        /// A limb of the old state root is not a field element (batch §2).
+        /// Also a limb of the old state root that is not a field element (batch §2).
         BinaryLt4Mismatch = 103, "SM_MAIN_BINARY_LT4_MISMATCH";
         InvalidNewStateRoot = 104, "INVALID_NEW_STATE_ROOT";
         InvalidNewAccInputHash = 105, "INVALID_NEW_ACC_INPUT_HASH";
@@ -70,12 +137,14 @@ numbered_errors! {
         DbKeyNotFound = 107, "DB_KEY_NOT_FOUND";
         SmtInvalidDataSize = 108, "SMT_INVALID_DATA_SIZE";
         HashdbGrpcError = 109, "HASHDB_GRPC_ERROR";
+        StateManager = 110, "STATE_MANAGER";
         InvalidL1InfoTreeIndex = 111, "INVALID_L1_INFO_TREE_INDEX";
         InvalidL1InfoTreeSmtProofValue = 112, "INVALID_L1_INFO_TREE_SMT_PROOF_VALUE";
         InvalidWitness = 113, "INVALID_WITNESS";
         InvalidCbor = 114, "INVALID_CBOR";
         InvalidDataStream = 115, "INVALID_DATA_STREAM";
         InvalidUpdateMerkleTree = 116, "INVALID_UPDATE_MERKLE_TREE";
+        InvalidTxStatusError = 117, "SM_MAIN_INVALID_TX_STATUS_ERROR";
     }
 }
 

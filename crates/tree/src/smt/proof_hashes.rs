@@ -38,6 +38,11 @@ impl StateTree<'_> {
         Ok(depth as u64 + if self.leaf(end).is_some() { 2 } else { 0 })
     }
 
+    /// Returns the proof hash counter of writing a key (state-tree §8.2). `present` says whether the value written is not zero.
+    pub fn write_cost(&mut self, at: TreeRef, key: &Digest, present: bool) -> Result<u64, TreeError> {
+        Ok(self.write_cost_and_change(at, key, present)?.0)
+    }
+
     /// Returns the proof hash counter of writing a key (state-tree §8.2), and the version whose shape is that after the
     /// write. `present` says whether the value written is not zero.
     ///
@@ -48,25 +53,30 @@ impl StateTree<'_> {
         key: &Digest,
         present: bool,
     ) -> Result<(u64, TreeRef), TreeError> {
+        let (hashes, changes_shape) = self.write_cost_and_change(at, key, present)?;
+        if !changes_shape {
+            return Ok((hashes, at));
+        }
+        let value = if present { U256::ONE } else { U256::ZERO };
+        Ok((hashes, self.update(at, &mut [(*key, value)])?))
+    }
+
+    /// Returns the proof hash counter of writing a key, and whether the write changes the shape of the tree.
+    fn write_cost_and_change(&mut self, at: TreeRef, key: &Digest, present: bool) -> Result<(u64, bool), TreeError> {
         let (end, depth) = self.descend(at, key, |_| {})?;
         let end = match self.leaf(end) {
             None => End::Empty,
             Some(leaf) => first_difference(&leaf.key, key).map_or(End::Own, End::Other),
         };
         let depth = depth as u64;
-        let (hashes, changes_shape) = match (end, present) {
+        Ok(match (end, present) {
             (End::Own, true) => (2 * depth + 4, false),
             (End::Empty, true) => (2 * depth + 2, true),
             (End::Other(parting), true) => (depth + parting as u64 + 6, true),
             (End::Empty, false) => (depth, false),
             (End::Other(_), false) => (depth + 2, false),
             (End::Own, false) => (self.removal_proof_hashes(at, key)?, true),
-        };
-        if !changes_shape {
-            return Ok((hashes, at));
-        }
-        let value = if present { U256::ONE } else { U256::ZERO };
-        Ok((hashes, self.update(at, &mut [(*key, value)])?))
+        })
     }
 
     /// Removing a leaf: its sibling, if a leaf, rises over all branches that have no other child (state-tree §8.2).

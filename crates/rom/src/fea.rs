@@ -1,0 +1,97 @@
+//! Field elements and vectors of eight of them (main-state-machine §1).
+
+use alloy_primitives::U256;
+use zkevm_tree::GOLDILOCKS_PRIME as P;
+use zkevm_tree::goldilocks::{add, canonical, mul};
+use zkevm_tree::{Digest, keys};
+use zkevm_types::ExecutorError;
+
+use crate::Abort;
+
+/// The value of a register or of a word of memory: eight canonical field elements, the lowest first. Not bound to 32 bits.
+pub type Fea = [u64; 8];
+
+/// Nothing in all limbs.
+pub(crate) const ZERO: Fea = [0; 8];
+
+/// Adds two canonical elements.
+#[inline(always)]
+pub(crate) fn add_fe(a: u64, b: u64) -> u64 {
+    canonical(add(a, b))
+}
+
+/// Multiplies two canonical elements.
+#[inline(always)]
+pub(crate) fn mul_fe(a: u64, b: u64) -> u64 {
+    canonical(mul(a, b))
+}
+
+/// Returns the element of a signed number.
+#[inline]
+pub(crate) const fn fe_of(value: i64) -> u64 {
+    if value < 0 { P - value.unsigned_abs() % P } else { value as u64 }
+}
+
+/// Adds limb by limb.
+#[inline(always)]
+pub(crate) fn add_fea(a: &Fea, b: &Fea) -> Fea {
+    std::array::from_fn(|limb| add_fe(a[limb], b[limb]))
+}
+
+/// Multiplies every limb.
+#[inline]
+pub(crate) fn scale_fea(a: &Fea, by: u64) -> Fea {
+    a.map(|limb| mul_fe(limb, by))
+}
+
+/// Returns a vector with this element in limb 0.
+#[inline(always)]
+pub(crate) const fn low(element: u64) -> Fea {
+    [element, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// Returns the eight 32-bit limbs of a number.
+#[inline(always)]
+pub(crate) fn to_fea(value: U256) -> Fea {
+    keys::value_limbs(value)
+}
+
+/// Returns the number of eight limbs, error 12 if one has more than 32 bits.
+#[inline(always)]
+pub(crate) fn to_scalar(fea: &Fea) -> Result<U256, Abort> {
+    keys::value_from_limbs(fea).ok_or(Abort::new(ExecutorError::Fea2Scalar))
+}
+
+/// Returns the signed number of an element, between −(p − 1)/2 and (p − 1)/2.
+#[inline]
+pub(crate) const fn signed(element: u64) -> i64 {
+    if element <= P / 2 { element as i64 } else { -((P - element) as i64) }
+}
+
+/// Returns the number of an element in 32 bits, error 13 if it is out of range; so is −2^31.
+#[inline]
+pub(crate) fn signed32(element: u64) -> Result<i64, Abort> {
+    if element <= 0x7fff_ffff {
+        Ok(element as i64)
+    } else if element > P - 0x8000_0000 {
+        Ok(-((P - element) as i64))
+    } else {
+        Err(Abort::new(ExecutorError::ToS32))
+    }
+}
+
+/// Returns the root in a vector, error 12 if a limb has more than 32 bits, 107 if a pair is no field element: no tree has it.
+#[inline]
+pub(crate) fn root_of(fea: &Fea) -> Result<Digest, Abort> {
+    let root = Digest(to_scalar(fea)?.into_limbs());
+    if root.0.iter().any(|limb| *limb >= P) {
+        return Err(Abort::Error(ExecutorError::DbKeyNotFound, "a root that no tree has".into()));
+    }
+    Ok(root)
+}
+
+/// Returns the vector of a root.
+#[inline]
+pub(crate) fn of_root(root: &Digest) -> Fea {
+    to_fea(root.to_u256())
+}

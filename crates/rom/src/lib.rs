@@ -1,0 +1,31 @@
+//! The main state machine: runs a compiled ROM over one batch, exact in every counter and error (main-state-machine).
+//!
+//! Decides: what a ROM file may hold ([`load`]), what each of its lines does ([`Machine`]), and when which event happens
+//! ([`EventHandler`]). Must not know: where state is kept, what an answer looks like on the wire.
+//!
+//! A ROM file belongs to the operator and is not trusted: whatever is in it, loading ends with a program or an error, and a
+//! program ends with an outcome.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+mod abort;
+mod event;
+mod fea;
+mod load;
+mod machine;
+mod memory;
+mod program;
+mod request;
+mod rules;
+mod scalar;
+mod tree;
+
+pub use abort::Abort;
+pub use event::{Event, EventHandler, NoHandler, TreeAccess, View};
+pub use fea::Fea;
+pub use load::{LoadError, Loaded, load};
+pub use machine::{Machine, Outcome, Registers};
+pub use memory::Memory;
+pub use program::{Place, Program, Register, Variable};
+pub use request::Request;
+pub use tree::RomTree;

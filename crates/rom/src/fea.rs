@@ -20,6 +20,11 @@ pub(crate) fn add_fe(a: u64, b: u64) -> u64 {
     canonical(add(a, b))
 }
 
+/// Returns the element of a number.
+pub(crate) const fn canonical_fe(value: u64) -> u64 {
+    canonical(value)
+}
+
 /// Multiplies two canonical elements.
 #[inline(always)]
 pub(crate) fn mul_fe(a: u64, b: u64) -> u64 {

@@ -1,16 +1,37 @@
 //! The machine: one run of a program over one request (main-state-machine §3 to §7).
 
+mod arith;
+mod commands;
+mod hashes;
+mod modular;
 mod registers;
+mod step;
+mod storage;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use alloy_primitives::U256;
 use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::Digest;
-use zkevm_types::{Counters, ExecutorError};
+use zkevm_types::{AccountOverride, Counters, ExecutorError};
 
 pub use registers::Registers;
 
-use crate::{EventHandler, Memory, Program, Request, RomTree};
+use crate::fea;
+use crate::scalar::Scalar;
+use crate::{Abort, EventHandler, Memory, Program, Request, RomTree, Variable};
+use commands::Division;
+use hashes::HashBuffers;
+use registers::{small, wide};
+
+/// Steps between two looks at the cancellation.
+const STEPS_BETWEEN_CHECKS: u64 = 4096;
+
+/// Key of the timestamp in the system contract's storage (main-state-machine §3.1).
+const TIMESTAMP_KEY: Digest =
+    Digest([13748230500842749409, 4428676446262882967, 12167292013585018040, 12161933621946006603]);
 
 /// A machine with its program and its request. It runs once.
 #[derive(Debug)]
@@ -20,8 +41,33 @@ pub struct Machine<'p, 'a> {
     registers: Registers,
     memory: Memory,
     tree: RomTree<'a>,
+    hashes: HashBuffers,
+    /// The variables of commands, by number.
+    variables: Vec<Option<Scalar>>,
+    division: Division,
+    /// The last point that a command added or doubled, by curve, and its operands.
+    points: [Option<commands::Point>; 2],
+    /// The carry of the last binary operation.
+    carry: bool,
+    step: u64,
+    /// RCX before the last `repeat`.
+    repeats_left: u64,
+    /// Root of the last write to a tree.
+    last_write: Digest,
+    /// Sum of the changes of balances: modulo 2^256, and what was carried.
+    balance_sum: (U256, i64),
+    reserved: Counters,
+    /// Whether the address bound is the old one (main-state-machine §4.3).
+    old_bound: bool,
+    /// Steps that a batch may take.
+    step_limit: u64,
+    /// Replaced accounts, as the run changes them.
+    overrides: HashMap<alloy_primitives::Address, AccountOverride>,
+    leaf_keys: storage::LeafKeys,
     smt_keys: Keys,
     program_keys: Keys,
+    /// Steps of each line, if asked for.
+    profile: Vec<u64>,
 }
 
 /// Keys in the order of their first use.
@@ -55,31 +101,67 @@ pub struct Outcome {
 impl<'p, 'a> Machine<'p, 'a> {
     /// Sets a machine up (main-state-machine §3.1). The request's fork is the program's.
     pub fn new(program: &'p Program, request: &'p Request<'a>, tree: RomTree<'a>) -> Self {
+        let rules = program.rules;
+        let mut registers = Registers::default();
+        registers.wide[wide::B] = fea::to_fea(request.old_state_root);
+        registers.wide[wide::C] = fea::to_fea(request.old_acc_input_hash);
+        registers.small[small::SP] = u64::from(request.old_batch_num);
+        registers.small[small::GAS] = fea::canonical_fe(request.chain_id);
+        registers.small[small::CTX] = rules.id;
+        let uncounted = if request.no_counters { rules.uncounted_log2 } else { 0 };
         Self {
             program,
             request,
-            registers: Registers::default(),
+            registers,
             memory: Memory::default(),
             tree,
+            hashes: HashBuffers::default(),
+            variables: vec![None; program.variable_names.len()],
+            division: Division::default(),
+            points: [None; 2],
+            carry: false,
+            step: 0,
+            repeats_left: 0,
+            last_write: Digest::ZERO,
+            balance_sum: (U256::ZERO, 0),
+            reserved: Counters::default(),
+            old_bound: rules.old_bound_until.is_some_and(|last| request.old_batch_num <= last),
+            step_limit: 1 << (rules.steps_log2 + uncounted),
+            overrides: request.state_override.clone(),
+            leaf_keys: storage::LeafKeys::default(),
             smt_keys: Keys::default(),
             program_keys: Keys::default(),
+            profile: Vec::new(),
         }
+    }
+
+    /// Lets the machine count the steps of each line.
+    pub fn with_profile(mut self) -> Self {
+        self.profile = vec![0; self.program.lines.len()];
+        self
     }
 
     /// Runs the program to its end, or until `cancel` is cancelled.
     pub fn run(&mut self, handler: &mut impl EventHandler, cancel: &CancelToken) -> Result<Outcome, Cancelled> {
-        cancel.check()?;
-        let _ = (&self.program, &self.request, &self.registers, &self.memory, handler);
-        Ok(Outcome {
-            error: ExecutorError::Unspecified,
-            message: "the machine does not run yet".to_owned(),
-            counters: Counters::default(),
-            reserved: Counters::default(),
-            is_aborted: true,
-            steps: 0,
-            smt_keys: std::mem::take(&mut self.smt_keys).order,
-            program_keys: std::mem::take(&mut self.program_keys).order,
-        })
+        let ended = self.start().and_then(|()| self.run_steps(handler, cancel));
+        let steps = self.step;
+        let mut outcome = match ended {
+            Ok(last_step) => self.ended(last_step),
+            Err(Abort::Cancelled(cancelled)) => return Err(cancelled),
+            Err(Abort::Error(error, cause)) => Outcome {
+                error,
+                message: self.message(error, &cause),
+                counters: Counters::default(),
+                reserved: self.reserved,
+                is_aborted: true,
+                steps,
+                smt_keys: Vec::new(),
+                program_keys: Vec::new(),
+            },
+        };
+        outcome.smt_keys = std::mem::take(&mut self.smt_keys).order;
+        outcome.program_keys = std::mem::take(&mut self.program_keys).order;
+        Ok(outcome)
     }
 
     /// Returns the registers.
@@ -92,14 +174,116 @@ impl<'p, 'a> Machine<'p, 'a> {
         &self.memory
     }
 
+    /// Returns the number of the next step.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Returns how many steps each line took; empty unless asked for ([`Self::with_profile`]).
+    pub fn profile(&self) -> &[u64] {
+        &self.profile
+    }
+
     /// Ends the machine and returns its trees.
     pub fn into_tree(self) -> RomTree<'a> {
         self.tree
     }
+
+    /// Reads the block's timestamp where the batch goes on in a block (main-state-machine §3.1).
+    fn start(&mut self) -> Result<(), Abort> {
+        if !self.request.skip_first_change_l2_block || !self.program.rules.is_v2 {
+            return Ok(());
+        }
+        let Some(offset) = self.program.offset(Variable::Timestamp) else { return Ok(()) };
+        let root = fea::root_of(&self.registers.wide[wide::B])?;
+        let timestamp = self.tree.get(root, &TIMESTAMP_KEY)?;
+        self.memory.write(offset, &fea::to_fea(timestamp))
+    }
+
+    /// Returns the number of the last step, 0 if the steps ran out.
+    fn run_steps(&mut self, handler: &mut impl EventHandler, cancel: &CancelToken) -> Result<u64, Abort> {
+        while self.step < self.step_limit {
+            if self.step.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+                cancel.check()?;
+            }
+            if self.run_step(handler)? {
+                return Ok(self.step);
+            }
+            self.step += 1;
+        }
+        Ok(0)
+    }
+
+    /// Says how a run ended that was not aborted (main-state-machine §7, §11).
+    fn ended(&self, last_step: u64) -> Outcome {
+        let counters = self.registers.counters(last_step);
+        let reserved = if self.program.rules.reserves { self.reserved.max(counters) } else { counters };
+        let error = self.limit_passed(&counters);
+        let message = match error {
+            ExecutorError::NoError => String::new(),
+            error => self.message(error, ""),
+        };
+        Outcome {
+            error,
+            message,
+            counters,
+            reserved,
+            is_aborted: false,
+            steps: self.step,
+            smt_keys: Vec::new(),
+            program_keys: Vec::new(),
+        }
+    }
+
+    /// Returns the error of the last limit that was passed; later ones take the place of earlier ones.
+    fn limit_passed(&self, counters: &Counters) -> ExecutorError {
+        let mut error = if counters.steps == 0 { ExecutorError::CountersOverflowSteps } else { ExecutorError::NoError };
+        if self.request.no_counters {
+            return error;
+        }
+        let limits = &self.program.limits.hard;
+        let passed = [
+            (counters.steps > limits.steps, ExecutorError::CountersOverflowSteps),
+            (counters.arithmetics > limits.arithmetics, ExecutorError::CountersOverflowArith),
+            (counters.binaries > limits.binaries, ExecutorError::CountersOverflowBinary),
+            (counters.mem_aligns > limits.mem_aligns, ExecutorError::CountersOverflowMem),
+            (counters.keccaks > limits.keccaks, ExecutorError::CountersOverflowKeccak),
+            (counters.poseidon_paddings > limits.poseidon_paddings, ExecutorError::CountersOverflowPadding),
+            (counters.poseidons > limits.poseidons, ExecutorError::CountersOverflowPoseidon),
+            (counters.sha256s > limits.sha256s, ExecutorError::CountersOverflowSha256),
+        ];
+        for (is_passed, limit) in passed {
+            if is_passed {
+                error = limit;
+            }
+        }
+        error
+    }
+
+    /// Returns the text for people: the cause, the place in the program and the registers.
+    fn message(&self, error: ExecutorError, cause: &str) -> String {
+        let Registers { wide, small, zkpc, counters } = &self.registers;
+        let place = self.program.place(*zkpc as usize);
+        let (file, line) = place.map_or(("", 0), |place| (place.file, place.line));
+        let name = error.name().trim_start_matches("EXECUTOR_ERROR_");
+        let mut text = format!(
+            "{name}{}{cause} step={} zkPC={zkpc} {file}:{line}",
+            if cause.is_empty() { "" } else { ": " },
+            self.step
+        );
+        for (name, value) in ["A", "B", "C", "D", "E", "SR"].iter().zip(wide) {
+            let limbs: Vec<String> = value.iter().rev().map(|limb| format!("{limb:x}")).collect();
+            text.push_str(&format!(" {name}={}", limbs.join(":")));
+        }
+        for (name, value) in ["CTX", "SP", "PC", "GAS", "RR", "HASHPOS", "RCX"].iter().zip(small) {
+            text.push_str(&format!(" {name}={value:x}"));
+        }
+        text.push_str(&format!(" counters={:?}", &counters[1..]));
+        text
+    }
 }
 
 impl Keys {
-    #[allow(dead_code)]
     fn add(&mut self, key: Digest) {
         if self.known.insert(key) {
             self.order.push(key);

@@ -73,21 +73,20 @@ impl Scalar {
         self.magnitude.is_zero()
     }
 
-    /// Returns the number if it is one of 256 bits without sign.
-    #[inline]
-    pub(crate) fn to_u256(self) -> Option<U256> {
-        let limbs = self.magnitude.as_limbs();
-        if self.negative || limbs[4..].iter().any(|limb| *limb != 0) {
-            return None;
-        }
-        Some(self.low_magnitude())
-    }
-
     /// Returns the number modulo 2^256.
     #[inline]
     pub(crate) fn modulo_2_256(self) -> U256 {
         let low = self.low_magnitude();
         if self.negative { low.wrapping_neg() } else { low }
+    }
+
+    /// Returns the number modulo a prime, never negative.
+    pub(crate) fn residue(self, prime: U256) -> U256 {
+        let rest = match self.small_magnitude() {
+            Some(magnitude) => magnitude % prime,
+            None => Self::new(false, self.magnitude % Self::from(prime).magnitude).low_magnitude(),
+        };
+        if self.negative && !rest.is_zero() { prime - rest } else { rest }
     }
 
     /// Returns its limbs (main-state-machine §1).

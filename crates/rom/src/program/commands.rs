@@ -114,8 +114,6 @@ pub(crate) enum Forks {
     V2,
     /// Those whose square root takes no parity, or takes one.
     Parity(bool),
-    /// Those from 8 on.
-    Reserving,
     /// Those from 10 on.
     Later,
     /// Those from 13 on.
@@ -195,6 +193,7 @@ functions! {
     CompareLess "f_comp_lt" Scalar [Scalar Scalar] Forks::All;
     CompareGreater "f_comp_gt" Scalar [Scalar Scalar] Forks::All;
     CompareEqual "f_comp_eq" Scalar [Scalar Scalar] Forks::All;
+    LoadScalar "loadScalar" Scalar [Any] Forks::All;
     Log "log" Fea [Any] Forks::All;
     MemAlignW0 "memAlignWR_W0" Fea [Scalar Scalar Scalar] Forks::All;
     MemAlignW1 "memAlignWR_W1" Fea [Scalar Scalar Scalar] Forks::All;

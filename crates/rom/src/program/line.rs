@@ -38,15 +38,16 @@ pub(crate) mod flags {
     pub(crate) const FINAL: u32 = 1 << 17;
     /// A bin, arith, mem-align, hash or tree operation, or an assertion: everything beyond sums, memory and jumps.
     pub(crate) const OPERATION: u32 = 1 << 18;
-    /// A 256-bit constant that takes the place of the sources.
-    pub(crate) const OVERWRITE: u32 = 1 << 19;
+    /// The sum is the implied free input and nothing else: what gave it need not be compared with it.
+    pub(crate) const FREE_ONLY: u32 = 1 << 19;
     /// Some register is set, or the stack pointer moves.
     pub(crate) const SETS_SMALL: u32 = 1 << 20;
 
+    /// Bits of [`super::Line::special`]: the label at the line.
     pub(crate) const CHECK_FIRST_TX_TYPE: u8 = 1;
     pub(crate) const WRITE_BLOCK_INFO_ROOT: u8 = 2;
-    pub(crate) const VERIFY_MERKLE_PROOF_END: u8 = 3;
-    pub(crate) const CHECK_AND_SAVE_FROM: u8 = 4;
+    pub(crate) const VERIFY_MERKLE_PROOF_END: u8 = 4;
+    pub(crate) const CHECK_AND_SAVE_FROM: u8 = 8;
 }
 
 /// What a line does. Addresses and places are checked when the program is loaded.

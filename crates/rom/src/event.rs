@@ -124,6 +124,10 @@ pub trait EventHandler {
 
     /// Takes an access to a tree.
     fn tree_access(&mut self, access: &TreeAccess) -> Result<(), Abort>;
+
+    /// Takes the address of the line that is about to run: called at every step.
+    #[inline(always)]
+    fn line(&mut self, _address: u32) {}
 }
 
 /// Listens to nothing.

@@ -66,8 +66,6 @@ pub struct Machine<'p, 'a> {
     leaf_keys: storage::LeafKeys,
     smt_keys: Keys,
     program_keys: Keys,
-    /// Steps of each line, if asked for.
-    profile: Vec<u64>,
 }
 
 /// Keys in the order of their first use.
@@ -131,14 +129,7 @@ impl<'p, 'a> Machine<'p, 'a> {
             leaf_keys: storage::LeafKeys::default(),
             smt_keys: Keys::default(),
             program_keys: Keys::default(),
-            profile: Vec::new(),
         }
-    }
-
-    /// Lets the machine count the steps of each line.
-    pub fn with_profile(mut self) -> Self {
-        self.profile = vec![0; self.program.lines.len()];
-        self
     }
 
     /// Runs the program to its end, or until `cancel` is cancelled.
@@ -177,11 +168,6 @@ impl<'p, 'a> Machine<'p, 'a> {
     /// Returns the number of the next step.
     pub fn step(&self) -> u64 {
         self.step
-    }
-
-    /// Returns how many steps each line took; empty unless asked for ([`Self::with_profile`]).
-    pub fn profile(&self) -> &[u64] {
-        &self.profile
     }
 
     /// Ends the machine and returns its trees.

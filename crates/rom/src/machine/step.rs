@@ -44,9 +44,7 @@ impl Machine<'_, '_> {
         let Some(line) = program.lines.get(zkpc as usize) else {
             return Err(Abort::unspecified("a jump out of the program"));
         };
-        if let Some(count) = self.profile.get_mut(zkpc as usize) {
-            *count += 1;
-        }
+        handler.line(zkpc);
         if line.before.count > 0 {
             self.run_commands(line.before, handler)?;
         }

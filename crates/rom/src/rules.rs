@@ -23,10 +23,21 @@ pub(crate) struct Rules {
     pub(crate) shared_errors: bool,
     /// Numbered equations, `assumeFree`, functions of fork 13.
     pub(crate) numbered_equations: bool,
-    /// The square root takes a parity.
-    pub(crate) roots_have_parity: bool,
+    /// Which of two square roots a command gives.
+    pub(crate) roots: Roots,
     /// Transactions carry an effective percentage.
     pub(crate) has_percentages: bool,
+}
+
+/// The square root modulo the prime of secp256k1 that a command gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Roots {
+    /// The smaller one; the recordings show it.
+    Smaller,
+    /// The power (p + 1) / 4.
+    Power,
+    /// The one of the parity asked for.
+    Parity,
 }
 
 const V1: Rules = Rules {
@@ -40,7 +51,7 @@ const V1: Rules = Rules {
     context_max: None,
     shared_errors: false,
     numbered_equations: false,
-    roots_have_parity: true,
+    roots: Roots::Parity,
     has_percentages: true,
 };
 const V2: Rules = Rules { id: 7, constant_overwrites: false, is_v2: true, ..V1 };
@@ -53,11 +64,11 @@ const LAST: Rules = Rules { id: 12, steps_log2: 25, ..LATER };
 const OLD_BOUND_BATCHES: u32 = 382_000;
 
 const TABLE: [Rules; 13] = [
-    Rules { id: 1, old_bound_until: Some(u32::MAX), roots_have_parity: false, has_percentages: false, ..V1 },
-    Rules { id: 2, old_bound_until: Some(u32::MAX), roots_have_parity: false, has_percentages: false, ..V1 },
-    Rules { id: 3, old_bound_until: Some(u32::MAX), roots_have_parity: false, has_percentages: false, ..V1 },
-    Rules { id: 4, old_bound_until: Some(OLD_BOUND_BATCHES), roots_have_parity: false, has_percentages: false, ..V1 },
-    Rules { id: 5, roots_have_parity: false, ..V1 },
+    Rules { id: 1, old_bound_until: Some(u32::MAX), roots: Roots::Smaller, has_percentages: false, ..V1 },
+    Rules { id: 2, old_bound_until: Some(u32::MAX), roots: Roots::Smaller, has_percentages: false, ..V1 },
+    Rules { id: 3, old_bound_until: Some(u32::MAX), roots: Roots::Smaller, has_percentages: false, ..V1 },
+    Rules { id: 4, old_bound_until: Some(OLD_BOUND_BATCHES), roots: Roots::Power, has_percentages: false, ..V1 },
+    Rules { id: 5, roots: Roots::Power, ..V1 },
     V1,
     V2,
     RESERVING,

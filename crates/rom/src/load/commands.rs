@@ -8,7 +8,7 @@ use super::raw::RawCommand;
 use crate::Register;
 use crate::memory::CONTEXT_SPAN;
 use crate::program::{Argument, Binary, Command, CommandId, EventCommand, Forks, Function, Kind, NONE, Range, Unary};
-use crate::rules::Rules;
+use crate::rules::{Roots, Rules};
 use crate::scalar::Scalar;
 
 /// Most commands of a program: far above any.
@@ -273,7 +273,7 @@ fn is_in(forks: Forks, rules: &Rules) -> bool {
         Forks::All => true,
         Forks::V1 => !rules.is_v2,
         Forks::V2 => rules.is_v2,
-        Forks::Parity(has_parity) => rules.roots_have_parity == has_parity,
+        Forks::Parity(has_parity) => (rules.roots == Roots::Parity) == has_parity,
         Forks::Later => rules.shared_errors,
         Forks::Numbered => rules.numbered_equations,
     }

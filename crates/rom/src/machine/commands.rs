@@ -11,6 +11,7 @@ use crate::event::{Event, EventHandler, View};
 use crate::fea::{self, Fea};
 use crate::memory::context_base;
 use crate::program::{Binary, Command, CommandId, EventCommand, Function, Kind, NONE, Range, Unary};
+use crate::rules::Roots;
 use crate::scalar::{Scalar, Wide};
 use zkevm_tree::GOLDILOCKS_PRIME as P;
 
@@ -326,11 +327,15 @@ impl Machine<'_, '_> {
                 let [element] = self.elements(arguments, prime, handler)?;
                 inverse(element, prime).ok_or(NO_INVERSE)?.into()
             }
-            Function::Sqrt => square_root(self.number(arguments[0], handler)?, None),
+            Function::Sqrt => {
+                let square = self.number(arguments[0], handler)?;
+                let is_smaller = self.program.rules.roots == Roots::Smaller;
+                square_root(square, |root, other| is_smaller && other < root)
+            }
             Function::SqrtParity => {
                 let square = self.number(arguments[0], handler)?;
                 let parity = self.number(arguments[1], handler)?;
-                square_root(square, Some(parity))
+                square_root(square, |root, _| Scalar::from(root.bit(0)) != parity)
             }
             Function::XAddPoint => self.added(Curve::Secp256k1, arguments, handler)?.0.into(),
             Function::YAddPoint => self.added(Curve::Secp256k1, arguments, handler)?.1.into(),
@@ -534,7 +539,9 @@ impl Machine<'_, '_> {
 }
 
 /// Returns a square root modulo the prime of secp256k1, 2^256 − 1 if there is none (main-state-machine §8.5).
-fn square_root(square: Scalar, parity: Option<Scalar>) -> Scalar {
+///
+/// Of the two the power (p + 1) / 4 counts, unless `is_other` prefers the other one.
+fn square_root(square: Scalar, is_other: impl Fn(U256, U256) -> bool) -> Scalar {
     let field = Field(SECP256K1);
     let exponent = (SECP256K1 >> 2) + U256::from(1);
     let root = field.pow(square.residue(SECP256K1), exponent);
@@ -542,8 +549,8 @@ fn square_root(square: Scalar, parity: Option<Scalar>) -> Scalar {
     if Scalar::from(field.mul(root, root)) != square {
         return U256::MAX.into();
     }
-    let is_other = parity.is_some_and(|parity| Scalar::from(root.bit(0)) != parity);
-    if is_other { field.sub(U256::ZERO, root).into() } else { root.into() }
+    let other = field.sub(U256::ZERO, root);
+    if is_other(root, other) { other.into() } else { root.into() }
 }
 
 fn binary(operation: Binary, left: Scalar, right: Scalar) -> Result<Scalar, Abort> {

@@ -1,9 +1,9 @@
 //! Field elements and vectors of eight of them (main-state-machine §1).
 
 use alloy_primitives::U256;
+use zkevm_tree::Digest;
 use zkevm_tree::GOLDILOCKS_PRIME as P;
 use zkevm_tree::goldilocks::{add, canonical, mul};
-use zkevm_tree::{Digest, keys};
 use zkevm_types::ExecutorError;
 
 use crate::Abort;
@@ -58,13 +58,19 @@ pub(crate) const fn low(element: u64) -> Fea {
 /// Returns the eight 32-bit limbs of a number.
 #[inline(always)]
 pub(crate) fn to_fea(value: U256) -> Fea {
-    keys::value_limbs(value)
+    let [a, b, c, d] = value.into_limbs();
+    const LOW: u64 = 0xffff_ffff;
+    [a & LOW, a >> 32, b & LOW, b >> 32, c & LOW, c >> 32, d & LOW, d >> 32]
 }
 
 /// Returns the number of eight limbs, error 12 if one has more than 32 bits.
 #[inline(always)]
 pub(crate) fn to_scalar(fea: &Fea) -> Result<U256, Abort> {
-    keys::value_from_limbs(fea).ok_or(Abort::new(ExecutorError::Fea2Scalar))
+    let [a, b, c, d, e, f, g, h] = *fea;
+    if (a | b | c | d | e | f | g | h) >> 32 != 0 {
+        return Err(Abort::new(ExecutorError::Fea2Scalar));
+    }
+    Ok(U256::from_limbs([a | b << 32, c | d << 32, e | f << 32, g | h << 32]))
 }
 
 /// Returns the signed number of an element, between −(p − 1)/2 and (p − 1)/2.

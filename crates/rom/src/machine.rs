@@ -4,6 +4,7 @@ mod arith;
 mod commands;
 mod hashes;
 mod modular;
+mod points;
 mod registers;
 mod step;
 mod storage;
@@ -24,6 +25,7 @@ use crate::scalar::Scalar;
 use crate::{Abort, EventHandler, Memory, Program, Request, RomTree, Variable};
 use commands::Division;
 use hashes::HashBuffers;
+use points::Points;
 use registers::{small, wide};
 
 /// Steps between two looks at the cancellation.
@@ -45,8 +47,7 @@ pub struct Machine<'p, 'a> {
     /// The variables of commands, by number.
     variables: Vec<Option<Scalar>>,
     division: Division,
-    /// The last point that a command added or doubled, by curve, and its operands.
-    points: [Option<commands::Point>; 2],
+    points: Points,
     /// The carry of the last binary operation.
     carry: bool,
     step: u64,
@@ -116,7 +117,7 @@ impl<'p, 'a> Machine<'p, 'a> {
             hashes: HashBuffers::default(),
             variables: vec![None; program.variable_names.len()],
             division: Division::default(),
-            points: [None; 2],
+            points: Points::default(),
             carry: false,
             step: 0,
             repeats_left: 0,

@@ -32,6 +32,8 @@ pub struct Program {
     pub(crate) variable_names: Box<[Box<str>]>,
     /// Offsets of the variables that are read by name.
     pub(crate) offsets: [Option<u32>; Variable::COUNT],
+    /// Offsets of x1, y1, x2, y2, k1, k2 of the product of points that a recovery computes.
+    pub(crate) product: Option<[u32; 6]>,
     /// Limits whose passing is an error of the batch, and those a batch is planned with.
     pub(crate) limits: Limits,
     pub(crate) block_gas_limit: u64,

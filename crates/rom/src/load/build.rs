@@ -31,6 +31,10 @@ const COUNTER_LABELS: [&str; 8] = [
     "outOfCountersPoseidon",
     "outOfCountersSha256",
 ];
+/// Variables of the product of points that a recovery computes; what is foreseen of it is compared, so that a ROM without
+/// them is slower and nothing else.
+const PRODUCT_VARIABLES: [&str; 6] =
+    ["mulPointEc_p1_x", "mulPointEc_p1_y", "mulPointEc_p2_x", "mulPointEc_p2_y", "mulPointEc_k1", "mulPointEc_k2"];
 /// Names of their constants.
 const COUNTER_CONSTANTS: [&str; 8] =
     ["STEPS", "ARITH", "BINARY", "MEM_ALIGN", "KECCAK_F", "PADDING_PG", "POSEIDON_G", "SHA256_F"];
@@ -265,6 +269,7 @@ impl Build {
         self.mark_lines(is_whole)?;
         let offsets = self.offsets(is_whole)?;
         let limits = self.limits(is_whole)?;
+        let product = self.product();
         if is_whole {
             self.check_constants()?;
         }
@@ -280,6 +285,7 @@ impl Build {
             error_names: self.error_names.into(),
             variable_names: self.variable_names.into(),
             offsets,
+            product,
             limits,
             block_gas_limit,
             labels: self.labels,
@@ -375,6 +381,14 @@ impl Build {
             offsets[variable as usize] = Some(*offset);
         }
         Ok(offsets)
+    }
+
+    fn product(&self) -> Option<[u32; 6]> {
+        let mut offsets = [0; 6];
+        for (offset, name) in offsets.iter_mut().zip(PRODUCT_VARIABLES) {
+            *offset = self.memory_variables.get(name)?.0;
+        }
+        Some(offsets)
     }
 
     fn limits(&self, is_whole: bool) -> Result<Limits, String> {

@@ -20,7 +20,7 @@ impl Machine<'_, '_> {
     }
 
     /// Checks an equation, numbered from 0 (main-state-machine §5.5).
-    pub(super) fn check_equation(&self, equation: u8, op: &Fea) -> Result<(), Abort> {
+    pub(super) fn check_equation(&mut self, equation: u8, op: &Fea) -> Result<(), Abort> {
         let (a, b) = (self.wide_scalar(wide::A)?, self.wide_scalar(wide::B)?);
         // A doubling has no second point.
         let is_doubling = equation == 2 || equation == 7;
@@ -34,10 +34,10 @@ impl Machine<'_, '_> {
         }
         let e = self.wide_scalar(wide::E)?;
         let point = match equation {
-            1 => Curve::Secp256k1.add([a, b, c, d]),
-            2 => Curve::Secp256k1.double(a, b),
-            6 => Curve::Secp256r1.add([a, b, c, d]),
-            7 => Curve::Secp256r1.double(a, b),
+            1 => self.sum_of_points(Curve::Secp256k1, [a, b, c, d]),
+            2 => self.doubled_point(Curve::Secp256k1, a, b),
+            6 => self.sum_of_points(Curve::Secp256r1, [a, b, c, d]),
+            7 => self.doubled_point(Curve::Secp256r1, a, b),
             _ => return check(is_fp2(equation, [a, b, c, d], e, result), ExecutorError::ArithMismatch),
         };
         let point = point.ok_or(Abort::new(ExecutorError::ArithEcrecoverDivideByZero))?;

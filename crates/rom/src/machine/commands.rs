@@ -6,6 +6,7 @@ use zkevm_types::{Counters, ExecutorError};
 use super::Machine;
 use super::arith::hints;
 use super::modular::{BN254, Curve, Field, SECP256K1, SECP256K1_ORDER, SECP256R1_ORDER, fp2_mul};
+use super::points::Product;
 use crate::Abort;
 use crate::event::{Event, EventHandler, View};
 use crate::fea::{self, Fea};
@@ -22,9 +23,6 @@ const SKIPPED_PROOF: U256 =
     alloy_primitives::uint!(0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3_U256);
 /// Minus one.
 const MINUS_ONE: u64 = P - 1;
-
-/// A point that was added or doubled, and its operands.
-pub(super) type Point = ([U256; 4], (U256, U256));
 
 /// Results of the long divisions: digits of 256 bits, the lowest first, without leading zeros.
 #[derive(Debug, Default)]
@@ -504,8 +502,8 @@ impl Machine<'_, '_> {
         arguments: &[CommandId; 4],
         handler: &mut impl EventHandler,
     ) -> Result<(U256, U256), Abort> {
-        let operands: [U256; 4] = self.elements(arguments, curve.prime(), handler)?;
-        Ok(self.point(curve, operands, || curve.add(operands)))
+        let operands = self.elements(arguments, curve.prime(), handler)?;
+        Ok(self.sum_of_points(curve, operands).unwrap_or_default())
     }
 
     fn doubled(
@@ -515,26 +513,23 @@ impl Machine<'_, '_> {
         handler: &mut impl EventHandler,
     ) -> Result<(U256, U256), Abort> {
         let [x, y]: [U256; 2] = self.elements(arguments, curve.prime(), handler)?;
-        // No sum has operands like these: they are reduced.
-        Ok(self.point(curve, [x, y, U256::MAX, U256::MAX], || curve.double(x, y)))
+        Ok(self.doubled_point(curve, x, y).unwrap_or_default())
     }
 
-    /// Returns the point last computed, or computes it: x and y come one after the other.
-    fn point(
-        &mut self,
-        curve: Curve,
-        operands: [U256; 4],
-        compute: impl FnOnce() -> Option<(U256, U256)>,
-    ) -> (U256, U256) {
-        let last = &mut self.points[curve as usize];
-        match last {
-            Some((known, point)) if *known == operands => *point,
-            _ => {
-                let point = compute().unwrap_or_default();
-                *last = Some((operands, point));
-                point
-            }
-        }
+    /// Returns the sum of two points, `None` if they have the same x.
+    pub(super) fn sum_of_points(&mut self, curve: Curve, operands: [U256; 4]) -> Option<(U256, U256)> {
+        let (memory, places) = (&self.memory, self.program.product);
+        self.points.sum(curve, operands, || {
+            let read = |offset: u32| fea::to_scalar(&memory.read(offset.into())).ok();
+            let [x1, y1, x2, y2, k1, k2] = places?;
+            let points = [read(x1)?, read(y1)?, read(x2)?, read(y2)?];
+            Some(Product { points, factors: [read(k1)?, read(k2)?] })
+        })
+    }
+
+    /// Returns the double of a point, `None` if its y is zero.
+    pub(super) fn doubled_point(&mut self, curve: Curve, x: U256, y: U256) -> Option<(U256, U256)> {
+        self.points.double(curve, x, y)
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Effects {
     pub(super) increment: u64,
     /// What the tree gave as a free input, and its counter.
     pub(super) tree_value: Option<(U256, u64)>,
+    /// What the binary operation gave as a free input.
+    binary: Option<(U256, bool)>,
 }
 
 impl Machine<'_, '_> {
@@ -191,7 +193,11 @@ impl Machine<'_, '_> {
         match line.free {
             Free::Memory => Ok(self.memory.read(address)),
             Free::Command => self.command_fea(line.free_command, handler),
-            Free::Binary => Ok(fea::to_fea(self.binary_result(line)?.0)),
+            Free::Binary => {
+                let (result, carry) = self.binary_result(line)?;
+                effects.binary = Some((result, carry));
+                Ok(fea::to_fea(result))
+            }
             Free::MemAlign => Ok(fea::to_fea(self.aligned_read()?)),
             Free::Hash => self.hash_input(line, address),
             Free::TreeRead => self.tree_input(effects, handler),
@@ -247,7 +253,10 @@ impl Machine<'_, '_> {
             self.check_equation(equation, op)?;
         }
         if line.binary.is_some() {
-            let (result, carry) = self.binary_result(line)?;
+            let (result, carry) = match effects.binary {
+                Some(result) => result,
+                None => self.binary_result(line)?,
+            };
             if line.flags & flags::FREE_ONLY == 0 && fea::to_scalar(op)? != result {
                 return Err(self.binary_mismatch(line));
             }

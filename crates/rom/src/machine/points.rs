@@ -1,0 +1,233 @@
+//! Points of curves that commands add and double.
+//!
+//! What a sum is depends on its operands alone, so it may be computed ahead: a recovery multiplies two points bit by bit, and
+//! every step of it asks for a division. When it begins, all its sums are computed with one division for all. Whatever is asked
+//! for then is compared with what was foreseen; what was not is computed as it comes. The results are the same.
+
+use alloy_primitives::U256;
+use k256::elliptic_curve::BatchNormalize;
+use k256::elliptic_curve::group::Group;
+use k256::elliptic_curve::sec1::{FromEncodedPoint, ToEncodedPoint};
+use k256::{AffinePoint, EncodedPoint, ProjectivePoint};
+
+use super::modular::Curve;
+
+/// Operands of a sum or, with a second point that no register holds, of a doubling.
+type Operands = [U256; 4];
+/// A result; `None` if the formula divides by zero.
+type Sum = Option<(U256, U256)>;
+
+/// Bits of a factor.
+const BITS: usize = 256;
+
+/// The points of a run.
+#[derive(Debug, Default)]
+pub(super) struct Points {
+    /// The last point of each curve: x and y come one after the other, and then the equation.
+    last: [Option<(Operands, Sum)>; 2],
+    /// What a recovery will ask for, the next last.
+    foreseen: Vec<(Operands, (U256, U256))>,
+}
+
+/// Two points and their factors: what a recovery begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product {
+    /// x1, y1, x2, y2.
+    pub(super) points: Operands,
+    pub(super) factors: [U256; 2],
+}
+
+impl Points {
+    /// Returns the sum of two points by the formula for different ones. `product` is what a recovery would begin with.
+    pub(super) fn sum(&mut self, curve: Curve, operands: Operands, product: impl FnOnce() -> Option<Product>) -> Sum {
+        if let Some(sum) = self.known(curve, &operands) {
+            return sum;
+        }
+        if curve == Curve::Secp256k1
+            && let Some(product) = product().filter(|product| product.points == operands)
+        {
+            self.foreseen = foresee(&product);
+            if let Some(sum) = self.known(curve, &operands) {
+                return sum;
+            }
+        }
+        self.remember(curve, operands, curve.add(operands))
+    }
+
+    /// Returns the double of a point.
+    pub(super) fn double(&mut self, curve: Curve, x: U256, y: U256) -> Sum {
+        let operands = doubling(curve, x, y);
+        match self.known(curve, &operands) {
+            Some(sum) => sum,
+            None => self.remember(curve, operands, curve.double(x, y)),
+        }
+    }
+
+    fn known(&mut self, curve: Curve, operands: &Operands) -> Option<Sum> {
+        if let Some((known, sum)) = &self.last[curve as usize]
+            && known == operands
+        {
+            return Some(*sum);
+        }
+        let (_, sum) = *self.foreseen.last().filter(|(next, _)| next == operands && curve == Curve::Secp256k1)?;
+        self.foreseen.pop();
+        Some(self.remember(curve, *operands, Some(sum)))
+    }
+
+    fn remember(&mut self, curve: Curve, operands: Operands, sum: Sum) -> Sum {
+        self.last[curve as usize] = Some((operands, sum));
+        sum
+    }
+}
+
+/// Returns the operands of a doubling. No second point is like this: registers hold any number below 2^256, but sums reduce
+/// them, and the primes are not below themselves.
+fn doubling(curve: Curve, x: U256, y: U256) -> Operands {
+    [x, y, U256::MAX, curve.prime()]
+}
+
+/// Computes the sums of k1·P1 + k2·P2, from the highest bits on, in the order of the ROM and with the next one last. Ends where
+/// the point at infinity comes in; nothing if a point is not on the curve.
+fn foresee(product: &Product) -> Vec<(Operands, (U256, U256))> {
+    let [x1, y1, x2, y2] = product.points;
+    let (Some(first), Some(second)) = (point(x1, y1), point(x2, y2)) else { return Vec::new() };
+    let both = ProjectivePoint::from(first) + second;
+    if bool::from(both.is_identity()) {
+        return Vec::new();
+    }
+    let both = both.to_affine();
+    let (addends, sums) = sums(&[first, second, both], &product.factors);
+    let affine = <ProjectivePoint as BatchNormalize<[ProjectivePoint]>>::batch_normalize(&sums);
+    let coordinates_of_addends = [(x1, y1), (x2, y2), coordinates(&both)];
+    let mut accumulated = (U256::ZERO, U256::ZERO);
+    let mut foreseen = vec![(product.points, coordinates_of_addends[2])];
+    for (addend, sum) in addends.into_iter().zip(affine) {
+        let sum = coordinates(&sum);
+        match addend {
+            // The first summand is taken as it is.
+            Step::Take(addend) => accumulated = coordinates_of_addends[addend],
+            Step::Add(addend) => {
+                let (x, y) = coordinates_of_addends[addend];
+                foreseen.push(([accumulated.0, accumulated.1, x, y], sum));
+                accumulated = sum;
+            }
+            Step::Double => {
+                foreseen.push((doubling(Curve::Secp256k1, accumulated.0, accumulated.1), sum));
+                accumulated = sum;
+            }
+        }
+    }
+    foreseen.reverse();
+    foreseen
+}
+
+/// A step of a multiplication.
+#[derive(Clone, Copy)]
+enum Step {
+    Take(usize),
+    Add(usize),
+    Double,
+}
+
+/// Returns the steps and what stands after each.
+fn sums(addends: &[AffinePoint; 3], factors: &[U256; 2]) -> (Vec<Step>, Vec<ProjectivePoint>) {
+    let (mut steps, mut sums) = (Vec::with_capacity(2 * BITS), Vec::with_capacity(2 * BITS));
+    let mut accumulated: Option<ProjectivePoint> = None;
+    for bit in (0..BITS).rev() {
+        if let Some(point) = accumulated {
+            let double = point.double();
+            steps.push(Step::Double);
+            sums.push(double);
+            accumulated = Some(double);
+        }
+        let addend = match (factors[0].bit(bit), factors[1].bit(bit)) {
+            (false, false) => continue,
+            (true, false) => 0,
+            (false, true) => 1,
+            (true, true) => 2,
+        };
+        let (step, sum) = match accumulated {
+            None => (Step::Take(addend), ProjectivePoint::from(addends[addend])),
+            Some(point) => (Step::Add(addend), point + addends[addend]),
+        };
+        if bool::from(sum.is_identity()) {
+            break;
+        }
+        steps.push(step);
+        sums.push(sum);
+        accumulated = Some(sum);
+    }
+    (steps, sums)
+}
+
+/// Returns a point if it is on the curve.
+fn point(x: U256, y: U256) -> Option<AffinePoint> {
+    let (x, y) = (x.to_be_bytes::<32>().into(), y.to_be_bytes::<32>().into());
+    AffinePoint::from_encoded_point(&EncodedPoint::from_affine_coordinates(&x, &y, false)).into_option()
+}
+
+/// Returns the coordinates of a point that is not at infinity.
+fn coordinates(point: &AffinePoint) -> (U256, U256) {
+    let encoded = point.to_encoded_point(false);
+    let number = |bytes: Option<&[u8]>| bytes.map(U256::from_be_slice).unwrap_or_default();
+    (number(encoded.x().map(|x| x.as_slice())), number(encoded.y().map(|y| y.as_slice())))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::uint;
+
+    use super::*;
+
+    const G: (U256, U256) = (
+        uint!(0x79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798_U256),
+        uint!(0x483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8_U256),
+    );
+
+    /// What is foreseen is what the formulas give, step by step as the ROM takes them.
+    #[test]
+    fn sums_foreseen_are_those_of_the_formulas() {
+        let curve = Curve::Secp256k1;
+        let other = curve.double(G.0, G.1).and_then(|(x, y)| curve.double(x, y)).unwrap();
+        let points = [G.0, G.1, other.0, other.1];
+        let factors = [
+            uint!(0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0_U256),
+            uint!(0x0000000012345678deadbeef00000000ffffffffffffffff0123456789abcdef_U256),
+        ];
+        let foreseen = foresee(&Product { points, factors });
+        let both = curve.add(points).unwrap();
+        let (mut accumulated, mut asked): (Sum, _) = (None, vec![(points, both)]);
+        for bit in (0..256).rev() {
+            if let Some((x, y)) = accumulated {
+                accumulated = curve.double(x, y);
+                asked.push((doubling(curve, x, y), accumulated.unwrap()));
+            }
+            let addend = match (factors[0].bit(bit), factors[1].bit(bit)) {
+                (false, false) => continue,
+                (true, false) => G,
+                (false, true) => other,
+                (true, true) => both,
+            };
+            match accumulated {
+                None => accumulated = Some(addend),
+                Some((x, y)) => {
+                    let operands = [x, y, addend.0, addend.1];
+                    accumulated = curve.add(operands);
+                    asked.push((operands, accumulated.unwrap()));
+                }
+            }
+        }
+        asked.reverse();
+        assert_eq!(foreseen, asked);
+    }
+
+    #[test]
+    fn infinity_and_points_off_the_curve_foresee_nothing() {
+        let negative = (G.0, Curve::Secp256k1.prime() - G.1);
+        let factors = [U256::from(5); 2];
+        for second in [negative, (U256::from(3), U256::from(4))] {
+            let points = [G.0, G.1, second.0, second.1];
+            assert_eq!(foresee(&Product { points, factors }), vec![], "{second:?}");
+        }
+    }
+}

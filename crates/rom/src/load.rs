@@ -5,6 +5,7 @@
 mod build;
 mod commands;
 mod draft;
+mod known;
 mod numbers;
 mod raw;
 #[cfg(test)]

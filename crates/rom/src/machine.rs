@@ -3,6 +3,7 @@
 mod arith;
 mod commands;
 mod hashes;
+mod intrinsics;
 mod modular;
 mod points;
 mod registers;
@@ -48,6 +49,10 @@ pub struct Machine<'p, 'a> {
     variables: Vec<Option<Scalar>>,
     division: Division,
     points: Points,
+    /// Whether known lines are run by native code.
+    intrinsics: bool,
+    /// Step at which the cancellation is looked at next.
+    next_check: u64,
     /// The carry of the last binary operation.
     carry: bool,
     step: u64,
@@ -118,6 +123,8 @@ impl<'p, 'a> Machine<'p, 'a> {
             variables: vec![None; program.variable_names.len()],
             division: Division::default(),
             points: Points::default(),
+            intrinsics: true,
+            next_check: 0,
             carry: false,
             step: 0,
             repeats_left: 0,
@@ -131,6 +138,12 @@ impl<'p, 'a> Machine<'p, 'a> {
             smt_keys: Keys::default(),
             program_keys: Keys::default(),
         }
+    }
+
+    /// Lets native code take the place of lines it knows, or not. It does unless told otherwise; the steps it takes are not
+    /// shown to [`EventHandler::line`].
+    pub fn with_intrinsics(self, intrinsics: bool) -> Self {
+        Self { intrinsics, ..self }
     }
 
     /// Runs the program to its end, or until `cancel` is cancelled.
@@ -190,8 +203,9 @@ impl<'p, 'a> Machine<'p, 'a> {
     /// Returns the number of the last step, 0 if the steps ran out.
     fn run_steps(&mut self, handler: &mut impl EventHandler, cancel: &CancelToken) -> Result<u64, Abort> {
         while self.step < self.step_limit {
-            if self.step.is_multiple_of(STEPS_BETWEEN_CHECKS) {
+            if self.step >= self.next_check {
                 cancel.check()?;
+                self.next_check = self.step + STEPS_BETWEEN_CHECKS;
             }
             if self.run_step(handler)? {
                 return Ok(self.step);

@@ -8,7 +8,9 @@ mod variables;
 use std::collections::HashMap;
 
 pub(crate) use commands::{Argument, Binary, Command, CommandId, EventCommand, Forks, Function, Kind, Unary};
-pub(crate) use line::{Free, Hash, HashMachine, Jump, Line, MemAlign, NONE, Range, Source, Sum, Term, flags};
+pub(crate) use line::{
+    Free, Hash, HashMachine, Jump, Line, MemAlign, NONE, ProductLoop, Range, Source, Sum, Term, flags,
+};
 pub use registers::Register;
 pub use variables::Variable;
 
@@ -34,6 +36,8 @@ pub struct Program {
     pub(crate) offsets: [Option<u32>; Variable::COUNT],
     /// Offsets of x1, y1, x2, y2, k1, k2 of the product of points that a recovery computes.
     pub(crate) product: Option<[u32; 6]>,
+    /// The loop over the bits of that product, if its lines are known.
+    pub(crate) product_loop: Option<ProductLoop>,
     /// Limits whose passing is an error of the batch, and those a batch is planned with.
     pub(crate) limits: Limits,
     pub(crate) block_gas_limit: u64,
@@ -95,6 +99,11 @@ impl Program {
     /// Returns the gas limit of a block; 0 where the ROM knows none.
     pub fn block_gas_limit(&self) -> u64 {
         self.block_gas_limit
+    }
+
+    /// True if native code can take the place of some of its lines ([`crate::Machine::with_intrinsics`]).
+    pub fn has_intrinsics(&self) -> bool {
+        self.product_loop.is_some()
     }
 
     /// Returns the counters that no batch may pass.

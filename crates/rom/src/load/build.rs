@@ -42,19 +42,19 @@ const COUNTER_CONSTANTS: [&str; 8] =
 /// A program in the making.
 pub(super) struct Build {
     pub(super) rules: &'static Rules,
-    lines: Vec<Line>,
-    terms: Vec<Term>,
-    constants: Vec<Fea>,
+    pub(super) lines: Vec<Line>,
+    pub(super) terms: Vec<Term>,
+    pub(super) constants: Vec<Fea>,
     known_constants: HashMap<Fea, u32>,
     pub(super) commands: Vec<Command>,
     pub(super) numbers: Vec<Scalar>,
     pub(super) error_names: Vec<Box<str>>,
     pub(super) variable_names: Vec<Box<str>>,
     pub(super) known_variables: HashMap<Box<str>, u32>,
-    labels: HashMap<Box<str>, u32>,
+    pub(super) labels: HashMap<Box<str>, u32>,
     named_constants: HashMap<String, U256>,
     /// Offset of each memory variable, and whether a line used it in context 0 and in another.
-    memory_variables: HashMap<String, (u32, bool, bool)>,
+    pub(super) memory_variables: HashMap<String, (u32, bool, bool)>,
     files: Vec<Box<str>>,
     known_files: HashMap<String, u16>,
     places: Vec<(u16, u32)>,
@@ -270,6 +270,7 @@ impl Build {
         let offsets = self.offsets(is_whole)?;
         let limits = self.limits(is_whole)?;
         let product = self.product();
+        let product_loop = self.product_loop();
         if is_whole {
             self.check_constants()?;
         }
@@ -286,6 +287,7 @@ impl Build {
             variable_names: self.variable_names.into(),
             offsets,
             product,
+            product_loop,
             limits,
             block_gas_limit,
             labels: self.labels,
@@ -384,8 +386,12 @@ impl Build {
     }
 
     fn product(&self) -> Option<[u32; 6]> {
-        let mut offsets = [0; 6];
-        for (offset, name) in offsets.iter_mut().zip(PRODUCT_VARIABLES) {
+        self.offsets_of(PRODUCT_VARIABLES)
+    }
+
+    pub(super) fn offsets_of<const N: usize>(&self, names: [&str; N]) -> Option<[u32; N]> {
+        let mut offsets = [0; N];
+        for (offset, name) in offsets.iter_mut().zip(names) {
             *offset = self.memory_variables.get(name)?.0;
         }
         Some(offsets)

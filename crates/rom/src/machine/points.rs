@@ -37,6 +37,73 @@ pub(super) struct Product {
     pub(super) factors: [U256; 2],
 }
 
+/// What the ROM's loop over the bits of a product leaves when all but the lowest bit are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct BitsDone {
+    /// What is accumulated, if anything.
+    pub(super) accumulated: Option<(U256, U256)>,
+    /// The point that was added last, or taken: the first, the second or both.
+    pub(super) last_addend: Option<usize>,
+    pub(super) steps: u64,
+    pub(super) additions: u64,
+    pub(super) doublings: u64,
+    pub(super) binaries: u64,
+}
+
+/// Runs the ROM's loop over the bits of a product, but for the lowest bit. `both` is the sum of the two points.
+///
+/// `None` where the loop leaves its way: points of the same x, the point at infinity; and for points off the curve.
+pub(super) fn do_bits(product: &Product, both: (U256, U256)) -> Option<BitsDone> {
+    let [x1, y1, x2, y2] = product.points;
+    let addends = [point(x1, y1)?, point(x2, y2)?, point(both.0, both.1)?];
+    if ProjectivePoint::from(addends[0]) + addends[1] != ProjectivePoint::from(addends[2]) {
+        return None;
+    }
+    let mut done = BitsDone::default();
+    let mut accumulated: Option<ProjectivePoint> = None;
+    for bit in (1..BITS).rev() {
+        // Shifts of both factors, and the choice of the addend.
+        done.binaries += 2;
+        let (addend, steps) = match (product.factors[0].bit(bit), product.factors[1].bit(bit)) {
+            (false, false) => (None, 6),
+            (true, false) => (Some(0), 7),
+            (false, true) => (Some(1), 7),
+            (true, true) => (Some(2), 8),
+        };
+        done.steps += steps;
+        if let Some(addend) = addend {
+            done.last_addend = Some(addend);
+            let addend = addends[addend];
+            accumulated = Some(match accumulated {
+                None => {
+                    done.steps += 3;
+                    addend.into()
+                }
+                Some(point) => {
+                    done.steps += 6;
+                    done.additions += 1;
+                    if point == ProjectivePoint::from(addend) {
+                        return None;
+                    }
+                    point + addend
+                }
+            });
+        }
+        // The end of the round, and the doubling.
+        done.steps += 2;
+        if let Some(point) = accumulated {
+            if bool::from(point.is_identity()) {
+                return None;
+            }
+            done.steps += 4;
+            done.doublings += 1;
+            accumulated = Some(point.double());
+        }
+    }
+    done.accumulated = accumulated.map(|point| coordinates(&point.to_affine()));
+    Some(done)
+}
+
 impl Points {
     /// Returns the sum of two points by the formula for different ones. `product` is what a recovery would begin with.
     pub(super) fn sum(&mut self, curve: Curve, operands: Operands, product: impl FnOnce() -> Option<Product>) -> Sum {

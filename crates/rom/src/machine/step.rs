@@ -46,6 +46,9 @@ impl Machine<'_, '_> {
         let Some(line) = program.lines.get(zkpc as usize) else {
             return Err(Abort::unspecified("a jump out of the program"));
         };
+        if line.flags & flags::PRODUCT_LOOP != 0 {
+            self.skip_bits();
+        }
         handler.line(zkpc);
         if line.before.count > 0 {
             self.run_commands(line.before, handler)?;

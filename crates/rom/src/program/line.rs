@@ -43,6 +43,9 @@ pub(crate) mod flags {
     /// Some register is set, or the stack pointer moves.
     pub(crate) const SETS_SMALL: u32 = 1 << 20;
 
+    /// The loop over the bits of a product begins here.
+    pub(crate) const PRODUCT_LOOP: u32 = 1 << 21;
+
     /// Bits of [`super::Line::special`]: the label at the line.
     pub(crate) const CHECK_FIRST_TX_TYPE: u8 = 1;
     pub(crate) const WRITE_BLOCK_INFO_ROOT: u8 = 2;
@@ -82,6 +85,21 @@ pub(crate) struct Line {
     pub(crate) free_scales: (u64, u64),
     pub(crate) before: Range,
     pub(crate) after: Range,
+}
+
+/// Variables of the loop over the bits of a product of points, in context 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProductLoop {
+    /// x1, y1, x2, y2, k1, k2.
+    pub(crate) operands: [u32; 6],
+    /// What is accumulated.
+    pub(crate) sum: [u32; 2],
+    /// The sum of the two points.
+    pub(crate) both: [u32; 2],
+    /// Not zero if that sum is the point at infinity.
+    pub(crate) both_empty: u32,
+    /// Equations that a doubling takes.
+    pub(crate) doubling_ariths: u64,
 }
 
 /// The sum of the sources without the free input.

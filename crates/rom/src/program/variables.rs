@@ -122,7 +122,7 @@ impl Variable {
     pub(crate) const COUNT: usize = 46;
 
     /// Returns every variable.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|row| row.0)
     }
 

@@ -15,6 +15,9 @@ pub enum Abort {
     Cancelled(Cancelled),
 }
 
+/// A mark of no version: only a damaged machine has one.
+pub(crate) const UNKNOWN_VERSION: Abort = Abort::unspecified("a root of no version");
+
 impl Abort {
     /// Returns an abort with an error that says everything.
     pub const fn new(error: ExecutorError) -> Self {

@@ -98,22 +98,26 @@ impl View<'_, '_> {
 
     /// Returns a variable of a context ("c(x, k)").
     pub fn local_of(&self, variable: Variable, context: u64) -> Result<U256, Abort> {
-        self.memory.variable(self.program, variable, context)
+        let word = self.memory.variable(self.program, variable, context)?;
+        fea::to_scalar(&self.tree.resolved(word)?)
     }
 
     /// Returns a register as a number, error 12 if it is none.
     pub fn register(&self, register: Register) -> Result<U256, Abort> {
-        self.registers.scalar(register)
+        match self.registers.fea(register) {
+            Some(fea) => fea::to_scalar(&self.tree.resolved(*fea)?),
+            None => self.registers.scalar(register),
+        }
     }
 
     /// Returns the root in SR as a number.
     pub fn state_root(&self) -> Result<U256, Abort> {
-        self.registers.scalar(Register::Sr)
+        self.register(Register::Sr)
     }
 
     /// Returns the root in SR.
     pub fn state_root_digest(&self) -> Result<Digest, Abort> {
-        fea::root_of(&self.registers.wide[5])
+        self.tree.digest(fea::root_of(&self.registers.wide[5])?)
     }
 }
 

@@ -7,8 +7,11 @@ use zkevm_tree::goldilocks::{add, canonical, mul};
 use zkevm_types::ExecutorError;
 
 use crate::Abort;
+use crate::tree::Root;
 
 /// The value of a register or of a word of memory: eight canonical field elements, the lowest first. Not bound to 32 bits.
+///
+/// Inside of the machine it may be the mark of a root instead ([`is_mark`]).
 pub type Fea = [u64; 8];
 
 /// Nothing in all limbs.
@@ -91,18 +94,33 @@ pub(crate) fn signed32(element: u64) -> Result<i64, Abort> {
     }
 }
 
+/// Stands in limb 7 of a mark: no element is like this.
+const MARK: u64 = u64::MAX;
+
+/// True if a vector is the mark of a root that is not hashed yet.
+#[inline(always)]
+pub(crate) fn is_mark(fea: &Fea) -> bool {
+    fea[7] == MARK
+}
+
 /// Returns the root in a vector, error 12 if a limb has more than 32 bits, 107 if a pair is no field element: no tree has it.
 #[inline]
-pub(crate) fn root_of(fea: &Fea) -> Result<Digest, Abort> {
+pub(crate) fn root_of(fea: &Fea) -> Result<Root, Abort> {
+    if is_mark(fea) {
+        return Ok(Root::Marked(fea[0] as u32));
+    }
     let root = Digest(to_scalar(fea)?.into_limbs());
     if root.0.iter().any(|limb| *limb >= P) {
         return Err(Abort::Error(ExecutorError::DbKeyNotFound, "a root that no tree has".into()));
     }
-    Ok(root)
+    Ok(Root::Known(root))
 }
 
 /// Returns the vector of a root.
 #[inline]
-pub(crate) fn of_root(root: &Digest) -> Fea {
-    to_fea(root.to_u256())
+pub(crate) fn of_root(root: &Root) -> Fea {
+    match root {
+        Root::Known(digest) => to_fea(digest.to_u256()),
+        Root::Marked(number) => [(*number).into(), 0, 0, 0, 0, 0, 0, MARK],
+    }
 }

@@ -8,6 +8,7 @@ mod draft;
 mod known;
 mod numbers;
 mod raw;
+mod reads;
 #[cfg(test)]
 mod tests;
 

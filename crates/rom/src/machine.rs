@@ -23,6 +23,7 @@ pub use registers::Registers;
 
 use crate::fea;
 use crate::scalar::Scalar;
+use crate::tree::Root;
 use crate::{Abort, EventHandler, Memory, Program, Request, RomTree, Variable};
 use commands::Division;
 use hashes::HashBuffers;
@@ -59,7 +60,9 @@ pub struct Machine<'p, 'a> {
     /// RCX before the last `repeat`.
     repeats_left: u64,
     /// Root of the last write to a tree.
-    last_write: Digest,
+    last_write: Root,
+    /// Bit n: register n of A, B, C, D, E, SR holds the mark of a root.
+    marks: u8,
     /// Sum of the changes of balances: modulo 2^256, and what was carried.
     balance_sum: (U256, i64),
     reserved: Counters,
@@ -128,7 +131,8 @@ impl<'p, 'a> Machine<'p, 'a> {
             carry: false,
             step: 0,
             repeats_left: 0,
-            last_write: Digest::ZERO,
+            last_write: Root::Known(Digest::ZERO),
+            marks: 0,
             balance_sum: (U256::ZERO, 0),
             reserved: Counters::default(),
             old_bound: rules.old_bound_until.is_some_and(|last| request.old_batch_num <= last),
@@ -196,7 +200,7 @@ impl<'p, 'a> Machine<'p, 'a> {
         }
         let Some(offset) = self.program.offset(Variable::Timestamp) else { return Ok(()) };
         let root = fea::root_of(&self.registers.wide[wide::B])?;
-        let timestamp = self.tree.get(root, &TIMESTAMP_KEY)?;
+        let (timestamp, _) = self.tree.read(root, &TIMESTAMP_KEY)?;
         self.memory.write(offset, &fea::to_fea(timestamp))
     }
 
@@ -208,6 +212,7 @@ impl<'p, 'a> Machine<'p, 'a> {
                 self.next_check = self.step + STEPS_BETWEEN_CHECKS;
             }
             if self.run_step(handler)? {
+                self.resolve_registers(u8::MAX)?;
                 return Ok(self.step);
             }
             self.step += 1;

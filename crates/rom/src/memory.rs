@@ -156,12 +156,12 @@ impl Memory {
         if self.bytes > BYTES_MAX { Err(Abort::unspecified("the machine's memory is full")) } else { Ok(()) }
     }
 
-    /// Returns a variable of one context as a number, error 12 if it is none.
+    /// Returns a variable of one context.
     ///
     /// Fails if the program has no variable of that name.
-    pub fn variable(&self, program: &Program, variable: Variable, context: u64) -> Result<U256, Abort> {
+    pub(crate) fn variable(&self, program: &Program, variable: Variable, context: u64) -> Result<Fea, Abort> {
         let offset = program.offset(variable).ok_or(Abort::unspecified("the ROM lacks a variable"))?;
-        fea::to_scalar(&self.read(context_base(context).wrapping_add(offset)))
+        Ok(self.read(context_base(context).wrapping_add(offset)))
     }
 
     /// Returns `length` bytes of the EVM memory of a context, from `offset` on; nothing if they are more than 4 194 272

@@ -73,6 +73,11 @@ impl Scalar {
         self.magnitude.is_zero()
     }
 
+    /// Returns the number if it is one of 256 bits without sign.
+    pub(crate) fn to_u256(self) -> Option<U256> {
+        if self.negative { None } else { self.small_magnitude() }
+    }
+
     /// Returns the number modulo 2^256.
     #[inline]
     pub(crate) fn modulo_2_256(self) -> U256 {
@@ -83,6 +88,7 @@ impl Scalar {
     /// Returns the number modulo a prime, never negative.
     pub(crate) fn residue(self, prime: U256) -> U256 {
         let rest = match self.small_magnitude() {
+            Some(magnitude) if magnitude < prime => magnitude,
             Some(magnitude) => magnitude % prime,
             None => Self::new(false, self.magnitude % Self::from(prime).magnitude).low_magnitude(),
         };

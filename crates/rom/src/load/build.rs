@@ -111,6 +111,8 @@ impl Build {
             sum: self.sum(&draft)?,
             free: Free::None,
             jump: jump(&draft)?,
+            reads: 0,
+            reads_after: 0,
             sets_wide: draft.sets_wide,
             sets_small: draft.sets_small,
             inc_stack: draft.inc_stack,
@@ -143,6 +145,7 @@ impl Build {
             return Err("useElseAddr without elseAddr".to_owned());
         }
         self.remember_names(&draft)?;
+        self.mark_reads(&mut line);
         self.lines.push(line);
         Ok(())
     }

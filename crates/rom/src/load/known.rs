@@ -15,6 +15,8 @@ const PRODUCT_LOOPS: [(&str, u64); 2] = [
 ];
 /// Names of the variables that the loop uses begin with this.
 const PRODUCT_PREFIX: &str = "mulPointEc_";
+/// Flags that say what a line does: those after them follow from them.
+const KNOWN_FLAGS: u32 = flags::PRODUCT_LOOP - 1;
 /// Lines of the loop, at most.
 const LINES_MAX: usize = 64;
 
@@ -50,9 +52,9 @@ impl Build {
 
     /// Writes what a line does: addresses from `start` on, variables by name.
     fn text_of(&self, line: &Line, start: u32) -> String {
+        let flags = line.flags & KNOWN_FLAGS;
         let relative = |address: u32| if address == NONE { None } else { Some(i64::from(address) - i64::from(start)) };
         let Line {
-            flags,
             sum,
             free,
             jump,

@@ -6,7 +6,7 @@ use zkevm_types::{Counters, ExecutorError};
 use super::Machine;
 use super::arith::hints;
 use super::modular::{BN254, Curve, Field, SECP256K1, SECP256K1_ORDER, SECP256R1_ORDER, fp2_mul};
-use super::points::Product;
+use super::points::{self, Product};
 use crate::Abort;
 use crate::event::{Event, EventHandler, View};
 use crate::fea::{self, Fea};
@@ -103,7 +103,7 @@ impl Machine<'_, '_> {
             Command::Memory { offset, use_ctx } => {
                 let context = if use_ctx { self.registers.ctx() } else { 0 };
                 let address = context_base(context).wrapping_add(offset.into());
-                Ok(fea::to_scalar(&self.memory.read(address))?.into())
+                Ok(fea::to_scalar(&self.tree.resolved(self.memory.read(address))?)?.into())
             }
             Command::Unary(operation, operand) => {
                 let operand = self.number(operand, handler)?;
@@ -456,13 +456,13 @@ impl Machine<'_, '_> {
         if length > DIVISION_WORDS_MAX {
             return Err(Abort::unspecified("a division of too many words"));
         }
-        (address..address + length).map(|word| fea::to_scalar(&self.memory.read(word))).collect()
+        (address..address + length).map(|word| fea::to_scalar(&self.tree.resolved(self.memory.read(word))?)).collect()
     }
 
     /// Returns a word of global memory that must have been written.
     fn word_at(&self, address: u64) -> Result<U256, Abort> {
         let word = self.memory.written(address).ok_or(Abort::new(ExecutorError::Assert))?;
-        fea::to_scalar(&word)
+        fea::to_scalar(&self.tree.resolved(word)?)
     }
 
     fn signed_comparison(&mut self, arguments: &[CommandId; 4], handler: &mut impl EventHandler) -> Result<i64, Abort> {
@@ -539,14 +539,10 @@ impl Machine<'_, '_> {
 ///
 /// Of the two the power (p + 1) / 4 counts, unless `is_other` prefers the other one.
 fn square_root(square: Scalar, is_other: impl Fn(U256, U256) -> bool) -> Scalar {
-    let field = Field(SECP256K1);
-    let exponent = (SECP256K1 >> 2) + U256::from(1);
-    let root = field.pow(square.residue(SECP256K1), exponent);
-    // The argument is compared as it is: one above the prime has no root.
-    if Scalar::from(field.mul(root, root)) != square {
-        return U256::MAX.into();
-    }
-    let other = field.sub(U256::ZERO, root);
+    // The argument is taken as it is: one above the prime has no root.
+    let root = square.to_u256().and_then(points::square_root);
+    let Some(root) = root else { return U256::MAX.into() };
+    let other = Field(SECP256K1).sub(U256::ZERO, root);
     if is_other(root, other) { other.into() } else { root.into() }
 }
 

@@ -58,6 +58,7 @@ impl Machine<'_, '_> {
             let (x, y) = addends[addend];
             self.registers.wide[wide::C] = fea::to_fea(x);
             self.registers.wide[wide::D] = fea::to_fea(y);
+            self.marks &= !(1 << wide::C | 1 << wide::D);
         }
         self.registers.small[small::RCX] = 1;
         self.step += done.steps;

@@ -36,6 +36,7 @@ impl Field {
         (a % self.0).inv_mod(self.0)
     }
 
+    #[cfg(test)]
     pub(super) fn pow(self, a: U256, exponent: U256) -> U256 {
         a.pow_mod(exponent, self.0)
     }

@@ -8,7 +8,7 @@ use alloy_primitives::U256;
 use k256::elliptic_curve::BatchNormalize;
 use k256::elliptic_curve::group::Group;
 use k256::elliptic_curve::sec1::{FromEncodedPoint, ToEncodedPoint};
-use k256::{AffinePoint, EncodedPoint, ProjectivePoint};
+use k256::{AffinePoint, EncodedPoint, FieldElement, ProjectivePoint};
 
 use super::modular::Curve;
 
@@ -227,6 +227,13 @@ fn sums(addends: &[AffinePoint; 3], factors: &[U256; 2]) -> (Vec<Step>, Vec<Proj
     (steps, sums)
 }
 
+/// Returns the square root of a number below the prime of secp256k1, the power (p + 1) / 4; `None` if it has none.
+pub(super) fn square_root(square: U256) -> Option<U256> {
+    let square = FieldElement::from_bytes(&square.to_be_bytes::<32>().into()).into_option()?;
+    let root = square.sqrt().into_option()?;
+    Some(U256::from_be_slice(&root.to_bytes()))
+}
+
 /// Returns a point if it is on the curve.
 fn point(x: U256, y: U256) -> Option<AffinePoint> {
     let (x, y) = (x.to_be_bytes::<32>().into(), y.to_be_bytes::<32>().into());
@@ -237,7 +244,7 @@ fn point(x: U256, y: U256) -> Option<AffinePoint> {
 fn coordinates(point: &AffinePoint) -> (U256, U256) {
     let encoded = point.to_encoded_point(false);
     let number = |bytes: Option<&[u8]>| bytes.map(U256::from_be_slice).unwrap_or_default();
-    (number(encoded.x().map(|x| x.as_slice())), number(encoded.y().map(|y| y.as_slice())))
+    (number(encoded.x().map(|x| &x[..])), number(encoded.y().map(|y| &y[..])))
 }
 
 #[cfg(test)]
@@ -245,6 +252,7 @@ mod tests {
     use alloy_primitives::uint;
 
     use super::*;
+    use crate::machine::modular::Field;
 
     const G: (U256, U256) = (
         uint!(0x79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798_U256),
@@ -286,6 +294,18 @@ mod tests {
         }
         asked.reverse();
         assert_eq!(foreseen, asked);
+    }
+
+    #[test]
+    fn square_roots_are_powers() {
+        let field = Field(Curve::Secp256k1.prime());
+        let exponent = (field.0 >> 2) + U256::from(1);
+        for number in (0..20).map(U256::from).chain([field.0 - U256::from(1), G.0, G.1]) {
+            let root = field.pow(number, exponent);
+            let expected = (field.mul(root, root) == number).then_some(root);
+            assert_eq!(square_root(number), expected, "{number}");
+        }
+        assert_eq!(square_root(field.0), None);
     }
 
     #[test]

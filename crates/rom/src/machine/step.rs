@@ -50,6 +50,9 @@ impl Machine<'_, '_> {
             self.skip_bits();
         }
         handler.line(zkpc);
+        if self.marks & line.reads != 0 {
+            self.resolve_registers(line.reads)?;
+        }
         if line.before.count > 0 {
             self.run_commands(line.before, handler)?;
         }
@@ -59,10 +62,10 @@ impl Machine<'_, '_> {
         let mut free = fea::ZERO;
         if line.free != Free::None {
             free = self.free_input(line, address, &mut effects, handler)?;
-            op = match line.free_scales {
-                (1, 0) => fea::add_fea(&op, &free),
-                (all, low) => with_scaled(&op, &free, all, low),
-            };
+            op = if line.flags & flags::PLAIN_FREE != 0 { free } else { self.with_free(line, &op, &mut free)? };
+        }
+        if fea::is_mark(&op) && line.flags & flags::INSPECTS != 0 {
+            op = self.tree.resolved(op)?;
         }
         if line.flags & (flags::MEM_WRITE | flags::MEM_CHECK | flags::ASSERT) != 0 {
             self.check_and_store(line, address, &op, &free)?;
@@ -81,9 +84,33 @@ impl Machine<'_, '_> {
             *position = add_fe(*position, effects.hashed_bytes);
         }
         if line.after.count > 0 && self.step + 1 < self.step_limit {
+            self.resolve_registers(line.reads_after)?;
             self.run_commands(line.after, handler)?;
         }
         Ok(line.flags & flags::FINAL != 0)
+    }
+
+    /// Puts the roots in the place of the marks in these registers.
+    pub(super) fn resolve_registers(&mut self, registers: u8) -> Result<(), Abort> {
+        let mut marked = self.marks & registers;
+        self.marks &= !registers;
+        while marked != 0 {
+            if let Some(register) = self.registers.wide.get_mut(marked.trailing_zeros() as usize) {
+                *register = self.tree.resolved(*register)?;
+            }
+            marked &= marked - 1;
+        }
+        Ok(())
+    }
+
+    /// Adds the free input to the sources.
+    fn with_free(&self, line: &Line, op: &Fea, free: &mut Fea) -> Result<Fea, Abort> {
+        let op = self.tree.resolved(*op)?;
+        *free = self.tree.resolved(*free)?;
+        Ok(match line.free_scales {
+            (1, 0) => fea::add_fea(&op, free),
+            (all, low) => with_scaled(&op, free, all, low),
+        })
     }
 
     /// Adds the sources (main-state-machine §4.1).
@@ -217,7 +244,9 @@ impl Machine<'_, '_> {
         let value = if line.flags & flags::ASSUME_FREE != 0 { free } else { op };
         if line.flags & flags::MEM_WRITE != 0 {
             self.memory.write(address, value)?;
-        } else if line.flags & flags::MEM_CHECK != 0 && self.memory.read(address) != *value {
+        } else if line.flags & flags::MEM_CHECK != 0
+            && self.tree.resolved(self.memory.read(address))? != self.tree.resolved(*value)?
+        {
             return Err(ExecutorError::Memory.into());
         }
         Ok(())
@@ -277,8 +306,15 @@ impl Machine<'_, '_> {
     fn set_registers(&mut self, line: &Line, op: &Fea) {
         let registers = &mut self.registers;
         let mut sets = line.sets_wide;
+        if fea::is_mark(op) {
+            self.marks |= sets;
+        } else {
+            self.marks &= !sets;
+        }
         while sets != 0 {
-            registers.wide[sets.trailing_zeros() as usize & 7] = *op;
+            if let Some(register) = registers.wide.get_mut(sets.trailing_zeros() as usize) {
+                *register = *op;
+            }
             sets &= sets - 1;
         }
         if line.flags & flags::SETS_SMALL != 0 {
@@ -317,11 +353,13 @@ impl Machine<'_, '_> {
         if line.special & flags::CHECK_AND_SAVE_FROM != 0 && line.sets_wide & 1 == 0 {
             if let Some(from) = self.request.from {
                 self.registers.wide[wide::A] = fea::to_fea(U256::from_be_slice(from.as_slice()));
+                self.marks &= !(1 << wide::A);
             }
         }
         let sets_c = line.sets_wide >> wide::C & 1 == 1;
         if line.special & flags::VERIFY_MERKLE_PROOF_END != 0 && !sets_c && self.request.skip_verify_l1_info_root {
             self.registers.wide[wide::C] = fea::to_fea(self.request.l1_info_root);
+            self.marks &= !(1 << wide::C);
         }
     }
 

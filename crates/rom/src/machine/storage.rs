@@ -14,6 +14,7 @@ use super::step::Effects;
 use crate::event::TreeAccess;
 use crate::fea::{self, Fea};
 use crate::program::{Line, flags};
+use crate::tree::Root;
 use crate::{Abort, EventHandler};
 
 /// Keys that were hashed, by what they are the hash of.
@@ -44,7 +45,7 @@ impl Machine<'_, '_> {
         Ok(key)
     }
 
-    fn root(&self) -> Result<Digest, Abort> {
+    fn root(&self) -> Result<Root, Abort> {
         fea::root_of(&self.registers.wide[wide::SR])
     }
 
@@ -111,7 +112,7 @@ impl Machine<'_, '_> {
 
     /// Checks the root of a write.
     pub(super) fn check_tree_write(&self, line: &Line, op: &Fea) -> Result<(), Abort> {
-        if line.flags & flags::FREE_ONLY == 0 && fea::to_scalar(op)? != self.last_write.to_u256() {
+        if line.flags & flags::FREE_ONLY == 0 && fea::to_scalar(op)? != self.tree.digest(self.last_write)?.to_u256() {
             return Err(ExecutorError::StorageWriteMismatch.into());
         }
         Ok(())

@@ -46,6 +46,11 @@ pub(crate) mod flags {
     /// The loop over the bits of a product begins here.
     pub(crate) const PRODUCT_LOOP: u32 = 1 << 21;
 
+    /// The limbs of the sum matter: it is more than carried from one place to another.
+    pub(crate) const INSPECTS: u32 = 1 << 22;
+    /// The sum is the free input.
+    pub(crate) const PLAIN_FREE: u32 = 1 << 23;
+
     /// Bits of [`super::Line::special`]: the label at the line.
     pub(crate) const CHECK_FIRST_TX_TYPE: u8 = 1;
     pub(crate) const WRITE_BLOCK_INFO_ROOT: u8 = 2;
@@ -60,6 +65,10 @@ pub(crate) struct Line {
     pub(crate) sum: Sum,
     pub(crate) free: Free,
     pub(crate) jump: Jump,
+    /// Bit n: the limbs of register n of A, B, C, D, E, SR matter.
+    pub(crate) reads: u8,
+    /// The same for the commands after the step.
+    pub(crate) reads_after: u8,
     /// Bit n: register n of A, B, C, D, E, SR is set.
     pub(crate) sets_wide: u8,
     /// Bit n: register n of CTX, SP, PC, GAS, RR, HASHPOS, RCX is set.

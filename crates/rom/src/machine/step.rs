@@ -350,11 +350,12 @@ impl Machine<'_, '_> {
     /// Applies the options of the request that set registers (main-state-machine §6.1).
     #[cold]
     fn set_special_registers(&mut self, line: &Line) {
-        if line.special & flags::CHECK_AND_SAVE_FROM != 0 && line.sets_wide & 1 == 0 {
-            if let Some(from) = self.request.from {
-                self.registers.wide[wide::A] = fea::to_fea(U256::from_be_slice(from.as_slice()));
-                self.marks &= !(1 << wide::A);
-            }
+        if let Some(from) = self.request.from
+            && line.special & flags::CHECK_AND_SAVE_FROM != 0
+            && line.sets_wide & 1 == 0
+        {
+            self.registers.wide[wide::A] = fea::to_fea(U256::from_be_slice(from.as_slice()));
+            self.marks &= !(1 << wide::A);
         }
         let sets_c = line.sets_wide >> wide::C & 1 == 1;
         if line.special & flags::VERIFY_MERKLE_PROOF_END != 0 && !sets_c && self.request.skip_verify_l1_info_root {
@@ -391,9 +392,8 @@ impl Machine<'_, '_> {
             }
             Jump::Always | Jump::None => true,
         };
-        self.registers.zkpc = if taken {
-            target
-        } else if line.flags & flags::UNSIGNED_ELSE != 0 && self.request.from.is_some() {
+        let never_else = || line.flags & flags::UNSIGNED_ELSE != 0 && self.request.from.is_some();
+        self.registers.zkpc = if taken || never_else() {
             target
         } else if line.flags & flags::USE_ELSE != 0 {
             line.else_to

@@ -32,7 +32,8 @@ fn every_rom_loads() {
 /// Rows of main-state-machine §15.
 #[test]
 fn facts_of_the_roms_are_those_of_the_specification() {
-    let lines = [(4, 5017), (5, 5045), (6, 5049), (7, 13179), (8, 13260), (9, 13268), (10, 13268), (11, 13268), (12, 13269)];
+    let lines =
+        [(4, 5017), (5, 5045), (6, 5049), (7, 13179), (8, 13260), (9, 13268), (10, 13268), (11, 13268), (12, 13269)];
     for (fork, count) in lines {
         let Some(json) = rom(fork) else { continue };
         let program = load(&json, fork).unwrap().program;

@@ -58,7 +58,7 @@ impl From<StoreError> for Abort {
     fn from(error: StoreError) -> Self {
         let number = match error {
             StoreError::InvalidNodeSize { .. } => ExecutorError::SmtInvalidDataSize,
-            StoreError::Full { .. } | StoreError::Unavailable(_) => ExecutorError::DbError,
+            StoreError::Damaged { .. } | StoreError::Full { .. } | StoreError::Unavailable(_) => ExecutorError::DbError,
         };
         Self::Error(number, error.to_string().into())
     }

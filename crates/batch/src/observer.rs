@@ -96,6 +96,10 @@ pub trait BatchObserver {
     #[inline]
     fn transaction_ran(&mut self) {}
 
+    /// The observer ended the transaction while it ran.
+    #[inline]
+    fn transaction_given_up(&mut self) {}
+
     /// The transaction, which started in the version `start`, is over: rejected, or written to the tree.
     #[inline]
     fn transaction_ended(&mut self, start: TreeRef, state: StateAccess<'_, '_>) {}

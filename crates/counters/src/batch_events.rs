@@ -6,7 +6,7 @@ use revm::primitives::{Address, U256};
 
 use super::lengths::{KECCAK_RATE_BYTES, keccak_blocks, poseidon_blocks};
 use super::meter::CounterMeter;
-use super::model::{DecodedTx, SECP256K1_ORDER, SignatureClass};
+use super::model::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
 use super::proof_accesses::Access;
 use super::proof_cost;
 use super::rom_costs::reservations::{self, Reservation};
@@ -209,6 +209,13 @@ impl BatchObserver for CounterMeter {
         if !matches!(self.call.take(), Some((_, false))) {
             self.reserve(reservations::CODE);
         }
+    }
+
+    /// Counts what stands around the code that was given up.
+    fn transaction_given_up(&mut self) {
+        let part = if self.call.is_some() { self.transaction_part } else { CallPart::Deploy(0) };
+        self.processed(part);
+        self.call = None;
     }
 
     /// Prices the accesses of the transaction.

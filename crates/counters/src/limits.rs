@@ -69,16 +69,20 @@ const ALL: [Counter; 8] = [
     Counter::Sha256s,
 ];
 
+/// Returns what a ROM checks against.
+fn of(rom: Option<RomVersion>) -> Counters {
+    match rom {
+        Some(RomVersion::Rom8) => MAX,
+        _ => Counters { poseidon_paddings: PADDINGS_OF_OLD_ROMS, ..MAX },
+    }
+}
+
 /// Returns the counter that a check of the ROM finds short: what is surely used, and what the check wants free.
 ///
 /// Where one check looks at several, the ROM asks for binaries first, then arithmetics, then steps.
 pub(crate) fn short(used: Counters, wanted: Counters, rom: Option<RomVersion>) -> Option<Counter> {
     const ORDER: [usize; 8] = [2, 1, 0, 3, 4, 5, 6, 7];
-    let mut limits = MAX;
-    if !matches!(rom, Some(RomVersion::Rom8)) {
-        limits.poseidon_paddings = PADDINGS_OF_OLD_ROMS;
-    }
-    let (used, wanted, limits) = (used.to_array(), wanted.to_array(), limits.to_array());
+    let (used, wanted, limits) = (used.to_array(), wanted.to_array(), of(rom).to_array());
     let is_short = |&place: &usize| wanted[place] > 0 && used[place].saturating_add(wanted[place]) > limits[place];
     ORDER.into_iter().find(is_short).map(|place| ALL[place])
 }
@@ -86,19 +90,19 @@ pub(crate) fn short(used: Counters, wanted: Counters, rom: Option<RomVersion>) -
 /// Returns the counter that runs out: of those in excess the one that is the largest multiple of where it ends.
 ///
 /// The ROM stops at the first excess; as often as this is asked, that is nearly always the same counter.
-pub(crate) fn exceeded(counters: Counters) -> Option<Counter> {
-    worst(counters, |place| if place < FIRST_REAL { BOUND_FACTOR } else { 1 })
+pub(crate) fn exceeded(counters: Counters, rom: Option<RomVersion>) -> Option<Counter> {
+    worst(counters, rom, |place| if place < FIRST_REAL { BOUND_FACTOR } else { 1 })
 }
 
 /// Returns the counter that runs out while a batch is decoded, before anything ran.
-pub(crate) fn exceeded_by_decoding(counters: Counters) -> Option<Counter> {
+pub(crate) fn exceeded_by_decoding(counters: Counters, rom: Option<RomVersion>) -> Option<Counter> {
     let mut binaries = [0; 8];
     binaries[BINARIES] = counters.binaries;
-    worst(Counters::from_array(binaries), |_| 1).or_else(|| exceeded(counters))
+    worst(Counters::from_array(binaries), rom, |_| 1).or_else(|| exceeded(counters, rom))
 }
 
-fn worst(counters: Counters, factor: impl Fn(usize) -> u64) -> Option<Counter> {
-    let (values, limits) = (counters.to_array(), MAX.to_array());
+fn worst(counters: Counters, rom: Option<RomVersion>, factor: impl Fn(usize) -> u64) -> Option<Counter> {
+    let (values, limits) = (counters.to_array(), of(rom).to_array());
     // Multiples are compared without division: a / b > c / d as a · d > c · b.
     let ends = |place: usize| limits[place].saturating_mul(factor(place));
     let multiple = |place: usize, other: usize| u128::from(values[place]) * u128::from(ends(other));
@@ -113,6 +117,8 @@ mod tests {
     use super::super::rom_costs::reservations;
     use super::*;
 
+    const ROM: Option<RomVersion> = Some(RomVersion::Rom8);
+
     fn only(place: usize, value: u64) -> Counters {
         let mut values = [0; 8];
         values[place] = value;
@@ -123,23 +129,30 @@ mod tests {
     fn real_counters_end_at_the_limit_and_bounds_at_twice_it() {
         for (place, limit) in MAX.to_array().into_iter().enumerate() {
             let last = if place < FIRST_REAL { 2 * limit } else { limit };
-            assert_eq!(exceeded(only(place, last)), None);
-            assert_eq!(exceeded(only(place, last + 1)), Some(ALL[place]));
+            assert_eq!(exceeded(only(place, last), ROM), None);
+            assert_eq!(exceeded(only(place, last + 1), ROM), Some(ALL[place]));
         }
+        // The older ROMs let all rows for paddings be used.
+        assert_eq!(exceeded(only(5, 149_796), Some(RomVersion::Rom7)), None);
+        assert_eq!(exceeded(only(5, 149_797), Some(RomVersion::Rom7)), Some(Counter::PoseidonPaddings));
     }
 
     #[test]
     fn the_largest_multiple_names_the_counter() {
         let mut values = MAX.times(3).to_array();
         values[4] += 1;
-        assert_eq!(exceeded(Counters::from_array(values)), Some(Counter::Keccaks), "a bound ends at twice its limit");
+        assert_eq!(
+            exceeded(Counters::from_array(values), ROM),
+            Some(Counter::Keccaks),
+            "a bound ends at twice its limit"
+        );
         values[0] = u64::MAX;
-        assert_eq!(exceeded(Counters::from_array(values)), Some(Counter::Steps));
+        assert_eq!(exceeded(Counters::from_array(values), ROM), Some(Counter::Steps));
     }
 
     #[test]
     fn a_check_counts_what_is_used_and_what_it_wants() {
-        let rom = Some(RomVersion::Rom8);
+        let rom = ROM;
         let keccaks = |count| Counters { keccaks: count, ..Counters::default() };
         assert_eq!(short(keccaks(1000), keccaks(1258), rom), None);
         assert_eq!(short(keccaks(1000), keccaks(1259), rom), Some(Counter::Keccaks));
@@ -155,8 +168,8 @@ mod tests {
 
     #[test]
     fn decoding_ends_at_the_limit_of_binaries() {
-        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries)), None);
-        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries + 1)), Some(Counter::Binaries));
-        assert_eq!(exceeded_by_decoding(only(0, MAX.steps + 1)), None);
+        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries), ROM), None);
+        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries + 1), ROM), Some(Counter::Binaries));
+        assert_eq!(exceeded_by_decoding(only(0, MAX.steps + 1), ROM), None);
     }
 }

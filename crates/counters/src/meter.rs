@@ -21,6 +21,8 @@ const FRAMES: [Frame; 3] = [Frame::Call, Frame::CreationTx, Frame::Create];
 
 /// Opcodes between two looks at the limits inside a transaction.
 const OPCODES_UNWATCHED: u32 = 1024;
+/// Opcodes that a call counts for: a precompile may take as many steps as thousands of them.
+const OPCODES_OF_A_CALL: u32 = 64;
 
 /// Keccaks that the ROM keeps for the end of a batch, beside whole blocks of its data.
 const END_KECCAKS: u64 = 2;
@@ -239,15 +241,15 @@ impl CounterMeter {
         self.flush_opcodes();
         let counters = self.counters();
         let exceeded = match stage {
-            Stage::Decoded => limits::exceeded_by_decoding(counters),
-            Stage::Ran => limits::exceeded(counters),
+            Stage::Decoded => limits::exceeded_by_decoding(counters, self.rules.rom),
+            Stage::Ran => limits::exceeded(counters, self.rules.rom),
         };
         exceeded.map(Counter::error)
     }
 
     /// True if decoding alone may pass a limit.
     pub(crate) fn decoding_may_exceed(&self) -> bool {
-        self.enforces && self.counts_all && limits::exceeded_by_decoding(self.at_most()).is_some()
+        self.enforces && self.counts_all && limits::exceeded_by_decoding(self.at_most(), self.rules.rom).is_some()
     }
 
     /// True if the batch may be out of counters: whether it is takes what decoding really came to.
@@ -257,7 +259,7 @@ impl CounterMeter {
             && self.counts_all
             && self.stopped.is_none()
             && self.decoding.is_some()
-            && limits::exceeded(self.at_most()).is_some()
+            && limits::exceeded(self.at_most(), self.rules.rom).is_some()
     }
 
     /// Returns what is counted so far, with decoding at its most; opcodes are in the sums.
@@ -281,12 +283,17 @@ impl CounterMeter {
     /// Counts an opcode towards the next look at the limits. True if that is due.
     #[inline]
     pub(crate) const fn watch(&mut self) -> bool {
-        self.unwatched -= 1;
+        self.unwatched = self.unwatched.saturating_sub(1);
         if self.unwatched > 0 {
             return false;
         }
         self.unwatched = OPCODES_UNWATCHED;
         self.enforces
+    }
+
+    /// Counts a call towards the next look at the limits.
+    pub(crate) const fn watch_call(&mut self) {
+        self.unwatched = self.unwatched.saturating_sub(OPCODES_OF_A_CALL);
     }
 
     /// Looks at the limits inside a transaction.
@@ -298,7 +305,7 @@ impl CounterMeter {
         // A failing store fails the execution at the same access.
         let _: Result<(), TreeError> = self.price_accesses(start, &mut state);
         self.flush_opcodes();
-        self.stopped = self.stopped.or_else(|| limits::exceeded(self.at_most()).map(Counter::error));
+        self.stopped = self.stopped.or_else(|| limits::exceeded(self.at_most(), self.rules.rom).map(Counter::error));
     }
 
     /// Prices the accesses told since the last time.

@@ -210,7 +210,10 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                         let register = outcome.gas_left;
                         (self.finish_transaction(prepared, outcome, &mut output)?, register)
                     }
-                    Err(EvmFailure::GivenUp { gas_left }) => (TxEnd::GivenUp, gas_left),
+                    Err(EvmFailure::GivenUp { gas_left }) => {
+                        self.observer().transaction_given_up();
+                        (TxEnd::GivenUp, gas_left)
+                    }
                     Err(failure) => return Err(failure.into()),
                 }
             }

@@ -24,6 +24,7 @@ pub(super) fn call_started(meter: &mut CounterMeter, inputs: &CallInputs, depth:
     let code = &inputs.known_bytecode.1;
     let code_bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
     let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
+    meter.watch_call();
     meter.output_area(depth, inputs.return_memory_offset.len() as u64);
     match depth {
         0 => {

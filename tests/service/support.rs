@@ -95,6 +95,7 @@ pub(crate) fn output(input: &BatchInput) -> BatchOutput {
         error_log: String::new(),
         counters: Default::default(),
         model_counters: Default::default(),
+        engine: Default::default(),
         reserved: Default::default(),
         new_nodes: Vec::new(),
         new_programs: Vec::new(),

@@ -19,6 +19,7 @@ use zkevm_tree::StateReader;
 use zkevm_tree::{LeafKind, TreeRef};
 use zkevm_types::BatchInput;
 use zkevm_types::Counters;
+use zkevm_types::EngineReport;
 use zkevm_types::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use zkevm_types::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
 use zkevm_types::{ExecutorError, RomError};
@@ -464,6 +465,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             counters: Counters::default(),
             reserved: Counters::default(),
             model_counters: Counters::default(),
+            engine: EngineReport::default(),
         }
     }
 

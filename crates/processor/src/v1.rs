@@ -61,7 +61,9 @@ fn execute<O: Observer>(
     run.observer().batch_data_hashed();
     if let Err(error) = run.prepare(false, false) {
         run.state().restore(batch_root);
-        if run.rules.invalid_rlp_listed || error.is_out_of_counters() {
+        if error.is_out_of_counters() {
+            transactions.push(undecoded(run, error));
+        } else if run.rules.invalid_rlp_listed {
             transactions.push(undecodable(error));
         }
         return Ok(Ok(()));
@@ -155,6 +157,12 @@ fn undo_all<O: Observer>(run: &mut BatchRun<'_, O>, batch_root: TreeRef, output:
     run.kept_versions.clear();
     run.state().restore(batch_root);
     output.error = error;
+}
+
+/// The one entry of a batch that ran out of counters while it was decoded: its end writes root and price (batch §11).
+fn undecoded<O: Observer>(run: &mut BatchRun<'_, O>, error: RomError) -> TxOutput {
+    let effective_gas_price = run.rules.effective_percentage.then_some(U256::ZERO);
+    TxOutput { state_root: run.state().root(), effective_gas_price, ..undecodable(error) }
 }
 
 /// The one entry of a batch that does not decode (batch §3.3, §11).

@@ -9,23 +9,31 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 mod abort;
+mod engine;
 mod event;
 mod fea;
+mod folder;
+mod input;
 mod load;
 mod machine;
 mod memory;
+mod profile;
 mod program;
 mod request;
 mod rules;
 mod scalar;
+mod tracer;
 mod tree;
 
 pub use abort::Abort;
+pub use engine::RomEngine;
 pub use event::{Event, EventHandler, NoHandler, TreeAccess, View};
 pub use fea::Fea;
+pub use folder::{Rom, Roms, RomsError};
 pub use load::{LoadError, Loaded, load};
 pub use machine::{Machine, Outcome, Registers};
 pub use memory::Memory;
+pub use profile::{Profile, ProfileEntry};
 pub use program::{Place, Program, Register, Variable};
 pub use request::Request;
 pub use tree::RomTree;

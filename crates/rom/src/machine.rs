@@ -63,6 +63,8 @@ pub struct Machine<'p, 'a> {
     last_write: Root,
     /// Bit n: register n of A, B, C, D, E, SR holds the mark of a root.
     marks: u8,
+    /// A write to a replaced leaf brought the root of another write: the state that follows cannot be kept.
+    has_lost_root: bool,
     /// Sum of the changes of balances: modulo 2^256, and what was carried.
     balance_sum: (U256, i64),
     reserved: Counters,
@@ -133,11 +135,12 @@ impl<'p, 'a> Machine<'p, 'a> {
             repeats_left: 0,
             last_write: Root::Known(Digest::ZERO),
             marks: 0,
+            has_lost_root: false,
             balance_sum: (U256::ZERO, 0),
             reserved: Counters::default(),
             old_bound: rules.old_bound_until.is_some_and(|last| request.old_batch_num <= last),
             step_limit: 1 << (rules.steps_log2 + uncounted),
-            overrides: request.state_override.clone(),
+            overrides: storage::as_replaced(request.state_override),
             leaf_keys: storage::LeafKeys::default(),
             smt_keys: Keys::default(),
             program_keys: Keys::default(),
@@ -224,7 +227,10 @@ impl<'p, 'a> Machine<'p, 'a> {
     fn ended(&self, last_step: u64) -> Outcome {
         let counters = self.registers.counters(last_step);
         let reserved = if self.program.rules.reserves { self.reserved.max(counters) } else { counters };
-        let error = self.limit_passed(&counters);
+        let error = match self.limit_passed(&counters) {
+            ExecutorError::NoError if self.has_lost_root => ExecutorError::StateManager,
+            error => error,
+        };
         let message = match error {
             ExecutorError::NoError => String::new(),
             error => self.message(error, ""),

@@ -80,6 +80,11 @@ const TABLE: [Rules; 13] = [
 ];
 
 impl Rules {
+    /// Returns the numbers of all forks.
+    pub(crate) fn forks() -> impl Iterator<Item = u64> {
+        TABLE.iter().map(|rules| rules.id)
+    }
+
     /// Returns the rules of the fork with this number.
     pub(crate) fn of(number: u64) -> Option<&'static Self> {
         TABLE.iter().find(|rules| rules.id == number)

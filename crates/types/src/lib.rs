@@ -18,6 +18,6 @@ pub use input::{
     V2Context,
 };
 pub use output::{
-    BatchOutput, BatchRoots, BlockOutput, FlushIds, FrameKind, FullTrace, LogOutput, PhaseTimes, TouchedAccount,
-    TraceContext, TraceStep, TxOutput,
+    BatchOutput, BatchRoots, BlockOutput, EngineName, EngineReport, FlushIds, FrameKind, FullTrace, LogOutput,
+    PhaseTimes, TouchedAccount, TraceContext, TraceStep, TxOutput,
 };

@@ -46,6 +46,48 @@ pub struct BatchOutput {
     pub reserved: Counters,
     /// The counters of the virtual model, exactly as its reference computes them.
     pub model_counters: Counters,
+    /// Which engine made this answer, and how.
+    pub engine: EngineReport,
+}
+
+impl BatchOutput {
+    /// True if the state that the batch leaves is kept, and the answer carries flush ids (executor-service §9).
+    pub fn is_kept(&self) -> bool {
+        self.roots.is_some() && self.error != ExecutorError::StateManager
+    }
+}
+
+/// Which engine made an answer, and what asking the other one showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineReport {
+    /// The engine whose answer it is.
+    pub answered_by: EngineName,
+    /// Steps of the ROM that were run, 0 if it was not.
+    pub rom_steps: u64,
+    /// Time the ROM took.
+    pub rom_time: Duration,
+    /// Fields in which the answer of the native engine is another, if both were asked.
+    pub differences: Vec<&'static str>,
+}
+
+/// The two engines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EngineName {
+    /// Follows the rules; its counters are bounds.
+    #[default]
+    Native,
+    /// Runs the ROM; its counters are those of the prover.
+    Rom,
+}
+
+impl EngineName {
+    /// Returns the name in settings, metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Rom => "rom",
+        }
+    }
 }
 
 /// Roots and hashes of a batch that ran to its end (batch §4).
@@ -177,7 +219,7 @@ pub struct LogOutput {
 }
 
 /// A full trace (executor-service §8).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FullTrace {
     /// Context of the transaction.
     pub context: TraceContext,
@@ -186,7 +228,7 @@ pub struct FullTrace {
 }
 
 /// Transaction context of a trace (executor-service §8.2).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceContext {
     /// True for a contract creation.
     pub is_create: bool,
@@ -247,7 +289,7 @@ impl FrameKind {
 }
 
 /// One opcode about to run (executor-service §8.3).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceStep {
     /// State root before the opcode.
     pub state_root: B256,

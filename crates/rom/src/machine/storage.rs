@@ -6,7 +6,7 @@ use alloy_primitives::{Address, U256};
 use foldhash::fast::RandomState;
 use zkevm_tree::poseidon::hash;
 use zkevm_tree::{Digest, linear_hash};
-use zkevm_types::ExecutorError;
+use zkevm_types::{AccountOverride, ExecutorError};
 
 use super::Machine;
 use super::registers::wide;
@@ -49,19 +49,17 @@ impl Machine<'_, '_> {
         fea::root_of(&self.registers.wide[wide::SR])
     }
 
-    /// Reads a leaf as a free input.
+    /// Reads a leaf as a free input. What the request puts in its place is not reported, nor does it stand in the check that
+    /// follows: the line fails where the two differ, as the original does.
     pub(super) fn tree_input(&mut self, effects: &mut Effects, handler: &mut impl EventHandler) -> Result<Fea, Abort> {
         let key = self.leaf_key()?;
         if let Some(value) = self.overridden()? {
-            effects.tree_value = Some((value, 0));
+            return Ok(fea::to_fea(value));
         }
-        let (root, is_override) = (self.root()?, effects.tree_value.is_some());
+        let root = self.root()?;
         let (value, proof_hashes) = self.tree.read(root, &key)?;
-        let value = effects.tree_value.map_or(value, |(value, _)| value);
         effects.tree_value = Some((value, proof_hashes));
-        if !is_override {
-            self.report(key, value, false, handler)?;
-        }
+        self.report(key, value, false, handler)?;
         Ok(fea::to_fea(value))
     }
 
@@ -82,7 +80,6 @@ impl Machine<'_, '_> {
         }
         let (key, root) = (self.leaf_key()?, self.root()?);
         let (value, proof_hashes) = self.tree.read(root, &key)?;
-        let value = self.overridden()?.unwrap_or(value);
         effects.increment = proof_hashes + 2;
         self.report(key, value, false, handler)?;
         if fea::to_scalar(op)? != value {
@@ -91,19 +88,22 @@ impl Machine<'_, '_> {
         Ok(())
     }
 
-    /// Writes a leaf; returns the new root as a free input.
+    /// Writes a leaf; returns the new root as a free input. What the request puts in its place is changed instead of the tree,
+    /// whose root is then that of the last write.
     pub(super) fn tree_write(&mut self, effects: &mut Effects, handler: &mut impl EventHandler) -> Result<Fea, Abort> {
-        let (key, root) = (self.leaf_key()?, self.root()?);
+        let key = self.leaf_key()?;
         let value = fea::to_scalar(&self.registers.wide[wide::D])?;
-        let old_override = self.overridden()?;
-        let written = self.tree.write(root, &key, value)?;
-        if old_override.is_some() {
-            self.override_value(value)?;
+        let root = self.root()?;
+        if self.override_value(value)? {
+            self.report(key, value, true, handler)?;
+            self.has_lost_root |= self.tree.digest(root)? != self.tree.digest(self.last_write)?;
+            return Ok(fea::of_root(&self.last_write));
         }
+        let written = self.tree.write(root, &key, value)?;
         effects.increment = written.proof_hashes + 2;
         let b = &self.registers.wide[wide::B];
         if b[0] == 0 && b[1] == 0 {
-            self.change_balance(old_override.unwrap_or(written.old_value), value);
+            self.change_balance(written.old_value, value);
         }
         self.last_write = written.root;
         self.report(key, value, true, handler)?;
@@ -147,44 +147,74 @@ impl Machine<'_, '_> {
     }
 
     /// Returns what the request puts in the place of the leaf that A, B and C name.
-    fn overridden(&self) -> Result<Option<U256>, Abort> {
+    fn overridden(&mut self) -> Result<Option<U256>, Abort> {
         if self.overrides.is_empty() {
             return Ok(None);
         }
-        let [a, b, c, ..] = &self.registers.wide;
-        let Some(account) = self.overrides.get(&address(fea::to_scalar(a)?)) else { return Ok(None) };
-        let slot = fea::to_scalar(c)?;
+        let [_, b, c, ..] = self.registers.wide;
+        if b[1] != 0 {
+            return Ok(None);
+        }
+        let Some(account) = self.overriding_account()? else { return Ok(None) };
         Ok(match b[0] {
-            _ if b[1] != 0 => None,
             0 => account.balance,
             1 => account.nonce.map(U256::from),
             2 => account.code.as_ref().map(|code| code_hash(code)),
-            3 => match &account.state {
-                Some(state) => {
-                    Some(account.state_diff.get(&slot).or_else(|| state.get(&slot)).copied().unwrap_or_default())
-                }
-                None => account.state_diff.get(&slot).copied(),
-            },
+            3 => {
+                let slot = fea::to_scalar(&c)?;
+                slots(account).map(|slots| slots.get(&slot).copied().unwrap_or_default())
+            }
             4 => account.code.as_ref().map(|code| U256::from(code.len())),
             _ => None,
         })
     }
 
-    /// Changes what the request put in the place of a leaf.
-    fn override_value(&mut self, value: U256) -> Result<(), Abort> {
-        let [a, b, c, ..] = &self.registers.wide;
-        let (kind, slot) = (b[0], fea::to_scalar(c)?);
-        let Some(account) = self.overrides.get_mut(&address(fea::to_scalar(a)?)) else { return Ok(()) };
-        match kind {
-            0 => account.balance = Some(value),
-            1 => account.nonce = Some(value.saturating_to()),
-            3 => {
-                account.state_diff.insert(slot, value);
-            }
-            _ => {}
+    /// Changes what the request puts in the place of a leaf; false if it puts nothing there.
+    fn override_value(&mut self, value: U256) -> Result<bool, Abort> {
+        if self.overrides.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        let [_, b, c, ..] = self.registers.wide;
+        if b[1] != 0 {
+            return Ok(false);
+        }
+        let slot = fea::to_scalar(&c)?;
+        let Some(account) = self.overriding_account()? else { return Ok(false) };
+        Ok(match b[0] {
+            0 => account.balance.as_mut().map(|balance| *balance = value).is_some(),
+            1 => account.nonce.as_mut().map(|nonce| *nonce = value.saturating_to()).is_some(),
+            2 => account.code.is_some(),
+            3 => slots(account).is_some_and(|slots| {
+                slots.insert(slot, value);
+                true
+            }),
+            _ => false,
+        })
     }
+
+    fn overriding_account(&mut self) -> Result<Option<&mut AccountOverride>, Abort> {
+        let account = fea::to_scalar(&self.registers.wide[wide::A])?;
+        Ok(self.overrides.get_mut(&address(account)))
+    }
+}
+
+/// Returns the slots that stand in the place of an account's, if the request gives some.
+fn slots(account: &mut AccountOverride) -> Option<&mut HashMap<U256, U256>> {
+    match &mut account.state {
+        Some(state) => Some(state),
+        None => Some(&mut account.state_diff).filter(|slots| !slots.is_empty()),
+    }
+}
+
+/// Returns the accounts of a request as the original replaces them: slots that are given read zero until they are written, since
+/// it looks them up under another spelling than it keeps them by (executor-service §5.9).
+pub(super) fn as_replaced(accounts: &HashMap<Address, AccountOverride>) -> HashMap<Address, AccountOverride> {
+    let mut accounts = accounts.clone();
+    for account in accounts.values_mut() {
+        let slots = account.state.iter_mut().flatten().chain(&mut account.state_diff);
+        slots.for_each(|(_, value)| *value = U256::ZERO);
+    }
+    accounts
 }
 
 /// Returns the hash of code as its leaf has it: none for no code.

@@ -134,7 +134,7 @@ fn roots(roots: Option<BatchRoots>) -> (Bytes, Bytes, Bytes) {
 
 fn tx_v1(tx: TxOutput, batch_num: u64, batch_hash: Option<B256>) -> wire::ProcessTransactionResponse {
     if is_bare_error(&tx) {
-        return wire::ProcessTransactionResponse { error: tx.error.number(), ..Default::default() };
+        return bare_error(&tx);
     }
     let log = |log: LogOutput| wire::Log {
         address: hex_prefixed(log.address),
@@ -170,6 +170,16 @@ fn tx_v1(tx: TxOutput, batch_num: u64, batch_hash: Option<B256>) -> wire::Proces
 /// (executor-service §6.2, batch §3.3). Every real transaction has an RLP.
 fn is_bare_error(tx: &TxOutput) -> bool {
     tx.rlp_tx.is_empty()
+}
+
+/// The entry carries what the end of the batch wrote to it: root and price, if it ran out of counters.
+fn bare_error(tx: &TxOutput) -> wire::ProcessTransactionResponse {
+    wire::ProcessTransactionResponse {
+        error: tx.error.number(),
+        state_root: if tx.state_root.is_zero() { Bytes::new() } else { bytes32(tx.state_root) },
+        effective_gas_price: tx.effective_gas_price.map(hex_prefixed).unwrap_or_default(),
+        ..Default::default()
+    }
 }
 
 fn block_v2(block: BlockOutput, shape: LogShape) -> wire::ProcessBlockResponseV2 {

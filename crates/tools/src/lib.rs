@@ -5,5 +5,6 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod conformance;
+pub mod engine;
 pub mod load;
 pub mod table;

@@ -80,13 +80,19 @@ const OWN_ABORTS: [(i32, &str); 5] = [
 const OVERRIDES_PASSED_OVER: [&str; 3] = ["mixedcase", "override-badaddr", "override-emptyaddr"];
 
 impl GoldenCase {
+    /// Returns why there is no recorded answer, if there is none.
+    pub fn no_answer(&self) -> Option<String> {
+        let effect = || self.effect.clone().unwrap_or_else(|| "no answer was recorded".to_owned());
+        self.error.is_none().then(effect)
+    }
+
     /// Returns why the recorded program's answer is not what the rules say, if it is not.
     pub fn own_abort(&self) -> Option<String> {
         if self.case.as_deref().is_some_and(|case| OVERRIDES_PASSED_OVER.contains(&case)) {
             return Some("the original passes over an override by the spelling of its address".to_owned());
         }
         match self.error {
-            None => Some(self.effect.clone().unwrap_or_else(|| "no answer was recorded".to_owned())),
+            None => self.no_answer(),
             Some(error) => OWN_ABORTS
                 .iter()
                 .find(|(number, _)| *number == error)

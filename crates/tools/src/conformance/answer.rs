@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 use tonic::transport::Channel;
 
-use zkevm_pool::CancelToken;
+use crate::engine::CommandEngine;
 use zkevm_store::{Durability, MemoryStore, RequestOverlay, StateWriter};
 use zkevm_testkit::vectors::golden::Rpc;
 use zkevm_types::CountersPolicy;
@@ -25,6 +25,7 @@ pub(super) fn from_engine(
     request: &[u8],
     kept: &MemoryStore,
     counters_policy: CountersPolicy,
+    engine: &CommandEngine,
 ) -> Result<Vec<u8>, String> {
     let rules = ValidationRules { counters_policy, ..ValidationRules::default() };
     let undecodable = |error: prost::DecodeError| format!("the request does not decode: {error}");
@@ -33,7 +34,7 @@ pub(super) fn from_engine(
             let request = wire::ProcessBatchRequest::decode(request).map_err(undecodable)?;
             let answer = match validate::process_batch(request, rules) {
                 Ok(input) => {
-                    let (output, context, flush) = execute(&input, kept)?;
+                    let (output, context, flush) = execute(&input, kept, engine)?;
                     respond::response_v1(output, &context, flush)
                 }
                 Err(error) => respond::invalid_request_v1(error),
@@ -44,7 +45,7 @@ pub(super) fn from_engine(
             let request = wire::ProcessBatchRequestV2::decode(request).map_err(undecodable)?;
             let answer = match validate::process_batch_v2(request, rules) {
                 Ok(input) => {
-                    let (output, context, flush) = execute(&input, kept)?;
+                    let (output, context, flush) = execute(&input, kept, engine)?;
                     respond::response_v2(output, &context, flush)
                 }
                 Err(error) => respond::invalid_request_v2(error),
@@ -54,18 +55,20 @@ pub(super) fn from_engine(
     }
 }
 
-fn execute(input: &BatchInput, kept: &MemoryStore) -> Result<(BatchOutput, ResponseContext, FlushIds), String> {
+fn execute(
+    input: &BatchInput,
+    kept: &MemoryStore,
+    engine: &CommandEngine,
+) -> Result<(BatchOutput, ResponseContext, FlushIds), String> {
     let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
-    let output = zkevm_processor::Engine::default()
-        .process(input, &state, &CancelToken::default())
-        .map_err(|cancelled| cancelled.to_string())?;
+    let output = engine.process(input, &state).map_err(|cancelled| cancelled.to_string())?;
     // The next step of a chain starts from what this one brought along and left behind.
     let written = kept
         .write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent)
         .and_then(|()| kept.write(&output.new_nodes, &output.new_programs, Durability::Permanent));
     written.map_err(|error| error.to_string())?;
     // The ids belong to the server; a batch that ran to its end has some, an aborted one none (executor-service §9).
-    let id = u64::from(output.roots.is_some());
+    let id = u64::from(output.is_kept());
     let context = ResponseContext::new(input, Arc::from("conformance"));
     Ok((output, context, FlushIds { flush_id: id, stored_flush_id: id }))
 }

@@ -53,9 +53,10 @@ pub(super) fn compare(ours: &Flat, recorded: &Flat) -> Comparison {
     comparison
 }
 
-/// True for a field that is reported apart and never fails: a zk counter, or the progress of the server's database.
-pub(super) fn never_fails(field: &str) -> bool {
-    field.starts_with(COUNTER_PREFIX) || field == STORED_FLUSH_ID
+/// True for a field that is reported apart and never fails: a zk counter that is not `exact`, or the progress of the server's
+/// database.
+pub(super) fn never_fails(field: &str, exact: bool) -> bool {
+    (field.starts_with(COUNTER_PREFIX) && !exact) || field == STORED_FLUSH_ID
 }
 
 impl Difference {

@@ -9,6 +9,7 @@ use super::compare::{Difference, FieldResult, compare};
 use super::fields::{Flat, flatten};
 use super::summary::{CaseResult, Summary, Verdict};
 use super::{ConformanceArgs, ConformanceError, answer, parallel, write_report};
+use crate::engine::CommandEngine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
 
@@ -25,7 +26,7 @@ pub(super) fn run(args: &ConformanceArgs) -> Result<bool, ConformanceError> {
     }
     let outcomes = match &args.server {
         Some(address) => replay_on_server(address, &groups, args.in_flight.into())?,
-        None => replay_in_process(&groups, args),
+        None => replay_in_process(&groups, args, &args.engine.open()?),
     };
     let summary = Summary::new(outcomes);
     summary.print(args);
@@ -54,21 +55,23 @@ fn name(group: &Group) -> &str {
     group.first().map_or("", |case| case.name.as_str())
 }
 
-fn replay_in_process(groups: &[Group], args: &ConformanceArgs) -> Vec<CaseResult> {
+fn replay_in_process(groups: &[Group], args: &ConformanceArgs, engine: &CommandEngine) -> Vec<CaseResult> {
     let policy = args.counters.policy();
     let replay_group = |group: &Group| {
         let kept = MemoryStore::new(0);
         let replay = |case: &GoldenCase| {
             let ours = case.request().map_err(|error| error.to_string()).and_then(|request| {
-                parallel::catch(|| answer::from_engine(case.rpc, &request, &kept, policy)).and_then(|answer| answer)
+                parallel::catch(|| answer::from_engine(case.rpc, &request, &kept, policy, engine))
+                    .and_then(|answer| answer)
             });
-            judge(case, ours)
+            judge(case, ours, engine.is_exact())
         };
         group.iter().map(replay).collect::<Vec<_>>()
     };
     let results = parallel::run_all(groups, args.thread_count(), name, replay_group);
-    let failed =
-        |group: &Group, why: String| group.iter().map(|case| judge(case, Err(why.clone()))).collect::<Vec<_>>();
+    let failed = |group: &Group, why: String| {
+        group.iter().map(|case| judge(case, Err(why.clone()), engine.is_exact())).collect::<Vec<_>>()
+    };
     results
         .into_iter()
         .zip(groups)
@@ -104,16 +107,21 @@ fn replay_on_server(address: &str, groups: &[Group], in_flight: usize) -> Result
             futures_util::stream::iter(shared).map(replay_group).buffer_unordered(in_flight).collect().await;
         bar.finish_and_clear();
         let mut outcomes: Vec<CaseResult> =
-            answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours)).collect();
+            answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours, false)).collect();
         outcomes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(outcomes)
     })
 }
 
-/// Compares our answer with the recorded one.
-fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>) -> CaseResult {
-    let apart = case.own_abort().or_else(|| case.out_of_counters().then(|| OUT_OF_COUNTERS.to_owned()));
-    let outcome = |ours, verdict| CaseResult { name: case.name.clone(), fork_id: case.fork_id, apart, ours, verdict };
+/// Compares our answer with the recorded one. An `exact` engine is expected to give up where the original does, and to count
+/// what it counts.
+fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>, exact: bool) -> CaseResult {
+    let apart = match exact {
+        true => case.no_answer(),
+        false => case.own_abort().or_else(|| case.out_of_counters().then(|| OUT_OF_COUNTERS.to_owned())),
+    };
+    let (name, fork_id) = (case.name.clone(), case.fork_id);
+    let outcome = |ours, verdict| CaseResult { name, fork_id, apart, exact, ours, verdict };
     let message = match case.rpc {
         Rpc::ProcessBatch => "executor.v1.ProcessBatchResponse",
         Rpc::ProcessBatchV2 => "executor.v1.ProcessBatchResponseV2",

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 
 use zkevm_types::CountersPolicy;
 
+use crate::engine::EngineArgs;
+
 /// Arguments of `conformance`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConformanceArgs {
@@ -49,6 +51,9 @@ pub struct ConformanceArgs {
     /// The answer to a batch whose zk counters pass the limits; with `--server` the server decides.
     #[arg(long, value_enum, default_value_t, requires = "golden", conflicts_with = "server")]
     pub counters: Counters,
+    /// The engine in this process.
+    #[command(flatten)]
+    pub engine: EngineArgs,
     /// Only every N-th of the selected cases: a quick look.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub every: u32,
@@ -111,6 +116,9 @@ pub enum ConformanceError {
     /// A vector or recording cannot be read.
     #[error(transparent)]
     Vector(#[from] zkevm_testkit::vectors::VectorError),
+    /// The ROM files cannot be used.
+    #[error(transparent)]
+    Roms(#[from] zkevm_rom::RomsError),
     /// The filters leave nothing.
     #[error("nothing to run: no case below the given folders matches the filters")]
     Nothing,

@@ -32,6 +32,8 @@ pub(super) struct CaseResult {
     pub fork_id: u64,
     /// The reason why a difference would be expected here: the recorded program gave up, or ran out of counters.
     pub apart: Option<String>,
+    /// Counters are compared like any field.
+    pub exact: bool,
     /// Our answer in short.
     pub ours: String,
     /// The outcome of the comparison.
@@ -77,7 +79,7 @@ impl CaseResult {
             Verdict::Compared(comparison) => Some(comparison),
             Verdict::Failed(_) => None,
         };
-        let fields = comparison.into_iter().flatten().filter(|(field, _)| !never_fails(field));
+        let fields = comparison.into_iter().flatten().filter(|(field, _)| !never_fails(field, self.exact));
         fields.flat_map(|(_, result)| &result.different)
     }
 
@@ -109,7 +111,8 @@ impl Summary {
                 continue;
             }
             for (field, result) in comparison {
-                let sums = if never_fails(field) { &mut summary.reported_apart } else { &mut summary.fields };
+                let sums =
+                    if never_fails(field, outcome.exact) { &mut summary.reported_apart } else { &mut summary.fields };
                 let sum = sums.entry(field.clone()).or_default();
                 sum.cases += 1;
                 let Some(first) = result.different.first() else {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::engine::EngineArgs;
 use zkevm_testkit::sample::Workload;
 use zkevm_testkit::sample::genesis::GenesisState;
 use zkevm_types::ForkId;
@@ -79,6 +80,9 @@ pub struct LoadArgs {
     /// Batches of every chain that are executed here afterwards to compare roots; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u64).range(0..=100_000))]
     verify: u64,
+    /// What executes them here.
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Write the summary to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -107,11 +111,12 @@ fn try_run(args: &LoadArgs) -> Result<(), LoadError> {
         return ghz::export(dir, &workload, &genesis);
     }
     let (workload, genesis) = prepare(args.fork, args.clients, args.seed)?;
+    let engine = args.engine.open()?;
     let mix = args.mix.clone().seeded(args.seed);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (mut summary, results) = runtime.block_on(put_load(args, &mix, &workload, &genesis))?;
     let roots = results.iter().map(|result| result.roots.as_slice());
-    summary.verified = verify::chains(&workload, &genesis, &mix, args.batch_txs as usize, roots)?;
+    summary.verified = verify::chains(&workload, &genesis, &mix, args.batch_txs as usize, roots, &engine)?;
     report::print(&summary);
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&summary)?)

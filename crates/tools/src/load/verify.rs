@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::LoadError;
 use super::workload_mix::WorkloadMix;
-use zkevm_pool::CancelToken;
-use zkevm_processor::Engine;
+use crate::engine::CommandEngine;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::Workload;
 use zkevm_testkit::sample::genesis::GenesisState;
@@ -31,15 +30,16 @@ pub(super) fn chains<'a>(
     mix: &WorkloadMix,
     batch_txs: usize,
     roots: impl Iterator<Item = &'a [B256]>,
+    engine: &CommandEngine,
 ) -> Result<Verified, LoadError> {
     let store = MemoryStore::new(0);
     genesis.write_to(&store)?;
-    let (engine, mut verified) = (Engine::default(), Verified::default());
+    let mut verified = Verified::default();
     for (client, roots) in (0..).zip(roots) {
         let mut chain = workload.chain(client, genesis.root.to_b256());
         for (number, answered) in (0..).zip(roots) {
             let input = chain.next_batch(mix.kind(client, number), batch_txs);
-            let output = engine.process(&input, &store, &CancelToken::default())?;
+            let output = engine.process(&input, &store)?;
             store.write(&output.new_nodes, &output.new_programs, Durability::Permanent)?;
             let roots = output.roots.ok_or("a batch was aborted here")?;
             verified.batches += 1;
@@ -62,6 +62,7 @@ pub(super) fn chains<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineArgs;
     use zkevm_types::ForkId;
 
     #[test]
@@ -70,12 +71,13 @@ mod tests {
         let genesis = workload.genesis().build().unwrap();
         let mix: WorkloadMix = "transfers".parse().unwrap();
         let wrong = [B256::with_last_byte(1), B256::with_last_byte(2)];
-        let found = chains(&workload, &genesis, &mix, 2, std::iter::once(&wrong[..])).unwrap();
+        let engine = EngineArgs::default().open().unwrap();
+        let found = chains(&workload, &genesis, &mix, 2, std::iter::once(&wrong[..]), &engine).unwrap();
         assert_eq!((found.batches, found.differences.len()), (1, 1), "{found:?}");
 
         let own = found.differences[0].split("answered, ").nth(1).unwrap();
         let right: B256 = own.split(' ').next().unwrap().parse().unwrap();
-        let found = chains(&workload, &genesis, &mix, 2, std::iter::once(&[right][..])).unwrap();
+        let found = chains(&workload, &genesis, &mix, 2, std::iter::once(&[right][..]), &engine).unwrap();
         assert_eq!((found.batches, found.differences.len()), (1, 0), "{found:?}");
     }
 }

@@ -24,7 +24,7 @@ use zkevm_executor::actors::Rpc;
 use zkevm_executor::actors::stats::{
     BatchLogLine, BatchSample, BatchTotals, LineRates, StatsAggregator, StatsEvent, StatsReporter,
 };
-use zkevm_types::{ExecutorError, RomError};
+use zkevm_types::{EngineName, ExecutorError, RomError};
 
 /// The allocator of the program.
 #[global_allocator]
@@ -55,6 +55,9 @@ fn sample() -> BatchSample {
             error: ExecutorError::NoError,
             error_rom: RomError::NoError,
             txs_by_rom_error: [0; 36],
+            answered_by: EngineName::Native,
+            rom_steps: 0,
+            rom_time: Duration::ZERO,
         },
         finished_at: Instant::now(),
         busy,

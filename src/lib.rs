@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub(crate) mod connections;
 pub mod descriptors;
+pub mod engines;
 pub mod grpc;
 pub mod http;
 pub mod memory;

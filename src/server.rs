@@ -23,9 +23,10 @@ use tokio::time::MissedTickBehavior;
 use crate::actors::diagnostics::running::Running;
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::StatsHandle;
-use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, NativeEngine, Phase, QueueBounds};
+use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, Phase, QueueBounds};
 use crate::capture::{FileWriter, StreamFiles};
 use crate::config::{Config, StoreKind, StoreOptions};
+use crate::engines::{EngineError, Engines};
 use crate::grpc::capture::RequestCapture;
 use crate::grpc::executor_service::ExecutorApi;
 use crate::grpc::hashdb::HashDbApi;
@@ -55,16 +56,20 @@ const STORE_CHECK: Duration = Duration::from_secs(1);
 /// Time the process before this one has to let go of the database.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// A server about to start: its configuration, and the engine it will use.
+/// A server about to start.
 pub struct Server {
     config: Config,
-    engine: Arc<dyn BatchEngine>,
+    /// In place of those that the settings ask for.
+    engine: Option<Arc<dyn BatchEngine>>,
     prover_id: Arc<str>,
 }
 
 /// The reason why a server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The engine that the settings ask for is not there.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,12 +88,11 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Prepares a server with the native engine. Opens nothing yet.
+    /// Prepares a server. Opens nothing yet.
     pub fn new(config: Config) -> Self {
         // Clients take a new id for a restart (executor-service §6.1).
         let prover_id = uuid::Uuid::new_v4().to_string().into();
-        let engine = Arc::new(NativeEngine::new(config.executor.helpers, recoverer(&config)));
-        Self { config, engine, prover_id }
+        Self { config, engine: None, prover_id }
     }
 
     /// Returns the id that names this process in answers and log lines.
@@ -98,7 +102,7 @@ impl Server {
 
     /// Puts another engine in place: a test double.
     pub fn with_engine(mut self, engine: impl BatchEngine) -> Self {
-        self.engine = Arc::new(engine);
+        self.engine = Some(Arc::new(engine));
         self
     }
 
@@ -108,6 +112,15 @@ impl Server {
         let config = Arc::new(config);
         let opening = Arc::clone(&config);
         let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
+        let engine = match engine {
+            Some(engine) => engine,
+            None => {
+                let (options, helpers) = (config.engine.clone(), config.executor.helpers);
+                let recoverer = recoverer(&config);
+                let open = move || Engines::open(&options, helpers, recoverer);
+                Arc::new(tokio::task::spawn_blocking(open).await.map_err(ended)??)
+            }
+        };
         let store = tokio::task::spawn_blocking(move || open_store(&opening)).await.map_err(ended)??;
         let lifecycle = Lifecycle::default();
         let options = ActorOptions {

@@ -146,6 +146,7 @@ impl ExecutorShared {
         };
         job.trace.end_phase("store");
         let totals = BatchTotals::of(&output);
+        self.note_differences(&job, &output);
         let BatchJob {
             rpc,
             input,
@@ -196,6 +197,20 @@ impl ExecutorShared {
         }
     }
 
+    /// Counts the fields in which the engines differ, and logs them with the input, so that it can be run again.
+    fn note_differences(&self, job: &BatchJob, output: &BatchOutput) {
+        let fields = &output.engine.differences;
+        if fields.is_empty() {
+            return;
+        }
+        fields.iter().for_each(|field| self.stats.report(StatsEvent::EnginesDiffer(field)));
+        let (context_id, fields) = (&job.context_id, fields.join(", "));
+        if tracing::enabled!(tracing::Level::WARN) {
+            let input = input_json(&job.input, None).to_string();
+            tracing::warn!(context_id, fields, input, "the two engines answered a batch differently");
+        }
+    }
+
     /// Logs the input of a batch that ran at fewer gas per second than the threshold (executor-service §10).
     fn log_slow_input(&self, input: &BatchInput, sample: &BatchSample) {
         let gas_per_second = sample.totals.gas as f64 / sample.busy.as_secs_f64();
@@ -225,4 +240,8 @@ fn note_outcome(trace: &mut CallSpan, totals: &BatchTotals) {
     trace.note("zkevm.gas", i64::try_from(totals.gas).unwrap_or(i64::MAX));
     trace.note("zkevm.error", totals.error.name());
     trace.note("zkevm.error_rom", totals.error_rom.name());
+    trace.note("zkevm.engine", totals.answered_by.name());
+    if totals.rom_steps > 0 {
+        trace.note("zkevm.rom_steps", i64::try_from(totals.rom_steps).unwrap_or(i64::MAX));
+    }
 }

@@ -9,10 +9,7 @@
 //! - a job is answered exactly once, straight to the waiting handler, never through the front;
 //! - a batch runs on an executor's thread and on no other.
 
-use zkevm_batch::SenderCache;
-use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
-use zkevm_processor::Engine;
-use zkevm_recovery::Recoverer;
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::StateReader;
 pub use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput};
@@ -35,7 +32,7 @@ pub use lifecycle::{Lifecycle, Phase};
 pub use messages::{BatchFailure, BatchJob, Executed, ReplyPort, Rpc, SendReply};
 pub use pool::{ActorOptions, ActorSystem};
 
-/// Runs one batch. The service uses [`NativeEngine`]; tests put something slow or broken in its place.
+/// Runs one batch. The service uses [`Engines`](crate::engines::Engines); tests put something slow or broken in its place.
 pub trait BatchEngine: Send + Sync + 'static {
     /// Executes `input` over `state`, stopping early when `cancel` says so.
     ///
@@ -46,29 +43,6 @@ pub trait BatchEngine: Send + Sync + 'static {
         state: &dyn StateReader,
         cancel: &CancelToken,
     ) -> Result<BatchOutput, Cancelled>;
-}
-
-/// The engine of the service. The default has no worker threads.
-#[derive(Clone, Debug, Default)]
-pub struct NativeEngine(Engine);
-
-impl NativeEngine {
-    /// Creates an engine whose batches are helped by at most `workers` threads of its own, and whose senders `recoverer`
-    /// recovers.
-    pub fn new(workers: usize, recoverer: Recoverer) -> Self {
-        Self(Engine::new(WorkerPool::new(workers)).with_senders(SenderCache::with_recoverer(recoverer)))
-    }
-}
-
-impl BatchEngine for NativeEngine {
-    fn process(
-        &self,
-        input: &BatchInput,
-        state: &dyn StateReader,
-        cancel: &CancelToken,
-    ) -> Result<BatchOutput, Cancelled> {
-        self.0.process(input, state, cancel)
-    }
 }
 
 impl<F> BatchEngine for F

@@ -26,12 +26,12 @@ pub fn persist(store: &StateStore, input: &BatchInput, output: &mut BatchOutput)
         WitnessEntries { nodes: &input.db, programs: &input.contracts_bytecode, verified: input.entries_verified };
     let mut set: WriteSet = store.unknown_entries(entries, durability)?;
     let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
-    if let Some(roots) = &output.roots {
+    if let Some(roots) = output.roots.as_ref().filter(|_| output.is_kept()) {
         set.nodes.extend(nodes);
         set.programs.extend(programs);
         set.latest_root = Some(Digest::from(roots.new_state_root));
     }
-    let completed = output.roots.is_some();
+    let completed = output.is_kept();
     let maps = u64::from(!input.db.is_empty()) + u64::from(!input.contracts_bytecode.is_empty());
     let ids = store.persist(set, durability, maps + u64::from(completed))?;
     Ok(if completed { ids } else { FlushIds::default() })

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use zkevm_testkit::vectors::{Vector, VectorError};
-use zkevm_types::{BatchOutput, RomError};
+use zkevm_tools::engine::{CommandEngine, EngineArgs, ProfilePart};
+use zkevm_types::{BatchOutput, Counters, RomError};
 use zkevm_types::{BatchRoots, TxOutput};
 
 /// Arguments of `process`.
@@ -18,6 +19,12 @@ pub struct ProcessArgs {
     /// Print one JSON object per file instead of text.
     #[arg(long)]
     pub json: bool,
+    /// What executes them.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Print where the steps of the ROM go: by file of its sources and by label.
+    #[arg(long, requires = "rom_dir")]
+    pub profile: bool,
 }
 
 /// The reason why `process` fails.
@@ -36,9 +43,10 @@ pub enum ProcessError {
 
 /// Executes the files in order. Fails if a file cannot be read or a batch is aborted, after all files.
 pub fn run(args: &ProcessArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let engine = args.engine.open()?;
     let mut failed = 0;
     for file in &args.files {
-        match execute(file) {
+        match execute(file, &engine, args.profile) {
             Ok(report) => {
                 failed += usize::from(report.output.roots.is_none());
                 if args.json { println!("{}", report.to_json()) } else { report.print() }
@@ -57,13 +65,18 @@ struct Report<'a> {
     vector: Vector,
     output: BatchOutput,
     elapsed: Duration,
+    /// Parts of the ROM, if they were asked for.
+    parts: Vec<ProfilePart>,
 }
 
-fn execute(file: &Path) -> Result<Report<'_>, ProcessError> {
+fn execute<'a>(file: &'a Path, engine: &CommandEngine, profile: bool) -> Result<Report<'a>, ProcessError> {
     let vector = Vector::read(file)?;
     let start = Instant::now();
-    let output = vector.execute()?;
-    Ok(Report { file, elapsed: start.elapsed(), vector, output })
+    let (output, parts) = match profile {
+        true => engine.profile_vector(&vector)?,
+        false => (engine.process_vector(&vector)?, Vec::new()),
+    };
+    Ok(Report { file, elapsed: start.elapsed(), vector, output, parts })
 }
 
 impl Report<'_> {
@@ -104,6 +117,10 @@ impl Report<'_> {
             println!("  as the file expects    {}", if self.matches_file() { "yes" } else { "no" });
         }
         println!("  gas used               {}", output.gas_used);
+        let names = ["steps", "arithmetics", "binaries", "mem-aligns", "keccaks", "paddings", "Poseidons", "SHA-256"];
+        let counted = names.into_iter().zip(output.counters.to_array());
+        let counted: Vec<String> = counted.map(|(name, count)| format!("{name} {count}")).collect();
+        println!("  zk counters            {}", counted.join(", "));
         println!("  transactions           {}", self.transactions().count());
         for (block, tx) in self.transactions() {
             let block = block.map(|number| format!("block {number} ")).unwrap_or_default();
@@ -112,6 +129,9 @@ impl Report<'_> {
         println!("  time                   {}", in_ms(*elapsed));
         for (name, time) in self.phases() {
             println!("    {name:<20} {}", in_ms(time));
+        }
+        for part in &self.parts {
+            println!("{part}");
         }
     }
 
@@ -136,6 +156,9 @@ impl Report<'_> {
             "newLocalExitRoot": hash(|roots| roots.new_local_exit_root).map(|hash| hash.to_string()),
             "matchesFile": self.matches_file(),
             "gasUsed": output.gas_used,
+            "engine": output.engine.answered_by.name(),
+            "counters": counters_json(&output.counters),
+            "reserved": counters_json(&output.reserved),
             "transactions": self.transactions().map(|(block, tx)| json!({
                 "block": block,
                 "txHash": tx.tx_hash.to_string(),
@@ -150,6 +173,15 @@ impl Report<'_> {
                 .into_iter().collect::<serde_json::Map<_, _>>(),
         })
     }
+}
+
+fn counters_json(counters: &Counters) -> Value {
+    let Counters { steps, arithmetics, binaries, mem_aligns, keccaks, poseidon_paddings, poseidons, sha256s } =
+        counters;
+    json!({
+        "steps": steps, "arithmetics": arithmetics, "binaries": binaries, "memAligns": mem_aligns,
+        "keccaks": keccaks, "poseidonPaddings": poseidon_paddings, "poseidons": poseidons, "sha256s": sha256s,
+    })
 }
 
 fn in_ms(time: Duration) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::{DatabaseUrl, LogFormat, StoreKind};
+use super::{DatabaseUrl, EngineKind, Exact, LogFormat, StoreKind};
 use zkevm_types::CountersPolicy;
 
 /// What a setting accepts.
@@ -146,6 +146,8 @@ from_text! {
     IpAddr = |text| text.parse().ok();
     DatabaseUrl = |text| Some(Self(text.to_owned()));
     StoreKind = Self::parse;
+    EngineKind = Self::parse;
+    Exact = Self::parse;
     CountersPolicy = Self::parse;
     LogFormat = Self::parse;
     tracing::Level = |text| text.parse().ok();

@@ -32,9 +32,9 @@ pub(crate) use kind::Kind;
 pub use prover::IgnoredKeys;
 pub(crate) use settings::SETTINGS;
 pub use settings::{
-    AggregatorOptions, Config, CountersOptions, DatabaseOptions, ExecutorOptions, FileOptions, GrpcOptions,
-    HashDbOptions, HttpOptions, LimitOptions, LogOptions, SpanOptions, StateOptions, StatsOptions, StoreOptions,
-    TlsOptions,
+    AggregatorOptions, Config, CountersOptions, DatabaseOptions, EngineOptions, ExecutorOptions, FileOptions,
+    GrpcOptions, HashDbOptions, HttpOptions, LimitOptions, LogOptions, SpanOptions, StateOptions, StatsOptions,
+    StoreOptions, TlsOptions,
 };
 pub use table::FlagOf;
 pub(crate) use table::Setting;
@@ -140,6 +140,54 @@ impl StoreKind {
             "memory" => Some(Self::Memory),
             "embedded" => Some(Self::Embedded),
             "postgres" => Some(Self::Postgres),
+            _ => None,
+        }
+    }
+}
+
+/// The engines that answer batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The native engine.
+    Native,
+    /// The machine that runs the ROM of the batch's fork.
+    Rom,
+    /// Both, compared; the machine's answer goes out.
+    Both,
+}
+
+impl EngineKind {
+    const NAMES: &[&str] = &["native", "rom", "both"];
+
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "native" => Some(Self::Native),
+            "rom" => Some(Self::Rom),
+            "both" => Some(Self::Both),
+            _ => None,
+        }
+    }
+}
+
+/// When the machine is asked although the native engine answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exact {
+    /// Not at all.
+    Never,
+    /// When a bound of the native engine is near a limit.
+    NearLimit,
+    /// For every batch.
+    Always,
+}
+
+impl Exact {
+    const NAMES: &[&str] = &["never", "near_limit", "always"];
+
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "never" => Some(Self::Never),
+            "near_limit" => Some(Self::NearLimit),
+            "always" => Some(Self::Always),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use zkevm_types::CountersPolicy;
 
 use super::kind::{Kind, integer, kib, mib, micros, one_of, seconds, whole_seconds};
 use super::table::settings;
-use super::{DatabaseUrl, LogFormat, StoreKind};
+use super::{DatabaseUrl, EngineKind, Exact, LogFormat, StoreKind};
 
 const PORT: Kind = integer(0, u16::MAX as i64);
 /// 16 TiB.
@@ -202,6 +202,20 @@ settings! {
         permanent_bytes_max("permanent_mib"): usize = 8192, mib(1, MIB_MAX), env "ZKEVM_STATE_PERMANENT_MIB";
         /// MiB of the same of batches without update_merkle_tree, whatever the kind: given up oldest first beyond this.
         volatile_bytes_max("volatile_mib"): usize = 512, mib(1, MIB_MAX), env "ZKEVM_STATE_VOLATILE_MIB";
+    }
+
+    /// What runs a batch: docs/engines.md.
+    [engine] EngineOptions {
+        /// "native": the native engine answers, and the machine below only as `exact` says. "rom": the machine that runs the ROM
+        /// of the batch's fork; forks without a ROM are refused. "both": both run, differences are counted and logged, and the
+        /// machine's answer goes out.
+        kind: EngineKind = "native", one_of(EngineKind::NAMES), env "ZKEVM_ENGINE_KIND", flag Serve "--engine";
+        /// Folder with the ROM files of the forks, under the names they have in the prover's image; empty for none. They are read
+        /// at the start.
+        rom_dir: Option<PathBuf> = "", Kind::File, env "ZKEVM_ROM_DIR", flag Serve "--rom-dir";
+        /// When the machine is asked although the native engine answers, for the forks whose ROM is there; its answer goes out
+        /// then. "never". "near_limit": when a bound of the native engine is near a limit of the ROM. "always".
+        exact: Exact = "near_limit", one_of(Exact::NAMES), env "ZKEVM_ENGINE_EXACT";
     }
 
     /// The zk counters of a batch.

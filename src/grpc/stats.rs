@@ -188,6 +188,10 @@ impl From<Totals> for wire::Totals {
             executor_panics: totals.executor_panics,
             executor_restarts: totals.executor_restarts,
             samples_dropped: totals.samples_dropped,
+            batches_by_engine: named(totals.batches_by_engine),
+            engine_differences: named(totals.engine_differences),
+            rom_steps: totals.rom_steps,
+            rom_seconds: totals.rom_seconds,
         }
     }
 }

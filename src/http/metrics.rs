@@ -108,6 +108,12 @@ fn batches(to: &mut Exposition<'_>, totals: &Totals) -> fmt::Result {
     to.counter("restarts", "Executors started again after a panic.", totals.executor_restarts)?;
     to.counter("dropped_samples", "Statistics samples lost.", totals.samples_dropped)?;
 
+    to.counter("rom_steps", "Steps of ROMs that were run.", totals.rom_steps)?;
+    to.counter("rom_seconds", "Time that running ROMs took.", totals.rom_seconds)?;
+    to.counters("engine_batches", "Batches by the engine that answered.", "engine", &totals.batches_by_engine)?;
+    let differing = "Batches that the two engines answered differently, by field.";
+    to.counters("engine_differences", differing, "field", &totals.engine_differences)?;
+
     to.counters("calls", "Calls by RPC.", "rpc", &totals.calls_by_rpc)?;
     let failed = "Calls by RPC that ended with a status other than OK, or without an answer.";
     to.counters("failed_calls", failed, "rpc", &totals.failed_calls_by_rpc)?;

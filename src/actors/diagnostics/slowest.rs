@@ -152,7 +152,7 @@ mod tests {
     use crate::actors::stats::BatchTotals;
     use zkevm_testkit::sample::Workload;
     use zkevm_types::ForkId;
-    use zkevm_types::{ExecutorError, RomError};
+    use zkevm_types::{EngineName, ExecutorError, RomError};
 
     const REQUEST: usize = 100;
 
@@ -165,7 +165,16 @@ mod tests {
             rpc: Rpc::ProcessBatchV2,
             fork_id: 9,
             bytes: 0,
-            totals: BatchTotals { txs: 1, gas: 2, error, error_rom, txs_by_rom_error: [0; 36] },
+            totals: BatchTotals {
+                txs: 1,
+                gas: 2,
+                error,
+                error_rom,
+                txs_by_rom_error: [0; 36],
+                answered_by: EngineName::Native,
+                rom_steps: 0,
+                rom_time: Duration::ZERO,
+            },
             finished_at,
             busy,
             queue_wait: Duration::ZERO,

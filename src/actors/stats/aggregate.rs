@@ -10,7 +10,7 @@ use super::batch_log::LineRates;
 use super::event::{BatchSample, CallName, StatsEvent};
 use super::report::{Latency, LatencyBucket, Rates, Sums, Totals, Window};
 use crate::actors::BatchFailure;
-use zkevm_types::{ExecutorError, RomError};
+use zkevm_types::{EngineName, ExecutorError, RomError};
 
 /// Closed windows that are kept: an hour of 10 s.
 pub(super) const HISTORY_WINDOWS_MAX: usize = 360;
@@ -66,7 +66,10 @@ impl Accumulator {
                 sums.batches += 1;
                 sums.failed_batches += 1;
             }
-            StatsEvent::Call(_) | StatsEvent::CallEnded { .. } | StatsEvent::ExecutorRestarted => {}
+            StatsEvent::Call(_)
+            | StatsEvent::CallEnded { .. }
+            | StatsEvent::EnginesDiffer(_)
+            | StatsEvent::ExecutorRestarted => {}
         }
     }
 
@@ -124,6 +127,10 @@ struct Counters {
     answers_by_executor_error: BTreeMap<ExecutorError, u64>,
     batches_by_rom_error: BTreeMap<RomError, u64>,
     txs_by_rom_error: BTreeMap<RomError, u64>,
+    batches_by_engine: BTreeMap<EngineName, u64>,
+    engine_differences: BTreeMap<&'static str, u64>,
+    rom_steps: u64,
+    rom_seconds: f64,
     executor_panics: u64,
     executor_restarts: u64,
     latency_seconds_sum: f64,
@@ -140,6 +147,7 @@ impl Counters {
             }
             StatsEvent::InvalidRequest(error) => *self.answers_by_executor_error.entry(*error).or_default() += 1,
             StatsEvent::Batch(sample) => self.record_batch(sample),
+            StatsEvent::EnginesDiffer(field) => *self.engine_differences.entry(field).or_default() += 1,
             StatsEvent::ExecutorPanicked => self.executor_panics += 1,
             StatsEvent::ExecutorRestarted => self.executor_restarts += 1,
             StatsEvent::Unanswered { .. } => {}
@@ -165,6 +173,9 @@ impl Counters {
                 *self.txs_by_rom_error.entry(*error).or_default() += u64::from(txs);
             }
         }
+        *self.batches_by_engine.entry(sample.totals.answered_by).or_default() += 1;
+        self.rom_steps += sample.totals.rom_steps;
+        self.rom_seconds += sample.totals.rom_time.as_secs_f64();
         self.latency_seconds_sum += sample.latency.as_secs_f64();
     }
 }
@@ -261,6 +272,10 @@ impl StatsAggregator {
             answers_by_executor_error: executor_errors.collect(),
             batches_by_rom_error: batch_errors.collect(),
             txs_by_rom_error: tx_errors.collect(),
+            batches_by_engine: counters.batches_by_engine.iter().map(|(engine, n)| (engine.name(), *n)).collect(),
+            engine_differences: counters.engine_differences.clone(),
+            rom_steps: counters.rom_steps,
+            rom_seconds: counters.rom_seconds,
             executor_panics: counters.executor_panics,
             executor_restarts: counters.executor_restarts,
             samples_dropped: 0,

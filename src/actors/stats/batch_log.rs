@@ -1,4 +1,4 @@
-//! The log line of one batch, with the original's keys (executor-service §10).
+//! The log line of one batch, with the original's keys (executor-service §10); the engine that answered stands behind them.
 
 use std::fmt;
 use std::time::Duration;
@@ -49,7 +49,14 @@ impl fmt::Display for BatchLogLine<'_> {
         write!(f, " time={} TP={own}", Double(busy_seconds))?;
         write!(f, " totalTP(10s)={}", Throughput::of(&self.rates.window))?;
         write!(f, " totalTP(ever)={}", Throughput::of(&self.rates.ever))?;
-        write!(f, " totalTime={} filedesc={}", Double(self.rates.busy_seconds), self.rates.open_files)
+        write!(f, " totalTime={} filedesc={}", Double(self.rates.busy_seconds), self.rates.open_files)?;
+        write!(f, " engine={}", totals.answered_by.name())?;
+        if totals.rom_steps == 0 {
+            return Ok(());
+        }
+        let steps_per_second = totals.rom_steps as f64 / seconds(totals.rom_time);
+        write!(f, " romSteps={} romTime={}", totals.rom_steps, Double(seconds(totals.rom_time)))?;
+        write!(f, " romTP={}steps/s", Double(steps_per_second))
     }
 }
 
@@ -100,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::actors::stats::BatchTotals;
-    use zkevm_types::{ExecutorError, RomError};
+    use zkevm_types::{EngineName, ExecutorError, RomError};
 
     fn sample(bytes: u64, txs: u64, gas: u64, busy: Duration) -> BatchSample {
         let (error, error_rom) = (ExecutorError::NoError, RomError::NoError);
@@ -108,7 +115,16 @@ mod tests {
             rpc: Rpc::ProcessBatchV2,
             fork_id: 9,
             bytes,
-            totals: BatchTotals { txs, gas, error, error_rom, txs_by_rom_error: [0; 36] },
+            totals: BatchTotals {
+                txs,
+                gas,
+                error,
+                error_rom,
+                txs_by_rom_error: [0; 36],
+                answered_by: EngineName::Native,
+                rom_steps: 0,
+                rom_time: Duration::ZERO,
+            },
             finished_at: Instant::now(),
             busy,
             queue_wait: Duration::from_millis(7),
@@ -130,7 +146,21 @@ mod tests {
              TP=400.000000B/s=4.000000TX/s=84000.000000gas/s=210.000000gas/B \
              totalTP(10s)=150.000000B/s=2.500000TX/s=3000.000000gas/s=20.000000gas/B \
              totalTP(ever)=0.500000B/s=0.250000TX/s=10.000000gas/s=10.000000gas/B \
-             totalTime=1.500000 filedesc=42"
+             totalTime=1.500000 filedesc=42 engine=native"
+        );
+    }
+
+    #[test]
+    fn line_says_how_fast_a_rom_ran() {
+        let mut sample = sample(200, 2, 42_000, Duration::from_micros(500_000));
+        sample.totals.answered_by = EngineName::Rom;
+        sample.totals.rom_steps = 1_000_000;
+        sample.totals.rom_time = Duration::from_millis(10);
+        let line = BatchLogLine { counter: 1, rpc: Rpc::ProcessBatch, sample: &sample, rates: LineRates::default() };
+        let text = line.to_string();
+        assert!(
+            text.ends_with(" engine=rom romSteps=1000000 romTime=0.010000 romTP=100000000.000000steps/s"),
+            "{text}"
         );
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::actors::{BatchFailure, Rpc};
 use zkevm_types::TxOutput;
-use zkevm_types::{BatchOutput, ExecutorError, RomError};
+use zkevm_types::{BatchOutput, EngineName, ExecutorError, RomError};
 
 /// One past the largest RomError number.
 pub(super) const ROM_ERRORS: usize = 36;
@@ -44,6 +44,8 @@ pub enum StatsEvent {
     InvalidRequest(ExecutorError),
     /// A batch ran and was answered.
     Batch(BatchSample),
+    /// The two engines answered a batch differently in this field.
+    EnginesDiffer(&'static str),
     /// A batch got no answer of its own.
     Unanswered {
         /// The reason.
@@ -106,6 +108,12 @@ pub struct BatchTotals {
     pub error_rom: RomError,
     /// Transactions by RomError number; saturating, far above what fits a batch.
     pub txs_by_rom_error: [u16; ROM_ERRORS],
+    /// The engine whose answer it is.
+    pub answered_by: EngineName,
+    /// Steps of the ROM that were run.
+    pub rom_steps: u64,
+    /// Time that took.
+    pub rom_time: Duration,
 }
 
 impl BatchTotals {
@@ -117,6 +125,9 @@ impl BatchTotals {
             error: output.error,
             error_rom: output.error_rom,
             txs_by_rom_error: [0; ROM_ERRORS],
+            answered_by: output.engine.answered_by,
+            rom_steps: output.engine.rom_steps,
+            rom_time: output.engine.rom_time,
         };
         let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
         in_blocks.chain(&output.transactions).for_each(|tx| totals.count(tx));

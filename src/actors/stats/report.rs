@@ -169,6 +169,14 @@ pub struct Totals {
     pub batches_by_rom_error: BTreeMap<&'static str, u64>,
     /// Transactions by RomError name.
     pub txs_by_rom_error: BTreeMap<&'static str, u64>,
+    /// Batches by the engine whose answer went out.
+    pub batches_by_engine: BTreeMap<&'static str, u64>,
+    /// Batches whose two answers differed, by field.
+    pub engine_differences: BTreeMap<&'static str, u64>,
+    /// Steps of ROMs that were run.
+    pub rom_steps: u64,
+    /// Time that took.
+    pub rom_seconds: f64,
     /// Batches that made an executor panic.
     pub executor_panics: u64,
     /// Executors started again.

@@ -21,6 +21,7 @@ use crate::server::{RunningServer, Server};
 use zkevm_testkit::sample::genesis::GenesisState;
 use zkevm_testkit::sample::workload::Chain;
 use zkevm_testkit::sample::{Kind, Workload};
+use zkevm_tools::engine::{EngineArgs, EngineKind};
 use zkevm_types::ForkId;
 use zkevm_wire::proto::stats::v1::stats_service_client::StatsServiceClient;
 use zkevm_wire::proto::stats::v1::{GetStatsRequest, GetStatsResponse};
@@ -50,6 +51,9 @@ pub struct DemoArgs {
     /// Executor threads of the server; default one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub executors: Option<u16>,
+    /// Engine of the server.
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// What all clients add to and the progress line reads.
@@ -154,6 +158,10 @@ fn endpoint(address: SocketAddr) -> Result<Endpoint, DemoError> {
 async fn start_server(args: &DemoArgs, data: &Path) -> Result<RunningServer, DemoError> {
     let mut config = ConfigBuilder::new()?.build()?.on_free_local_ports();
     config.store.path = data.to_owned();
+    config.engine.rom_dir = args.engine.rom_dir.clone();
+    if args.engine.kind == EngineKind::Rom {
+        config.engine.kind = crate::config::EngineKind::Rom;
+    }
     if let Some(executors) = args.executors {
         config.executor.threads = executors.into();
     }

@@ -85,11 +85,14 @@ function draw({ now, totals }) {
     ["taking batches", now.draining ? "no, draining" : "yes", now.draining],
     ["running since", new Date(totals.start_unix_ms).toLocaleString()],
     ["batches since then", short(totals.sums.batches)],
+    ...Object.entries(totals.batches_by_engine).map(([engine, count]) => [`answered by the engine ${engine}`, short(count)]),
+    ...(totals.rom_steps > 0 ? [["ROM steps per second", short(totals.rom_steps / totals.rom_seconds)]] : []),
   ]);
   const counts = (map, ok) => Object.entries(map).filter(([name]) => !ok || !name.endsWith("NO_ERROR")).map(([name, count]) => [name.toLowerCase().replaceAll("_", " "), short(count), name !== "" && !name.endsWith("NO_ERROR")]);
   const sums = totals.sums;
   facts("errors", [
     ...counts(totals.answers_by_executor_error), ...counts(totals.batches_by_rom_error, true), ...counts(totals.txs_by_rom_error, true),
+    ...Object.entries(totals.engine_differences).map(([field, count]) => [`engines differ in ${field}`, short(count), true]),
     ["calls refused", short(sums.refused), sums.refused > 0], ["clients that left", short(sums.cancelled)], ["deadlines passed", short(sums.expired)],
     ["invalid requests", short(sums.invalid_requests), sums.invalid_requests > 0], ["executor restarts", short(totals.executor_restarts), totals.executor_restarts > 0],
   ]);

@@ -23,6 +23,9 @@ fn batch(finished_at: Instant, latency: Duration) -> StatsEvent {
             error: ExecutorError::NoError,
             error_rom: RomError::NoError,
             txs_by_rom_error,
+            answered_by: EngineName::Rom,
+            rom_steps: 1000,
+            rom_time: Duration::from_micros(10),
         },
         finished_at,
         busy: latency / 2,
@@ -144,4 +147,19 @@ fn stale_gas_near_the_limit_does_not_overflow_the_sums() {
     aggregator.record(&event, start);
     aggregator.record(&event, start);
     assert_eq!(aggregator.totals(start).sums.gas, u64::MAX);
+}
+
+#[test]
+fn engines_are_counted() {
+    let (mut aggregator, start) = aggregator();
+    for _ in 0..2 {
+        aggregator.record(&batch(start, Duration::from_millis(1)), start);
+    }
+    for field in ["error", "gas_used", "error"] {
+        aggregator.record(&StatsEvent::EnginesDiffer(field), start);
+    }
+    let totals = aggregator.totals(start);
+    assert_eq!(totals.batches_by_engine, BTreeMap::from([("rom", 2)]));
+    assert_eq!(totals.engine_differences, BTreeMap::from([("error", 2), ("gas_used", 1)]));
+    assert_eq!((totals.rom_steps, totals.rom_seconds), (2000, 2e-5));
 }

@@ -72,17 +72,25 @@ impl Memory {
     /// Returns a word; zero if it was never written.
     #[inline]
     pub fn read(&self, address: u64) -> Fea {
-        self.written(address).unwrap_or(fea::ZERO)
+        match self.page(address) {
+            // A page begins with zeros.
+            Some((page, word)) => page.words[word],
+            None => fea::ZERO,
+        }
     }
 
     /// Returns a word, `None` if it was never written.
-    #[inline]
     pub fn written(&self, address: u64) -> Option<Fea> {
+        let (page, word) = self.page(address)?;
+        (page.written >> word & 1 == 1).then(|| page.words[word])
+    }
+
+    #[inline(always)]
+    fn page(&self, address: u64) -> Option<(&Page, usize)> {
         let (number, region, page, word) = split(address);
         let context = self.contexts.get(self.place_of(number)? as usize)?;
         let page = *context.regions[region].get(page)?;
-        let page = self.pages.get((page as usize).checked_sub(1)?)?;
-        (page.written >> word & 1 == 1).then(|| page.words[word])
+        Some((self.pages.get((page as usize).wrapping_sub(1))?, word))
     }
 
     /// Writes a word.

@@ -184,11 +184,27 @@ impl Build {
             ([], true) => Ok(Sum::Constant(self.constant(constant))),
             ([(Source::Wide(register), 1)], false) => Ok(Sum::Register(*register)),
             (sources, _) => {
+                let low = constant;
+                let is_low = low[1..] == [0; 7];
+                let is_wide = |source: &Source| matches!(source, Source::Wide(_) | Source::RotatedC);
+                let mut wide = sources.iter().filter(|(source, _)| is_wide(source));
+                let wide = (wide.next().copied(), wide.next());
                 let first = self.terms.len() as u32;
-                let count = u16::try_from(sources.len()).map_err(|_| "too many sources")?;
-                self.terms.extend(
-                    sources.iter().map(|(source, coefficient)| Term { source: *source, coefficient: *coefficient }),
-                );
+                let is_kept = |source: &Source| match wide {
+                    (Some((Source::Wide(_), 1)), None) if is_low => !is_wide(source),
+                    _ => true,
+                };
+                let kept = sources.iter().filter(|(source, _)| is_kept(source));
+                self.terms
+                    .extend(kept.map(|(source, coefficient)| Term { source: *source, coefficient: *coefficient }));
+                let count = u16::try_from(self.terms.len() - first as usize).map_err(|_| "too many sources")?;
+                match wide {
+                    (None, _) if is_low => return Ok(Sum::Low(Range { first, count }, low[0])),
+                    (Some((Source::Wide(register), 1)), None) if is_low => {
+                        return Ok(Sum::RegisterAndLow(register, Range { first, count }, low[0]));
+                    }
+                    _ => {}
+                }
                 let constant = if has_constant { self.constant(constant) } else { NONE };
                 Ok(Sum::Terms(Range { first, count }, constant))
             }
@@ -359,7 +375,8 @@ impl Build {
 
     fn mark(&mut self, address: u32, flag: u32, special: u8) {
         if let Some(line) = self.lines.get_mut(address as usize) {
-            line.flags |= flag;
+            // A request may replace the sum.
+            line.flags = (line.flags | flag) & !(if special > 0 { flags::LOW_ONLY } else { 0 });
             line.special |= special;
         }
     }

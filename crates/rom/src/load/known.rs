@@ -10,8 +10,8 @@ use crate::program::{Command, CommandId, Line, NONE, ProductLoop, Range, Sum, fl
 /// SHA-256 of what the lines of the loop do, as [`Build::text_of`] writes it, and the equations that a doubling takes: ROMs of
 /// forks 6 and 8 to 12, and of fork 7, whose doublings are not checked.
 const PRODUCT_LOOPS: [(&str, u64); 2] = [
-    ("05b95ee6091d077018f57eeeb0b57c56f52ddc0ba58880cee8ed2068dbe2628d", 1),
-    ("35af8d1c0d29da4867ed506935ad826c7bc877cc5b314ccca1b3b3934f670369", 0),
+    ("63600a391244846e04a0e08743f5be1a3ab4c1f820419f1fc28dd7e828451b87", 1),
+    ("b0b5c5a417b98350f7c387c615dbbf7f63f8cdff7d941538521e1c2099cf4d66", 0),
 ];
 /// Names of the variables that the loop uses begin with this.
 const PRODUCT_PREFIX: &str = "mulPointEc_";
@@ -82,15 +82,23 @@ impl Build {
         let constant = match sum {
             Sum::Terms(terms, constant) => {
                 let _ = write!(text, " {:?}", terms.get(&self.terms));
-                *constant
+                self.constants.get(*constant as usize)
             }
-            Sum::Constant(constant) => *constant,
+            Sum::Constant(constant) => self.constants.get(*constant as usize),
+            Sum::Low(terms, constant) => {
+                let _ = write!(text, " {:?} {constant}", terms.get(&self.terms));
+                None
+            }
+            Sum::RegisterAndLow(register, terms, constant) => {
+                let _ = write!(text, " {register} {:?} {constant}", terms.get(&self.terms));
+                None
+            }
             Sum::Zero | Sum::Register(_) => {
                 let _ = write!(text, " {sum:?}");
-                NONE
+                None
             }
         };
-        let _ = write!(text, " {:?}", self.constants.get(constant as usize));
+        let _ = write!(text, " {constant:?}");
         self.write_command(&mut text, line.free_command);
         for commands in [line.before, line.after] {
             self.write_commands(&mut text, commands);

@@ -19,6 +19,9 @@ impl Build {
     pub(super) fn mark_reads(&self, line: &mut Line) {
         let is = |flag| line.flags & flag != 0;
         let mut reads = self.reads_of_list(line.before) | self.reads_of(line.free_command);
+        if let Sum::RegisterAndLow(register, ..) = line.sum {
+            reads |= 1 << register;
+        }
         if let Sum::Terms(terms, _) = line.sum {
             for term in terms.get(&self.terms) {
                 reads |= match term.source {
@@ -49,6 +52,15 @@ impl Build {
             || line.sets_small != 0;
         if inspects {
             line.flags |= flags::INSPECTS;
+        }
+        if line.free == Free::None && matches!(line.sum, Sum::Low(..)) {
+            line.flags |= flags::LOW_ONLY;
+        }
+        if line.before.count > 0 {
+            line.flags |= flags::BEFORE;
+        }
+        if line.after.count > 0 {
+            line.flags |= flags::AFTER;
         }
         if line.free != Free::None && line.sum == Sum::Zero && line.free_scales == (1, 0) {
             line.flags |= flags::PLAIN_FREE;

@@ -7,7 +7,7 @@ use super::Machine;
 use super::registers::{small, wide};
 use crate::fea::{self, Fea, add_fe};
 use crate::memory::{CONTEXT_SPAN, EVM_MEMORY, STACK};
-use crate::program::{Free, Hash, Jump, Line, MemAlign, NONE, Source, Sum, flags};
+use crate::program::{Free, Hash, Jump, Line, MemAlign, NONE, Range, Source, Sum, Term, flags};
 use crate::{Abort, EventHandler};
 use zkevm_tree::GOLDILOCKS_PRIME as P;
 
@@ -53,16 +53,24 @@ impl Machine<'_, '_> {
         if self.marks & line.reads != 0 {
             self.resolve_registers(line.reads)?;
         }
-        if line.before.count > 0 {
+        if line.flags & flags::BEFORE != 0 {
             self.run_commands(line.before, handler)?;
         }
-        let mut op = self.sum(line);
         let address = self.address(line)?;
         let mut effects = Effects::default();
         let mut free = fea::ZERO;
-        if line.free != Free::None {
+        let mut op = fea::ZERO;
+        if line.flags & flags::PLAIN_FREE == 0 {
+            self.set_sum(line, &mut op);
+            if line.free != Free::None {
+                free = self.free_input(line, address, &mut effects, handler)?;
+                op = self.with_free(line, &op, &mut free)?;
+            }
+        } else if line.free == Free::Memory {
+            op = self.memory.read(address);
+        } else {
             free = self.free_input(line, address, &mut effects, handler)?;
-            op = if line.flags & flags::PLAIN_FREE != 0 { free } else { self.with_free(line, &op, &mut free)? };
+            op = free;
         }
         if fea::is_mark(&op) && line.flags & flags::INSPECTS != 0 {
             op = self.tree.resolved(op)?;
@@ -83,7 +91,7 @@ impl Machine<'_, '_> {
             let position = &mut self.registers.small[small::HASHPOS];
             *position = add_fe(*position, effects.hashed_bytes);
         }
-        if line.after.count > 0 && self.step + 1 < self.step_limit {
+        if line.flags & flags::AFTER != 0 && self.step + 1 < self.step_limit {
             self.resolve_registers(line.reads_after)?;
             self.run_commands(line.after, handler)?;
         }
@@ -113,42 +121,58 @@ impl Machine<'_, '_> {
         })
     }
 
-    /// Adds the sources (main-state-machine §4.1).
-    #[inline]
-    fn sum(&self, line: &Line) -> Fea {
+    /// Adds the sources (main-state-machine §4.1) to nothing.
+    #[inline(always)]
+    fn set_sum(&self, line: &Line, op: &mut Fea) {
+        let constant = |place: u32| self.program.constants.get(place as usize).copied().unwrap_or(fea::ZERO);
         match line.sum {
-            Sum::Zero => fea::ZERO,
-            Sum::Constant(place) => self.program.constants.get(place as usize).copied().unwrap_or(fea::ZERO),
-            Sum::Register(place) => self.registers.wide[usize::from(place)],
-            Sum::Terms(terms, constant) => {
-                let mut sum = match constant {
-                    NONE => fea::ZERO,
-                    place => self.program.constants.get(place as usize).copied().unwrap_or(fea::ZERO),
-                };
-                for term in terms.get(&self.program.terms) {
-                    self.add_source(&mut sum, term.source, term.coefficient);
-                }
-                sum
+            Sum::Zero => {}
+            Sum::Constant(place) => *op = constant(place),
+            Sum::Register(place) => *op = self.registers.wide[usize::from(place)],
+            Sum::Low(terms, constant) => op[0] = self.low_sum(terms, constant),
+            Sum::RegisterAndLow(place, terms, constant) => {
+                *op = self.registers.wide[usize::from(place)];
+                op[0] = add_fe(op[0], self.low_sum(terms, constant));
             }
+            Sum::Terms(terms, place) => *op = self.general_sum(terms, constant(place)),
         }
     }
 
+    /// Adds sources of limb 0.
     #[inline]
-    fn add_source(&self, sum: &mut Fea, source: Source, coefficient: u64) {
-        let registers = &self.registers;
-        let element = match source {
-            Source::Wide(place) => return add_wide(sum, &registers.wide[usize::from(place)], coefficient),
-            Source::RotatedC => {
-                let mut rotated = registers.wide[wide::C];
-                rotated.rotate_right(1);
-                return add_wide(sum, &rotated, coefficient);
+    fn low_sum(&self, terms: Range, constant: u64) -> u64 {
+        let terms = terms.get(&self.program.terms);
+        terms.iter().fold(constant, |sum, term| add_fe(sum, scaled(self.element(term.source), term.coefficient)))
+    }
+
+    fn general_sum(&self, terms: Range, constant: Fea) -> Fea {
+        let mut sum = constant;
+        for Term { source, coefficient } in terms.get(&self.program.terms) {
+            match source {
+                Source::Wide(place) => add_wide(&mut sum, &self.registers.wide[usize::from(*place)], *coefficient),
+                Source::RotatedC => {
+                    let mut rotated = self.registers.wide[wide::C];
+                    rotated.rotate_right(1);
+                    add_wide(&mut sum, &rotated, *coefficient);
+                }
+                low => sum[0] = add_fe(sum[0], scaled(self.element(*low), *coefficient)),
             }
+        }
+        sum
+    }
+
+    /// Returns a source of limb 0; of a wide one its limb 0.
+    #[inline]
+    fn element(&self, source: Source) -> u64 {
+        let registers = &self.registers;
+        match source {
             Source::Small(place) => registers.small[usize::from(place)],
             Source::Counter(place) => fea::canonical_fe(registers.counters[usize::from(place)]),
             Source::Step if self.request.no_counters => 0,
             Source::Step => self.step,
-        };
-        sum[0] = add_fe(sum[0], scaled(element, coefficient));
+            Source::Wide(place) => registers.wide[usize::from(place)][0],
+            Source::RotatedC => registers.wide[wide::C][7],
+        }
     }
 
     /// Computes the address (main-state-machine §4.3).
@@ -311,9 +335,16 @@ impl Machine<'_, '_> {
         } else {
             self.marks &= !sets;
         }
+        let is_low = line.flags & flags::LOW_ONLY != 0;
         while sets != 0 {
             if let Some(register) = registers.wide.get_mut(sets.trailing_zeros() as usize) {
-                *register = *op;
+                if is_low {
+                    // Limb by limb: a copy of what was just written in part waits until it is in memory.
+                    register[0] = op[0];
+                    register[1..].fill(0);
+                } else {
+                    *register = *op;
+                }
             }
             sets &= sets - 1;
         }

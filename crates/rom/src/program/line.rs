@@ -50,6 +50,11 @@ pub(crate) mod flags {
     pub(crate) const INSPECTS: u32 = 1 << 22;
     /// The sum is the free input.
     pub(crate) const PLAIN_FREE: u32 = 1 << 23;
+    /// The sum is limb 0 alone.
+    pub(crate) const LOW_ONLY: u32 = 1 << 26;
+    /// There are commands before or after the step.
+    pub(crate) const BEFORE: u32 = 1 << 24;
+    pub(crate) const AFTER: u32 = 1 << 25;
 
     /// Bits of [`super::Line::special`]: the label at the line.
     pub(crate) const CHECK_FIRST_TX_TYPE: u8 = 1;
@@ -59,37 +64,40 @@ pub(crate) mod flags {
 }
 
 /// What a line does. Addresses and places are checked when the program is loaded.
+///
+/// What nearly every step looks at stands in the first 64 bytes.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Line {
-    pub(crate) flags: u32,
     pub(crate) sum: Sum,
+    pub(crate) flags: u32,
+    pub(crate) offset: i32,
+    pub(crate) jump_to: u32,
+    pub(crate) else_to: u32,
     pub(crate) free: Free,
     pub(crate) jump: Jump,
-    /// Bit n: the limbs of register n of A, B, C, D, E, SR matter.
-    pub(crate) reads: u8,
-    /// The same for the commands after the step.
-    pub(crate) reads_after: u8,
     /// Bit n: register n of A, B, C, D, E, SR is set.
     pub(crate) sets_wide: u8,
     /// Bit n: register n of CTX, SP, PC, GAS, RR, HASHPOS, RCX is set.
     pub(crate) sets_small: u8,
+    /// Bit n: the limbs of register n of A, B, C, D, E, SR matter.
+    pub(crate) reads: u8,
+    /// The same for the commands after the step.
+    pub(crate) reads_after: u8,
+    /// Index of the counter whose reservation the jump shows, plus one.
+    pub(crate) reserve: u8,
     /// Added to SP.
     pub(crate) inc_stack: i8,
+    /// Command of the free input.
+    pub(crate) free_command: CommandId,
     pub(crate) binary: Option<u8>,
     pub(crate) arith: Option<u8>,
     pub(crate) mem_align: Option<MemAlign>,
     pub(crate) hash: Option<(HashMachine, Hash)>,
-    /// Index of the counter whose reservation the jump shows, plus one.
-    pub(crate) reserve: u8,
     /// What requests change, if `SPECIAL`.
     pub(crate) special: u8,
-    pub(crate) offset: i32,
     pub(crate) ind: i32,
     pub(crate) ind_rr: i32,
-    pub(crate) jump_to: u32,
-    pub(crate) else_to: u32,
-    /// Command of the free input.
-    pub(crate) free_command: CommandId,
     /// Coefficients of the free input, of all limbs and in addition of limb 0. (1, 0) nearly always.
     pub(crate) free_scales: (u64, u64),
     pub(crate) before: Range,
@@ -119,7 +127,11 @@ pub(crate) enum Sum {
     Constant(u32),
     /// One of A, B, C, D, E, SR.
     Register(u8),
-    /// Several terms, and a constant or `NONE`.
+    /// Terms of limb 0 alone, and a constant of limb 0.
+    Low(Range, u64),
+    /// One of A, B, C, D, E, SR, and the same in its limb 0.
+    RegisterAndLow(u8, Range, u64),
+    /// Several terms, and the place of a constant or `NONE`.
     Terms(Range, u32),
 }
 

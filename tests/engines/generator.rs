@@ -16,7 +16,7 @@ const CONTRACTS: usize = 4;
 const ETHER: u64 = 1_000_000_000_000_000_000;
 
 /// A batch with the state it runs on.
-pub struct Generated {
+pub(crate) struct Generated {
     /// The batch; state and programs are part of it.
     pub input: BatchInput,
 }
@@ -31,7 +31,7 @@ struct Generator {
 
 impl Generated {
     /// Makes the batch of a seed. `run` answers it without a trace: a trace is asked for by hash.
-    pub fn new(seed: u64, fork: ForkId, run: impl Fn(&BatchInput) -> BatchOutput) -> Self {
+    pub(crate) fn new(seed: u64, fork: ForkId, run: impl Fn(&BatchInput) -> BatchOutput) -> Self {
         let rng = Rng::with_seed(seed);
         let senders: Vec<Account> = (0..SENDERS).map(|n| Account::named(&format!("engines {n}"))).collect();
         let contracts = (0..CONTRACTS).map(contract_address).collect();

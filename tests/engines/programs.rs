@@ -38,7 +38,7 @@ fn push_small(code: &mut Vec<u8>, value: u8) {
 }
 
 /// Returns the code of a contract.
-pub fn program(rng: &mut Rng, contracts: &[Address]) -> Bytes {
+pub(crate) fn program(rng: &mut Rng, contracts: &[Address]) -> Bytes {
     let mut code = Vec::new();
     for _ in 0..rng.usize(2..25) {
         piece(rng, &mut code, contracts);
@@ -55,7 +55,7 @@ pub fn program(rng: &mut Rng, contracts: &[Address]) -> Bytes {
 }
 
 /// Returns the code of a deployment: a program, one that returns a program, or none.
-pub fn init_code(rng: &mut Rng, contracts: &[Address]) -> Bytes {
+pub(crate) fn init_code(rng: &mut Rng, contracts: &[Address]) -> Bytes {
     match rng.u8(..5) {
         0 => program(rng, contracts),
         1 => Bytes::new(),
@@ -307,7 +307,7 @@ fn rarely(rng: &mut Rng, code: &mut Vec<u8>, contracts: &[Address]) {
 }
 
 /// Returns input for a precompile, some of it well formed.
-pub fn precompile_input(rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn precompile_input(rng: &mut Rng) -> Vec<u8> {
     let length = [0, 1, 31, 32, 64, 96, 128, 192, 200][rng.usize(..9)];
     match rng.u8(..3) {
         0 => vec![0; length],

@@ -24,3 +24,4 @@ pub mod remote_database;
 pub mod scheduling;
 pub mod server;
 pub mod telemetry;
+pub(crate) mod text;

@@ -86,7 +86,7 @@ settings! {
         streams_per_connection: u32 = 1024, integer(1, 65_536), env "ZKEVM_LIMITS_STREAMS";
         /// KiB of headers of one call.
         header_bytes("header_kib"): u32 = 16, kib(1, 1024), env "ZKEVM_LIMITS_HEADER_KIB";
-        /// MiB of one message, both ways. cdk-erigon's limit is 256 MiB.
+        /// MiB of one message, both ways, decompressed. cdk-erigon's limit is 256 MiB.
         message_bytes("message_mib"): usize = 256, mib(1, 2047), env "ZKEVM_LIMITS_MESSAGE_MIB";
         /// MiB of all requests that are being received, on all ports together; a call that would pass it gets
         /// RESOURCE_EXHAUSTED. A single request is never too large for it.
@@ -276,6 +276,13 @@ settings! {
         json: bool = false, Kind::Bool, env "JSON_LOGS", prover "jsonLogs";
         /// Least severe level that is logged.
         level: tracing::Level = "info", one_of(&["error", "warn", "info", "debug", "trace"]), env "ZKEVM_LOG_LEVEL";
+        /// KiB of one line; a longer one is cut, and says so.
+        line_bytes_max("line_kib"): usize = 4096, kib(1, 1 << 20), env "ZKEVM_LOG_LINE_KIB";
+        /// MiB of lines that may wait until the log is read; beyond that lines are dropped and counted.
+        queue_bytes_max("queue_mib"): usize = 16, mib(1, MIB_MAX), env "ZKEVM_LOG_QUEUE_MIB";
+        /// Warnings and errors of one place in the program that are written in ten seconds; more are counted, and a line says how
+        /// many there were. 0 writes all.
+        repeats_max("repeats"): u64 = 20, integer(0, 1 << 32), env "ZKEVM_LOG_REPEATS";
         /// A line for every valid call ("got") and one for its answer ("returns"), the latter with every transaction.
         calls("server_calls"): bool = false, Kind::Bool, env "ZKEVM_LOG_SERVER_CALLS";
         /// Every transaction in the second of these lines.

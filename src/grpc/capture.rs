@@ -9,6 +9,7 @@ use crate::actors::Rpc;
 use crate::capture::{FileWriter, RequestFiles, input_json};
 use crate::config::LogOptions;
 use crate::telemetry::{CallSpan, Caller, Spans};
+use crate::text::Beginning;
 use zkevm_types::BatchInput;
 use zkevm_wire::proto::executor::v1::executor_service_server::SERVICE_NAME as EXECUTOR_SERVICE;
 use zkevm_wire::protobuf_text::{text_file, text_form};
@@ -57,12 +58,18 @@ impl RequestCapture {
         if (self.log.input || self.log.input_json) && tracing::enabled!(tracing::Level::INFO) {
             let json = input_json(input, None).to_string();
             if self.log.input {
-                tracing::info!("Input={json}");
+                tracing::info!("Input={}", self.beginning(&json));
             }
             if self.log.input_json {
-                tracing::info!("ExecutorServiceImpl::{}() Input={}", rpc.name(), json.replace('"', "'"));
+                let json = json.replace('"', "'");
+                tracing::info!("ExecutorServiceImpl::{}() Input={}", rpc.name(), self.beginning(&json));
             }
         }
+    }
+
+    /// Cuts a text here rather than in the log, which would format all of it.
+    fn beginning<'a>(&self, text: &'a str) -> Beginning<'a> {
+        Beginning { text, bytes_max: self.log.line_bytes_max }
     }
 
     /// Takes a response before it goes out; `origin` is what its batch was built on.
@@ -86,7 +93,7 @@ impl RequestCapture {
             tracing::info!(
                 "ExecutorServiceImpl::{}() returns:\n{}",
                 rpc.name(),
-                text_form(response_type(rpc), &encoded)
+                self.beginning(&text_form(response_type(rpc), &encoded))
             );
         }
         if let Some(files) = file {

@@ -14,6 +14,7 @@ use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
 use crate::capture::RequestFiles;
 use crate::telemetry::CallSpan;
+use crate::text::cut_client_text;
 use zkevm_pool::CancelToken;
 use zkevm_store::StateStore;
 use zkevm_types::FlushIds;
@@ -70,7 +71,7 @@ impl ExecutorApi {
         let mut message = request.into_inner();
         let request_bytes = message.encoded_len();
         let files = self.capture.request(rpc, &message);
-        let context_id = std::mem::take(context_id(&mut message));
+        let context_id = cut_client_text(std::mem::take(context_id(&mut message)));
         trace.note_text("zkevm.context_id", &context_id);
         (Call { rpc, timing, request_bytes, context_id, files, trace }, message)
     }
@@ -140,7 +141,7 @@ struct Call {
     timing: CallTiming,
     /// Size of the request as sent, or of one that would bring as much.
     request_bytes: usize,
-    /// Free text of the client for the log.
+    /// The beginning of the free text of the client, for the log.
     context_id: String,
     /// Files to save about it.
     files: Option<RequestFiles>,

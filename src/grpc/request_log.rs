@@ -8,6 +8,7 @@ use prost::Message;
 use revm::primitives::{B256, hex};
 
 use crate::actors::Rpc;
+use crate::text::Escaped;
 use zkevm_types::BatchContext;
 use zkevm_types::{BatchInput, ExecutorError, RomError};
 use zkevm_wire::proto::executor::v1 as wire;
@@ -69,7 +70,7 @@ impl Display for GotLine<'_> {
                 write!(f, ",{:#x}", trace.tx_hash)?;
             }
         }
-        write!(f, " UUID={}", self.context_id)?;
+        write!(f, " UUID={}", Escaped::value(&format_args!("{}", self.context_id)))?;
         if let BatchContext::V2(context) = &input.context {
             let mut indices: Vec<u32> = context.l1_info_tree_data.keys().copied().collect();
             indices.sort_unstable();

@@ -11,6 +11,7 @@ mod engine;
 mod faults;
 mod lanes;
 mod load;
+mod log;
 mod process;
 mod responses;
 mod stateless;

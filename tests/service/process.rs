@@ -48,7 +48,9 @@ impl Process {
         }
         let address = |door: &str| {
             let lines = lines.lock().unwrap();
-            lines.iter().find_map(|line| line.split_once(door)?.1.trim().parse::<SocketAddr>().ok())
+            // In JSON a quotation mark follows.
+            let of_line = |line: &String| line.split_once(door)?.1.split('"').next()?.trim().parse::<SocketAddr>().ok();
+            lines.iter().find_map(of_line)
         };
         let started = Instant::now();
         let (grpc, http) = loop {
@@ -76,12 +78,27 @@ impl Process {
         self.lines.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
+    /// Returns what was written so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+    }
+
     /// Resident memory, where the system tells it.
     pub(crate) fn resident_mib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1024)
+        resident_mib(self.child.id())
     }
+}
+
+/// Resident memory of a process, where the system tells it.
+pub(crate) fn resident_mib(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1024)
 }
 
 impl Drop for Process {

@@ -16,6 +16,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::capture::timestamp;
+use crate::text::Escaped;
 
 /// Characters of the process' UUID that stand for it.
 const PID_CHARACTERS: usize = 7;
@@ -55,10 +56,11 @@ impl ProverFormat {
             Level::WARN => "zkWarning: ",
             _ => "",
         };
-        let mut line = format!("{} {} {tid} {prefix}{message}", timestamp(at), self.pid);
+        let (message, at) = (Escaped::message(&format_args!("{message}")).to_string(), timestamp(at));
+        let mut line = format!("{at} {} {tid} {prefix}{message}", self.pid);
         for (name, value) in tags {
-            // Writing to a String cannot fail. Texts are quoted and escaped.
-            let _ = write!(line, " {name}={value}");
+            // Writing to a String cannot fail. Texts are quoted, and escaped as JSON is, which leaves some controls.
+            let _ = write!(line, " {name}={}", Escaped::value(&format_args!("{value}")));
         }
         line.push('\n');
         line

@@ -25,7 +25,7 @@ use crate::actors::front::FrontHandle;
 use crate::actors::stats::StatsHandle;
 use crate::actors::{ActorOptions, ActorSystem, BatchEngine, Lifecycle, Phase, QueueBounds};
 use crate::capture::{FileWriter, StreamFiles};
-use crate::config::{Config, StoreKind, StoreOptions};
+use crate::config::{Config, LimitOptions, StoreKind, StoreOptions};
 use crate::engines::{EngineError, Engines};
 use crate::grpc::capture::RequestCapture;
 use crate::grpc::executor_service::ExecutorApi;
@@ -264,7 +264,10 @@ async fn bind(
         Arc::clone(&prover_id),
         capture,
     );
-    let receiving = ReceiveBudget::new(config.limits.receive_bytes, config.limits.receive, reporter.clone());
+    let receiving = {
+        let LimitOptions { receive_bytes, receive, message_bytes, .. } = config.limits;
+        ReceiveBudget::new(receive_bytes, receive, message_bytes, reporter.clone())
+    };
     let endpoint = |address| Endpoint {
         address,
         tls: TlsFiles::of(&config.tls),

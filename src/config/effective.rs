@@ -45,9 +45,14 @@ impl ConfigBuilder {
 /// Hides the password of a connection text: `scheme://user:password@host` and `password=…`.
 fn masked(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::String(mask_pairs(&mask_authority(text))),
+        Value::String(text) => Value::String(masked_text(text)),
         other => other.clone(),
     }
+}
+
+/// The same of a text.
+pub(super) fn masked_text(text: &str) -> String {
+    mask_pairs(&mask_authority(text))
 }
 
 fn mask_authority(text: &str) -> String {

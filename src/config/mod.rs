@@ -233,7 +233,7 @@ pub enum ConfigError {
     Refused {
         /// The setting.
         key: &'static str,
-        /// The value as given.
+        /// The value as given; passwords in it are masked.
         value: String,
         /// The layer.
         origin: String,
@@ -253,5 +253,5 @@ fn unknown(key: String, origin: &str) -> ConfigError {
 
 fn refused(setting: &Setting, value: &str, origin: &str) -> ConfigError {
     let (key, allowed) = (setting.key, setting.kind.to_string());
-    ConfigError::Refused { key, value: value.to_owned(), origin: origin.to_owned(), allowed }
+    ConfigError::Refused { key, value: effective::masked_text(value), origin: origin.to_owned(), allowed }
 }

@@ -208,3 +208,16 @@ fn the_example_prover_file_is_accepted_as_it_is() {
     assert!(config.aggregator.enabled);
     assert_eq!(config.aggregator.prover_name, "test-prover");
 }
+
+/// Also in the sentence about a value that is refused.
+#[test]
+fn a_refused_url_does_not_show_its_password() {
+    let mut builder = ConfigBuilder::new().unwrap();
+    for error in [
+        builder.flag("trace.otlp_url", "https://me:p@ss/w@host:4317", "--set").unwrap_err(),
+        builder.toml("[trace]\notlp_url = \"https://me:p@ss/w@host:4317\"", "a file").unwrap_err(),
+    ] {
+        let sentence = error.to_string();
+        assert!(sentence.contains("me:***@host:4317") && !sentence.contains("ss/w"), "{sentence}");
+    }
+}

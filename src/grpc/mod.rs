@@ -11,6 +11,7 @@ pub mod stats;
 pub mod tls;
 
 mod call_count;
+mod compression;
 mod listener;
 mod request_log;
 mod status;

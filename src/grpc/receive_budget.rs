@@ -2,7 +2,7 @@
 //!
 //! A request takes memory from its first byte on, long before anything can queue it. All requests that are being received,
 //! on every port of the server, share one bound. A client that sends too slowly, or stops in the middle, does not hold
-//! its part for ever: the whole request must be there in time.
+//! its part for ever: the whole request must be there in time. A compressed request counts with what it becomes as well.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -18,6 +18,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, Service, http};
 
+use super::compression::{Encoding, Inflate};
 use crate::actors::BatchFailure;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 
@@ -27,13 +28,16 @@ pub struct ReceiveBudget {
     bytes: Arc<AtomicUsize>,
     bytes_max: usize,
     time_max: Duration,
+    /// Bytes of one message once it is decompressed.
+    message_bytes_max: usize,
     stats: StatsReporter,
 }
 
 impl ReceiveBudget {
-    /// Creates a budget of `bytes_max` bytes and `time_max` for each request; refusals are counted in `stats`.
-    pub fn new(bytes_max: usize, time_max: Duration, stats: StatsReporter) -> Self {
-        Self { bytes: Arc::default(), bytes_max, time_max, stats }
+    /// Creates a budget of `bytes_max` bytes and `time_max` for each request, whose messages have `message_bytes_max` bytes at
+    /// most when they are decompressed; refusals are counted in `stats`.
+    pub fn new(bytes_max: usize, time_max: Duration, message_bytes_max: usize, stats: StatsReporter) -> Self {
+        Self { bytes: Arc::default(), bytes_max, time_max, message_bytes_max, stats }
     }
 
     fn refused(&self, failure: BatchFailure) -> BatchFailure {
@@ -72,14 +76,27 @@ impl Drop for BudgetPermit {
 struct CountedBody {
     body: Body,
     permit: BudgetPermit,
+    /// For a request with compressed messages.
+    inflate: Option<Inflate>,
     started: Instant,
     /// Made when the body has to be waited for: most requests are there at once and need no timer.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
 impl CountedBody {
-    fn new(body: Body, budget: ReceiveBudget) -> Self {
-        Self { body, permit: BudgetPermit { budget, bytes: 0 }, started: Instant::now(), limit: None }
+    fn new(body: Body, encoding: Option<Encoding>, budget: ReceiveBudget) -> Self {
+        let inflate = encoding.map(|encoding| Inflate::new(encoding, budget.message_bytes_max));
+        Self { body, permit: BudgetPermit { budget, bytes: 0 }, inflate, started: Instant::now(), limit: None }
+    }
+
+    /// Counts bytes that came in and returns those for the service, perhaps none yet.
+    fn take(&mut self, data: Bytes) -> Result<Bytes, Status> {
+        let Self { permit, inflate, .. } = self;
+        permit.grow(data.len())?;
+        match inflate {
+            None => Ok(data),
+            Some(inflate) => inflate.feed(&data, |more| permit.grow(more)),
+        }
     }
 
     /// Ready when the time for the rest of the body is over.
@@ -98,16 +115,21 @@ impl HttpBody for CountedBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            return this.poll_limit(cx).map(|failure| Some(Err(failure.into())));
-        };
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-            && let Err(failure) = this.permit.grow(data.len())
-        {
-            return Poll::Ready(Some(Err(failure.into())));
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                return this.poll_limit(cx).map(|failure| Some(Err(failure.into())));
+            };
+            let data = match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
+            };
+            match this.take(data) {
+                Ok(plain) if plain.is_empty() && !this.body.is_end_stream() => {}
+                taken => return Poll::Ready(Some(taken.map(Frame::data))),
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -115,7 +137,7 @@ impl HttpBody for CountedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.inflate.is_some() { SizeHint::default() } else { self.body.size_hint() }
     }
 }
 
@@ -145,9 +167,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let budget = self.budget.clone();
-        self.inner.call(request.map(|body| Body::new(CountedBody::new(body, budget))))
+        let encoding = Encoding::take(request.headers_mut());
+        self.inner.call(request.map(|body| Body::new(CountedBody::new(body, encoding, budget))))
     }
 }
 
@@ -157,7 +180,7 @@ mod tests {
 
     #[test]
     fn permits_are_bounded_together_and_given_back() {
-        let budget = ReceiveBudget::new(100, Duration::from_secs(1), StatsReporter::new().0);
+        let budget = ReceiveBudget::new(100, Duration::from_secs(1), 100, StatsReporter::new().0);
         let permit = || BudgetPermit { budget: budget.clone(), bytes: 0 };
         let (mut first, mut second) = (permit(), permit());
         assert_eq!((first.grow(60), second.grow(40)), (Ok(()), Ok(())));

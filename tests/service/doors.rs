@@ -1,10 +1,13 @@
 //! One gate for every service and every port: what does not end, what is too many, what is idle, whoever asks.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::Code;
+use zkevm_wire::proto::executor::v1::ProcessBatchResponseV2;
 use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 use zkevm_wire::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 
@@ -237,4 +240,73 @@ async fn few_descriptors_are_shared_out_among_the_ports() {
     }
     let mut client = ExecutorServiceClient::new(process.channel().await);
     client.get_flush_status(()).await.unwrap();
+}
+
+/// Sends a request whose bytes are as they are, under the name of an encoding; returns the error of the answer.
+async fn send_encoded(server: &TestServer, encoding: &'static str, bytes: Vec<u8>) -> Result<i32, tonic::Status> {
+    let message = [&[1][..], &u32::try_from(bytes.len()).unwrap().to_be_bytes(), &bytes].concat();
+    let body = tonic::body::Body::new(axum::body::Body::from(message));
+    let request = tonic::codegen::http::Request::post("http://test/executor.v1.ExecutorService/ProcessBatchV2")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-encoding", encoding)
+        .body(body)
+        .unwrap();
+    let mut channel = server.channel().await;
+    std::future::poll_fn(|cx| tonic::codegen::Service::poll_ready(&mut channel, cx)).await.unwrap();
+    let answer = tonic::codegen::Service::call(&mut channel, request).await.unwrap();
+    if let Some(status) = tonic::Status::from_header_map(answer.headers()) {
+        return Err(status);
+    }
+    let mut answer = tonic::Streaming::<ProcessBatchResponseV2>::new_response(
+        tonic_prost::ProstDecoder::default(),
+        answer.into_body(),
+        tonic::codegen::http::StatusCode::OK,
+        None,
+        None,
+    );
+    answer.message().await.map(|answer| answer.unwrap().error)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_requests_are_answered_like_plain_ones() {
+    let server = TestServer::start().await;
+    for size in [1, 100_000] {
+        let mut request = request_v2(b"ok");
+        request.context_id = "x".repeat(size);
+        let plain = prost::Message::encode_to_vec(&request);
+        let want = server.client().await.process_batch_v2(request).await.unwrap().into_inner().error;
+        assert_eq!(send_encoded(&server, "gzip", gzip(&plain)).await.unwrap(), want);
+        assert_eq!(send_encoded(&server, "deflate", deflate(&plain)).await.unwrap(), want);
+    }
+    let refused = send_encoded(&server, "zstd", vec![1, 2, 3]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused:?}");
+    let refused = send_encoded(&server, "gzip", vec![1, 2, 3]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Internal, "{refused:?}");
+    server.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_compressed_request_becomes_is_bounded() {
+    let mut config = config();
+    (config.limits.message_bytes, config.limits.receive_bytes) = (1 << 20, 20 << 20);
+    let server = TestServer::start_with(config).await;
+    let bomb = gzip(&vec![0; 100 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    let refused = send_encoded(&server, "gzip", bomb).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
+    server.assert_healthy().await;
+    server.running.shutdown().await;
 }

@@ -48,9 +48,24 @@ impl Default for Listeners {
     }
 }
 
-/// `GET /`: the page.
-pub(super) async fn index() -> Response {
-    file("text/html; charset=utf-8", include_str!("index.html"))
+/// What stands in the page for the state of its moment.
+const STATE_MARK: &str = "STATE";
+const NO_STATE: &str = "null";
+
+/// `GET /`: the page with the state of this moment, so that it is there before the first event.
+pub(super) async fn index(State(pages): State<Pages>) -> Response {
+    let state = match message(&pages, WINDOWS_FIRST).await {
+        Some(message) => serde_json::to_string(&message).unwrap_or_else(|_| NO_STATE.to_owned()),
+        None => NO_STATE.to_owned(),
+    };
+    // A text of a client could end the element that holds the state.
+    let state = state.replace('<', "\\u003c");
+    file("text/html; charset=utf-8", include_str!("index.html").replacen(STATE_MARK, &state, 1))
+}
+
+async fn message(pages: &Pages, windows: usize) -> Option<Message> {
+    let report = pages.stats.report(windows).await?;
+    Some(Message { report, slowest_batches: pages.diagnosis.slowest.batches() })
 }
 
 /// `GET /page.css`.
@@ -63,7 +78,7 @@ pub(super) async fn script() -> Response {
     file("text/javascript; charset=utf-8", include_str!("page.js"))
 }
 
-fn file(content_type: &'static str, text: &'static str) -> Response {
+fn file(content_type: &'static str, text: impl IntoResponse) -> Response {
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CONTENT_SECURITY_POLICY, SECURITY_POLICY),
@@ -95,9 +110,8 @@ pub(super) async fn events(State(pages): State<Pages>) -> Response {
                 () = messages.closed() => return,
                 _ = ticks.tick() => {}
             }
-            let Some(report) = pages.stats.report(windows).await else { return };
+            let Some(message) = message(&pages, windows).await else { return };
             windows = WINDOWS_NEXT;
-            let message = Message { report, slowest_batches: pages.diagnosis.slowest.batches() };
             let Ok(event) = Event::default().json_data(&message) else { return };
             // Full: the listener does not read. It may come again.
             if messages.try_send(Ok(event)).is_err() {

@@ -1,5 +1,6 @@
 "use strict";
-// Draws what /events sends: first the closed windows, then the present once a second. Everything goes in as text, never as HTML.
+// Draws the state that the page brings along, then what /events sends: first the closed windows, then the present once a second.
+// Everything goes in as text, never as HTML.
 const HISTORY_MAX = 60, ROWS_MAX = 12, SILENCE_MS = 5000;
 const at = (id) => document.getElementById(id);
 let windows = [], lastMessage = Date.now(), goneSince = null;
@@ -124,8 +125,8 @@ function gone() {
   goneSince ??= lastMessage;
   status(`no answer since ${clock(goneSince)}, trying again`, "gone");
 }
-function take(message) {
-  const report = JSON.parse(message.data), known = windows.length ? windows[windows.length - 1].sequence : 0;
+function take(report) {
+  const known = windows.length ? windows[windows.length - 1].sequence : 0;
   // A server that was started again counts its windows from 1.
   if (report.history.length && report.history[report.history.length - 1].sequence < known) windows = [];
   const newest = windows.length ? windows[windows.length - 1].sequence : 0;
@@ -138,12 +139,14 @@ function take(message) {
 }
 function listen() {
   const events = new EventSource("events");
-  events.onmessage = take;
+  events.onmessage = (message) => take(JSON.parse(message.data));
   events.onerror = () => {
     gone();
     // A refused listener (503) is not tried again by the browser itself.
     if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
   };
 }
+const first = JSON.parse(at("state").textContent);
+if (first) take(first);
 setInterval(() => { if (Date.now() - lastMessage > SILENCE_MS) gone(); }, 1000);
 listen();

@@ -16,8 +16,9 @@ use zkevm_testkit::sample::{Kind, Workload};
 use zkevm_testkit::skip;
 use zkevm_tools::load::client;
 use zkevm_types::ForkId;
+use zkevm_wire::proto::executor::v1::ProcessBatchRequestV2;
 
-use crate::support::{TestServer, config, page};
+use crate::support::{TestServer, config, page, request_v2};
 
 const LISTENERS_MAX: usize = 32;
 
@@ -51,6 +52,21 @@ async fn the_page_needs_nothing_from_elsewhere() {
         let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("http://") && !elsewhere.contains("https://"), "{path}");
     }
+}
+
+/// Also a text that looks like the end of what holds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_has_the_state_of_its_moment() {
+    let server = TestServer::start().await;
+    let context_id = "</script><script>alert(1)</script>".to_owned();
+    let request = ProcessBatchRequestV2 { context_id: context_id.clone(), ..request_v2(b"ok") };
+    server.client().await.process_batch_v2(request).await.unwrap();
+    let text = server.get("/").await.1;
+    let (_, state) = text.split_once("<script type=\"application/json\" id=\"state\">").unwrap();
+    let state: Value = serde_json::from_str(state.split_once("</script>").unwrap().0).unwrap();
+    assert_eq!(state["totals"]["sums"]["batches"], 1);
+    assert_eq!(state["slowest_batches"][0]["context_id"], context_id);
+    server.running.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

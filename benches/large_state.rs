@@ -25,7 +25,7 @@ use zkevm_tools::table::Table;
 use zkevm_tree::{Digest, LeafKind, NodeData, StateTree, account_key};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::ForkId;
-use zkevm_types::{BatchContext, BatchInput, CountersPolicy, V2Context};
+use zkevm_types::{BatchContext, BatchInput, CountersPolicy, StateSource, V2Context};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -213,7 +213,8 @@ fn batch(number: u64, root: B256, accounts: u64) -> BatchInput {
         context: BatchContext::V2(V2Context { timestamp_limit: u64::from(u32::MAX), ..V2Context::default() }),
         db: HashMap::new(),
         contracts_bytecode: HashMap::new(),
-        entries_verified: false,
+        state_source: StateSource::Store,
+        block_gas_limit_max: u64::MAX,
         state_override: HashMap::new(),
         trace: None,
     }

@@ -245,6 +245,11 @@ async fn bind(
             nodes_max: config.limits.witness_nodes,
             waiting_bytes_max: config.executor.queue_bytes_max,
         },
+        keep_stateless: config.stateless.keep,
+        block_gas_limit_max: match config.executor.block_gas_limit_max {
+            0 => u64::MAX,
+            limit => limit,
+        },
     };
     let running = Arc::clone(actors.running());
     let diagnosis = Diagnosis {

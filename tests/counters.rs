@@ -110,6 +110,7 @@ fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<Recorded> {
             ];
             (input, theirs, [0; 8])
         }
+        Rpc::ProcessStatelessBatchV2 => return None,
         Rpc::ProcessBatchV2 => {
             let input = validate::process_batch_v2(ProcessBatchRequestV2::decode(&*request).unwrap(), rules).ok()?;
             let r = ProcessBatchResponseV2::decode(&*answer).unwrap();

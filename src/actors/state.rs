@@ -1,12 +1,16 @@
 //! State as the executors need it: read together with what a request brought along, kept after a batch.
 
-use zkevm_store::{Durability, RequestOverlay, StateStore, WitnessEntries, WriteSet};
-use zkevm_tree::{Digest, StoreError};
-use zkevm_types::{BatchInput, BatchOutput, FlushIds};
+use zkevm_store::{Durability, NoState, RequestOverlay, StateStore, WitnessEntries, WriteSet};
+use zkevm_tree::{Digest, StateReader, StoreError};
+use zkevm_types::{BatchInput, BatchOutput, FlushIds, StateSource};
 
-/// Returns a reader over the kept state and over the nodes and programs of the request.
+/// Returns a reader over the nodes and programs of the request and, unless it stands alone, over the kept state.
 pub fn reader<'a>(store: &'a StateStore, input: &'a BatchInput) -> RequestOverlay<'a> {
-    RequestOverlay { base: store, nodes: &input.db, programs: &input.contracts_bytecode }
+    let base: &dyn StateReader = match input.state_source {
+        StateSource::Store => store,
+        StateSource::Witness { .. } => &NoState,
+    };
+    RequestOverlay { base, nodes: &input.db, programs: &input.contracts_bytecode }
 }
 
 /// Keeps the new nodes and programs of a batch that ran to its end, and those of its request, taking them out of the
@@ -17,22 +21,31 @@ pub fn reader<'a>(store: &'a StateStore, input: &'a BatchInput) -> RequestOverla
 /// waits for the database. Entries of a request are shared with other requests, so only those go in that have the hash they
 /// claim.
 ///
+/// A stateless batch leaves nothing, unless it is to be kept.
+///
 /// Must be done before the answer goes out: the client's next batch starts from the new root. Takes one flush id for
 /// the batch, and one for each map its request brought along that is not empty (executor-service §5.8). A batch that
 /// was aborted has no ids to show.
 pub fn persist(store: &StateStore, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError> {
     let durability = if input.update_merkle_tree { Durability::Permanent } else { Durability::Volatile };
-    let entries =
-        WitnessEntries { nodes: &input.db, programs: &input.contracts_bytecode, verified: input.entries_verified };
-    let mut set: WriteSet = store.unknown_entries(entries, durability)?;
     let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
-    if let Some(roots) = output.roots.as_ref().filter(|_| output.is_kept()) {
+    let keeps = input.state_source != StateSource::Witness { keep: false };
+    let mut set = WriteSet::default();
+    if keeps {
+        let verified = input.state_source != StateSource::Store;
+        let entries = WitnessEntries { nodes: &input.db, programs: &input.contracts_bytecode, verified };
+        set = store.unknown_entries(entries, durability)?;
+    }
+    if let Some(roots) = output.roots.as_ref().filter(|_| keeps && output.is_kept()) {
         set.nodes.extend(nodes);
         set.programs.extend(programs);
         set.latest_root = Some(Digest::from(roots.new_state_root));
     }
     let completed = output.is_kept();
     let maps = u64::from(!input.db.is_empty()) + u64::from(!input.contracts_bytecode.is_empty());
+    if !keeps && !input.fork_id.rules().stateless_takes_flush_id {
+        return Ok(FlushIds::default());
+    }
     let ids = store.persist(set, durability, maps + u64::from(completed))?;
     Ok(if completed { ids } else { FlushIds::default() })
 }

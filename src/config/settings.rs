@@ -126,6 +126,9 @@ settings! {
 
     /// Running batches, and waiting for it.
     [executor] ExecutorOptions {
+        /// Largest block gas limit, 0 for that of each fork. The ROM of fork 7 has 2^64 − 1; chains of cdk-erigon use
+        /// 1125899906842624 (2^50) there, which is that of later forks anyway.
+        block_gas_limit_max: u64 = 0, integer(0, i64::MAX), env "ZKEVM_BLOCK_GAS_LIMIT_MAX";
         /// Executor actors, each a thread that runs one batch at a time; 0 is one per core.
         threads: usize = 0, integer(0, 1024), env "MAX_EXECUTOR_THREADS", prover "maxExecutorThreads", flag Serve "--threads";
         /// Batches that may wait for an executor; beyond that calls get RESOURCE_EXHAUSTED at once.
@@ -216,6 +219,14 @@ settings! {
         /// When the machine is asked although the native engine answers, for the forks whose ROM is there; its answer goes out
         /// then. "never". "near_limit": when a bound of the native engine is near a limit of the ROM. "always".
         exact: Exact = "near_limit", one_of(Exact::NAMES), env "ZKEVM_ENGINE_EXACT";
+    }
+
+    /// Stateless batches.
+    #[derive(Copy)]
+    [stateless] StatelessOptions {
+        /// What a stateless batch brings and makes goes into the store, where other batches can read it. Otherwise nothing
+        /// does; a stateless batch itself reads what it brings and nothing else, in either case.
+        keep: bool = false, Kind::Bool, env "ZKEVM_STATELESS_KEEP";
     }
 
     /// The zk counters of a batch.

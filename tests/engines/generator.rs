@@ -6,7 +6,9 @@ use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use fastrand::Rng;
 use zkevm_testkit::sample::genesis::{Genesis, GenesisAccount};
 use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
-use zkevm_types::{ApiVersion, BatchContext, BatchInput, BatchOutput, CountersPolicy, ForkId, TraceConfig, V2Context};
+use zkevm_types::{
+    ApiVersion, BatchContext, BatchInput, BatchOutput, CountersPolicy, ForkId, StateSource, TraceConfig, V2Context,
+};
 
 use super::programs;
 
@@ -129,7 +131,8 @@ impl Generator {
             context,
             db: HashMap::new(),
             contracts_bytecode: HashMap::new(),
-            entries_verified: true,
+            state_source: StateSource::Store,
+            block_gas_limit_max: u64::MAX,
             state_override: HashMap::new(),
             trace: None,
         }

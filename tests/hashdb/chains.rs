@@ -100,6 +100,7 @@ async fn recorded(config: &Config, steps: &[GoldenCase], restart: bool) -> Vec<A
                 let request = Request::V1(Box::new(wire::ProcessBatchRequest::decode(&*request).unwrap()));
                 (request, (answer.error, answer.new_state_root))
             }
+            Rpc::ProcessStatelessBatchV2 => panic!("{}: a stateless step of a chain", case.name),
             Rpc::ProcessBatchV2 => {
                 let answer = wire::ProcessBatchResponseV2::decode(&*answer).unwrap();
                 let request = Request::V2(Box::new(wire::ProcessBatchRequestV2::decode(&*request).unwrap()));

@@ -129,8 +129,12 @@ fn undecodable_items_empty_a_batch_of_blocks() {
     expect("no block, before looking at the list", V2, garbage, unchanged, not_first);
     for header in ABSURD_HEADERS {
         let answer = Answer::Invalid(OutOfCountersKeccak, 0);
-        expect("an absurd list header", V2, after(header), unchanged, answer);
+        expect("an absurd list header", &[7, 8, 9], after(header), unchanged, answer);
     }
+    let answer = Answer::Invalid(OutOfCountersKeccak, 0);
+    expect("the longest list header", V2, after("faffffff"), unchanged, answer);
+    let answer = Answer::Invalid(InvalidRlp, 0);
+    expect("one within the limit of keccaks", &[10, 11, 12, 13], after("fa04b000"), unchanged, answer);
 }
 
 #[test]

@@ -5,23 +5,25 @@ use revm::primitives::U256;
 use super::calls::CALL_D;
 use super::support::{A, CODE_OF_D, Case, D, N, bytes, check};
 
+/// Forks in which a failed create takes the warmth of its address back.
+const UNTIL_11: &[u64] = &[4, 5, 6, 7, 8, 9, 10, 11];
+
 #[test]
 fn a_contract_s_first_create_has_the_known_address() {
     assert_eq!(A.create(0), N);
 }
 
 #[test]
-fn a_failed_create_leaves_its_address_cold() {
-    check(&[
-        Case::new("the init code reverts")
-            .gas_limit(10_000_000)
-            .code(
-                A,
-                "7f60006000fd000000000000000000000000000000000000000000000000000000600052
-                 600560006000f0505a735dddfce53ee040d9eb21afbc0ae1bb4dbb0ba64331505a9003600055",
-            )
-            .slot_is(0, 2_607),
-        Case::new("the address is taken: all forwarded gas is lost")
+fn a_failed_create_leaves_its_address_cold_until_fork_11() {
+    let reverts = |name| {
+        Case::new(name).gas_limit(10_000_000).code(
+            A,
+            "7f60006000fd000000000000000000000000000000000000000000000000000000600052
+             600560006000f0505a735dddfce53ee040d9eb21afbc0ae1bb4dbb0ba64331505a9003600055",
+        )
+    };
+    let taken = |name| {
+        Case::new(name)
             .gas_limit(10_000_000)
             .nonce(N, 1)
             .code(
@@ -29,8 +31,14 @@ fn a_failed_create_leaves_its_address_cold() {
                 "5a7f0000000000000000000000000000000000000000000000000000000000000000600052600160006000f0
                  6001555a90036002553d6003555a735dddfce53ee040d9eb21afbc0ae1bb4dbb0ba64331505a9003600055",
             )
-            .slots_are(&[(0, 2_607), (1, 0), (2, 9_825_782), (3, 0)])
-            .nonce_is(A, 1),
+            .slots_are(&[(1, 0), (2, 9_825_782), (3, 0)])
+            .nonce_is(A, 1)
+    };
+    check(&[
+        reverts("the init code reverts").forks(UNTIL_11).slot_is(0, 2_607),
+        reverts("the init code reverts, and the address is warm").forks(&[12, 13]).slot_is(0, 107),
+        taken("the address is taken: all forwarded gas is lost").forks(UNTIL_11).slot_is(0, 2_607),
+        taken("the address is taken, and warm").forks(&[12, 13]).slot_is(0, 107),
     ]);
 }
 
@@ -68,7 +76,7 @@ fn a_rejected_ef_create_leaks_its_refund_only_in_fork_4() {
     };
     check(&[
         case("the child's refund is paid").forks(&[4]).gas_is(177_806),
-        case("the child's refund is gone").forks(&[5, 6, 7, 8, 9]).gas_is(197_706),
+        case("the child's refund is gone").forks(&[5, 6, 7, 8, 9, 10, 11, 12, 13]).gas_is(197_706),
     ]);
 }
 
@@ -101,6 +109,6 @@ fn init_code_is_its_own_calldata_only_in_fork_4() {
             .word_is(0, word)
             .slot_is(1, 1)
             .word_is(2, word),
-        case("there is no call data").forks(&[5, 6, 7, 8, 9]).slots_are(&[(0, 0), (1, 1), (2, 0)]),
+        case("there is no call data").forks(&[5, 6, 7, 8, 9, 10, 11, 12, 13]).slots_are(&[(0, 0), (1, 1), (2, 0)]),
     ]);
 }

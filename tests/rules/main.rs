@@ -13,6 +13,7 @@ mod opcodes;
 mod out_of_counters;
 mod overrides;
 mod parts;
+mod precompile_tables;
 mod precompiles;
 mod skips;
 mod support;

@@ -93,7 +93,7 @@ fn clearing_slots_refunds_at_most_half_of_the_gas() {
 #[test]
 fn code_may_end_inside_a_push() {
     check(&[
-        Case::new("PUSH1 as last byte stops").forks(&[4, 5, 6, 7]).code(A, "60").gas_is(21_003),
+        Case::new("PUSH1 as last byte stops").forks(&[4, 5, 6, 7, 10, 11, 12, 13]).code(A, "60").gas_is(21_003),
         Case::new("PUSH1 as last byte never ends")
             .forks(&[8, 9])
             .code(A, "60")
@@ -128,7 +128,7 @@ fn failed_and_skipped_transactions_count_as_their_kind() {
         case("two transactions were executed").forks(&[4, 5, 6]).slot_is(0, 2).errors_are(&errors),
         // Fork 7 of the original lists results after a skipped one in the wrong place; the state is right.
         case("one block was made").forks(&[7]).slot_is(0, 1),
-        case("one block was made").forks(&[8, 9]).slot_is(0, 1).errors_are(&errors),
+        case("one block was made").forks(&[8, 9, 10, 11, 12, 13]).slot_is(0, 1).errors_are(&errors),
     ]);
 }
 

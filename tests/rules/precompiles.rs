@@ -24,11 +24,11 @@ fn a_nested_call_of_an_unsupported_precompile_reverts_for_free() {
     let ripemd_and_blake = &[(0, 0), (1, 2_326), (2, 0), (3, 0), (4, 2_323)];
     check(&[
         case("RIPEMD160, BLAKE2F, MODEXP")
-            .forks(&[4, 5, 6, 8, 9])
+            .forks(&[4, 5, 6, 8, 9, 10, 11, 12])
             .slots_are(ripemd_and_blake)
             .slots_are(&[(5, 0), (6, 2_332)]),
         case("RIPEMD160, BLAKE2F; MODEXP runs")
-            .forks(&[7])
+            .forks(&[7, 13])
             .slots_are(ripemd_and_blake)
             .slots_are(&[(5, 1), (6, 22_432)]),
     ]);
@@ -59,7 +59,7 @@ fn a_point_off_the_curve_takes_the_forwarded_gas() {
         )
     };
     check(&[
-        case("ECADD runs and fails").forks(&[7, 8, 9]).slots_are(&[(0, 0), (1, 62_341), (2, 0)]),
+        case("ECADD runs and fails").forks(&[7, 8, 9, 10, 11, 12, 13]).slots_are(&[(0, 0), (1, 62_341), (2, 0)]),
         case("ECADD does not run").forks(&[4, 5, 6]).slots_are(&[(0, 0), (1, 2_341), (2, 0)]),
     ]);
 }
@@ -77,7 +77,7 @@ fn a_transaction_to_a_precompile_that_fails_moves_nothing() {
     let bad_points = || Bytes::from(vec![0xff; 64]);
     check(&[
         direct("ECADD runs and takes all gas", 6)
-            .forks(&[7, 8, 9])
+            .forks(&[7, 8, 9, 10, 11, 12, 13])
             .tx(|tx| tx.data = bad_points())
             .gas_is(100_000)
             .status_is(false),
@@ -91,7 +91,7 @@ fn a_transaction_to_a_precompile_that_fails_moves_nothing() {
             .gas_is(21_016)
             .error_is(RomError::ExecutionReverted),
         direct("RIPEMD160 has status 1 in fork 7", 3).forks(&[7]).status_is(true),
-        direct("RIPEMD160 has status 0 from fork 8", 3).forks(&[8, 9]).status_is(false),
+        direct("RIPEMD160 has status 0 from fork 8", 3).forks(&[8, 9, 10, 11, 12, 13]).status_is(false),
     ]);
 }
 
@@ -111,7 +111,7 @@ fn ecrecover_of_the_point_at_infinity_returns_an_address_until_fork_5() {
             .forks(&[4, 5])
             .slots_are(&[(0, 1), (2, 32)])
             .word_is(3, of_zero_point.into()),
-        case("nothing").forks(&[6, 7, 8, 9]).slots_are(&[(0, 1), (2, 0), (3, 7)]),
+        case("nothing").forks(&[6, 7, 8, 9, 10, 11, 12, 13]).slots_are(&[(0, 1), (2, 0), (3, 7)]),
     ]);
 }
 
@@ -127,13 +127,15 @@ fn modexp_beyond_its_length_limit_gives_the_gas_back() {
     let gives_back = &[(0, 0), (1, 2_344), (2, 1)];
     check(&[
         // Before fork 7 the precompile does not run, which looks the same; fork 4 keeps the return data.
-        case("a modulus of 1025 bytes", "610401").forks(&[5, 6, 7, 8, 9]).slots_are(gives_back),
-        case("a modulus of no bytes keeps the return data", "6000").forks(&[7]).slots_are(&[
+        case("a modulus of 1025 bytes", "610401").forks(&[5, 6, 7, 8, 9, 10, 11, 12, 13]).slots_are(gives_back),
+        case("a modulus of no bytes keeps the return data", "6000").forks(&[7, 13]).slots_are(&[
             (0, 1),
             (1, 22_444),
             (2, 33),
         ]),
-        case("a modulus of no bytes where it does not run", "6000").forks(&[5, 6, 8, 9]).slots_are(gives_back),
+        case("a modulus of no bytes where it does not run", "6000")
+            .forks(&[5, 6, 8, 9, 10, 11, 12])
+            .slots_are(gives_back),
     ]);
 }
 
@@ -212,7 +214,7 @@ fn modexp_shows_high_words_of_intermediate_results() {
     modulus[127] = 0xf9;
     let data = [word(128), word(1), word(128), base.to_vec(), vec![3], modulus.to_vec()].concat();
     check(&[Case::new("2^900 mod 2^900 − 7 reads 2^300 + 7")
-        .forks(&[7])
+        .forks(&[7, 13])
         .code(A, &hex::encode(&code))
         .tx(|tx| tx.data = data.into())
         .slots_are(&[(10, 1), (0, 0), (1, 0), (2, 1 << 44), (3, 7)])]);

@@ -12,13 +12,13 @@ use zkevm_testkit::sample::{Account, BatchBuilder, Genesis, Transfer};
 use zkevm_tree::{Digest, LeafKind, StateTree, account_key, storage_key};
 use zkevm_types::TxOutput;
 use zkevm_types::{ApiVersion, ForkId};
-use zkevm_types::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context};
+use zkevm_types::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, StateSource, TraceConfig, V2Context};
 use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 /// Every fork with a known answer.
-pub(crate) const ALL: &[u64] = &[4, 5, 6, 7, 8, 9];
+pub(crate) const ALL: &[u64] = &[4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
 /// Forks with L2 blocks.
-pub(crate) const V2: &[u64] = &[7, 8, 9];
+pub(crate) const V2: &[u64] = &[7, 8, 9, 10, 11, 12, 13];
 pub(crate) const CHAIN_ID: u64 = 1000;
 /// The contract under test, unless a case says otherwise.
 pub(crate) const A: Address = address!("1000000000000000000000000000000000000001");
@@ -114,7 +114,8 @@ pub(crate) fn request(fork_id: u64, old_state_root: B256, batch_l2_data: Bytes) 
         context,
         db: HashMap::new(),
         contracts_bytecode: HashMap::new(),
-        entries_verified: false,
+        state_source: StateSource::Store,
+        block_gas_limit_max: u64::MAX,
         state_override: HashMap::new(),
         trace: None,
     }

@@ -12,8 +12,6 @@ const CHANGE_L2_BLOCK_PREFIX: u8 = 0x0b;
 const CHANGE_L2_BLOCK_PAYLOAD_BYTES: usize = 8;
 /// Bytes of r, s and v after the RLP list.
 const SIGNATURE_BYTES: usize = 65;
-/// Keccak-f permutations a batch may use, forks 4 to 9 (batch §3.1).
-const KECCAK_USABLE: u64 = 2258;
 /// Bytes one keccak-f permutation absorbs.
 const KECCAK_RATE_BYTES: u64 = 136;
 
@@ -125,7 +123,7 @@ impl Cursor<'_> {
     fn reserve_keccaks(&mut self, rlp_bytes: usize, rules: &ForkRules) -> Result<(), RomError> {
         let rlp_bytes = rlp_bytes as u64;
         let batch_digest = (self.data.len() as u64 + 1) / KECCAK_RATE_BYTES + 2;
-        let available = KECCAK_USABLE.saturating_sub(self.keccaks_used + batch_digest + 1);
+        let available = rules.counters_max().keccaks.saturating_sub(self.keccaks_used + batch_digest + 1);
         if (rlp_bytes + 1) / KECCAK_RATE_BYTES > available {
             return Err(RomError::OutOfCountersKeccak);
         }
@@ -299,6 +297,13 @@ mod tests {
             ("f837", RomError::InvalidRlp),
         ] {
             assert_eq!(decode(&bytes(data), rules(6), false, false).unwrap_err(), error, "{data}");
+        }
+        // The bound follows the fork's limit: 2258, 4634 and 9386 digests of 136 bytes.
+        for (fork, bound_bytes) in [(9, 306_810), (10, 629_946), (11, 1_276_218), (12, 1_276_218), (13, 1_276_218)] {
+            let declares = |length: u32| format!("0b0000000000000000fa{}", hex::encode(&length.to_be_bytes()[1..]));
+            let error = |length| decode(&bytes(&declares(length)), rules(fork), false, false).unwrap_err();
+            assert_eq!(error(bound_bytes), RomError::InvalidRlp, "fork {fork}");
+            assert_eq!(error(bound_bytes + 1), RomError::OutOfCountersKeccak, "fork {fork}");
         }
     }
 }

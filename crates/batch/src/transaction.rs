@@ -48,22 +48,21 @@ impl Transaction {
 
     /// Returns the canonical signed RLP, of which the Ethereum hash is made.
     ///
-    /// Integers are minimal, also where the batch encoded them otherwise.
+    /// Integers are minimal, also where the batch encoded them otherwise. zkevm-prover up to v6.0.2 left out the length byte
+    /// of data of one byte from 0x80 on, and hashed that (batch §4).
     pub fn rlp(&self) -> Bytes {
         let v = match self.chain_id.unwrap_or(0) {
             0 => u64::from(self.v),
             chain_id => chain_id.wrapping_mul(2).wrapping_add(8 + u64::from(self.v)),
         };
         let to: &[u8] = self.to.as_ref().map_or(&[], |to| to.as_slice());
-        // The original writes data of one byte as that byte, whatever its value, and hashes what it wrote.
-        let data: &dyn Encodable = if self.data.len() == 1 { &RawByte(self.data[0]) } else { &self.data };
         let fields: [&dyn Encodable; 9] = [
             &self.nonce,
             &self.gas_price,
             &self.gas_limit,
             &to,
             &self.value,
-            data,
+            &self.data,
             &v,
             &U256::from_be_bytes(self.r.0),
             &U256::from_be_bytes(self.s.0),
@@ -126,19 +125,6 @@ impl Transaction {
     }
 }
 
-/// One byte that stands for itself.
-struct RawByte(u8);
-
-impl Encodable for RawByte {
-    fn encode(&self, out: &mut dyn alloy_rlp::BufMut) {
-        out.put_u8(self.0);
-    }
-
-    fn length(&self) -> usize {
-        1
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +161,19 @@ mod tests {
             tx.l2_hash(from).to_b256(),
             b256!("f3931966832714d2ff842e3ec070a96b03dafb8d501e6e26244d988b66b42033")
         );
+    }
+
+    #[test]
+    fn data_of_one_byte_is_encoded_as_ethereum_does() {
+        let rlp = |byte| Transaction { data: vec![byte].into(), ..transfer() }.rlp();
+        let value = hex::decode("8901314fb37062980000").unwrap();
+        let after_value = |rlp: &Bytes| {
+            let at = rlp.windows(value.len()).position(|window| window == value).unwrap() + value.len();
+            rlp[at..at + 2].to_vec()
+        };
+        assert_eq!(after_value(&rlp(0x7f)), [0x7f, 0x82]);
+        assert_eq!(after_value(&rlp(0x80)), [0x81, 0x80]);
+        assert_eq!(after_value(&rlp(0xff)), [0x81, 0xff]);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use super::rom_costs::reservations::{self, Reservation};
 use super::rom_costs::{self, Fields, Rejection, RomCosts};
 use zkevm_batch::observer::{BatchObserver, BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage, StateAccess};
 use zkevm_batch::{BatchItem, Recovered, Signature, Transaction};
-use zkevm_evm::precompiles::ZkPrecompiles;
 use zkevm_tree::{LeafKind, TreeError, TreeRef};
 use zkevm_types::{ApiVersion, Counters, RomError};
 
@@ -178,7 +177,8 @@ impl BatchObserver for CounterMeter {
     }
 
     fn sender_touched(&mut self, sender: Address) {
-        if ZkPrecompiles::number(&sender).is_none() {
+        self.precompile_tested();
+        if self.rules.precompile_number(&sender).is_none() {
             self.accesses.push(Access::TouchAccount(sender));
         }
     }

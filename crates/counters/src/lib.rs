@@ -10,17 +10,17 @@
 //! * **bound**: never less than that, from real path costs where the path is known and the virtual price elsewhere;
 //! * **virtual**: the model's price list alone, which is an upper bound by calibration.
 //!
-//! | Counter | Forks 1–3 | Forks 4–7 | Forks 8, 9 |
+//! | Counter | Forks 1–3 | Forks 4–7 | Forks 8–13 |
 //! |---|---|---|---|
 //! | keccaks, paddings, Poseidons, SHA-256 | real | real | real |
 //! | steps, arithmetics, binaries: batch, block, decoding, recovery, plain transfer, rejection | virtual (R7) | real | real |
 //! | the same: data, code of an account called, bad signatures, undecodable batches | virtual (R7) | bound | bound |
 //! | the same: opcodes in code of an account | virtual (R7) | bound: dearest paths | bound: dearest paths |
-//! | the same: init code, CREATE, precompiles | virtual (R7) | virtual (R7) | virtual (R12) |
+//! | the same: init code, CREATE, precompiles | virtual (R7) | virtual (R7) | virtual (R12, R13) |
 //! | mem-aligns | virtual (R7) | as opcodes above | as opcodes above |
 //! | reserved | – | as used | real for transfers, else bound |
 //!
-//! With `no_counters` only steps are reported, and what the checks of forks 8 and 9 wanted free.
+//! With `no_counters` only steps are reported, and what the checks of forks from 8 on wanted free.
 //!
 //! | Module | Job |
 //! |---|---|

@@ -1,12 +1,7 @@
 //! Where a batch is out of counters (counters §3, §15): the ROM's limits, and what policy `enforce` makes of numbers that
 //! are partly bounds.
 
-use zkevm_types::{Counters, RomError, RomVersion};
-
-/// What the ROM of forks 1 to 9 checks against: nineteen twentieths of each machine's rows (counters §3.1). SHA-256 is
-/// counted from fork 7 on.
-pub(crate) const MAX: Counters =
-    Counters::from_array([7_968_988, 249_037, 498_074, 249_037, 2258, 142_307, 265_639, 1769]);
+use zkevm_types::{Counters, ForkRules, RomError, RomVersion};
 
 /// Rows of the machine for paddings, all of them: what the ROMs before fork 8 check against.
 const PADDINGS_OF_OLD_ROMS: u64 = 149_796;
@@ -70,19 +65,20 @@ const ALL: [Counter; 8] = [
 ];
 
 /// Returns what a ROM checks against.
-fn of(rom: Option<RomVersion>) -> Counters {
-    match rom {
-        Some(RomVersion::Rom8) => MAX,
-        _ => Counters { poseidon_paddings: PADDINGS_OF_OLD_ROMS, ..MAX },
+fn of(rules: &ForkRules) -> Counters {
+    let max = rules.counters_max();
+    match rules.rom {
+        Some(RomVersion::Rom8 | RomVersion::Rom12 | RomVersion::Rom13) => max,
+        _ => Counters { poseidon_paddings: PADDINGS_OF_OLD_ROMS, ..max },
     }
 }
 
 /// Returns the counter that a check of the ROM finds short: what is surely used, and what the check wants free.
 ///
 /// Where one check looks at several, the ROM asks for binaries first, then arithmetics, then steps.
-pub(crate) fn short(used: Counters, wanted: Counters, rom: Option<RomVersion>) -> Option<Counter> {
+pub(crate) fn short(used: Counters, wanted: Counters, rules: &ForkRules) -> Option<Counter> {
     const ORDER: [usize; 8] = [2, 1, 0, 3, 4, 5, 6, 7];
-    let (used, wanted, limits) = (used.to_array(), wanted.to_array(), of(rom).to_array());
+    let (used, wanted, limits) = (used.to_array(), wanted.to_array(), of(rules).to_array());
     let is_short = |&place: &usize| wanted[place] > 0 && used[place].saturating_add(wanted[place]) > limits[place];
     ORDER.into_iter().find(is_short).map(|place| ALL[place])
 }
@@ -90,19 +86,19 @@ pub(crate) fn short(used: Counters, wanted: Counters, rom: Option<RomVersion>) -
 /// Returns the counter that runs out: of those in excess the one that is the largest multiple of where it ends.
 ///
 /// The ROM stops at the first excess; as often as this is asked, that is nearly always the same counter.
-pub(crate) fn exceeded(counters: Counters, rom: Option<RomVersion>) -> Option<Counter> {
-    worst(counters, rom, |place| if place < FIRST_REAL { BOUND_FACTOR } else { 1 })
+pub(crate) fn exceeded(counters: Counters, rules: &ForkRules) -> Option<Counter> {
+    worst(counters, rules, |place| if place < FIRST_REAL { BOUND_FACTOR } else { 1 })
 }
 
 /// Returns the counter that runs out while a batch is decoded, before anything ran.
-pub(crate) fn exceeded_by_decoding(counters: Counters, rom: Option<RomVersion>) -> Option<Counter> {
+pub(crate) fn exceeded_by_decoding(counters: Counters, rules: &ForkRules) -> Option<Counter> {
     let mut binaries = [0; 8];
     binaries[BINARIES] = counters.binaries;
-    worst(Counters::from_array(binaries), rom, |_| 1).or_else(|| exceeded(counters, rom))
+    worst(Counters::from_array(binaries), rules, |_| 1).or_else(|| exceeded(counters, rules))
 }
 
-fn worst(counters: Counters, rom: Option<RomVersion>, factor: impl Fn(usize) -> u64) -> Option<Counter> {
-    let (values, limits) = (counters.to_array(), of(rom).to_array());
+fn worst(counters: Counters, rules: &ForkRules, factor: impl Fn(usize) -> u64) -> Option<Counter> {
+    let (values, limits) = (counters.to_array(), of(rules).to_array());
     // Multiples are compared without division: a / b > c / d as a · d > c · b.
     let ends = |place: usize| limits[place].saturating_mul(factor(place));
     let multiple = |place: usize, other: usize| u128::from(values[place]) * u128::from(ends(other));
@@ -116,8 +112,13 @@ fn worst(counters: Counters, rom: Option<RomVersion>, factor: impl Fn(usize) -> 
 mod tests {
     use super::super::rom_costs::reservations;
     use super::*;
+    use zkevm_types::ForkId;
 
-    const ROM: Option<RomVersion> = Some(RomVersion::Rom8);
+    const MAX: Counters = Counters::from_array([7_968_988, 249_037, 498_074, 249_037, 2258, 142_307, 265_639, 1769]);
+
+    fn rules(fork: u64) -> &'static ForkRules {
+        ForkId::new(fork).unwrap().rules()
+    }
 
     fn only(place: usize, value: u64) -> Counters {
         let mut values = [0; 8];
@@ -129,12 +130,12 @@ mod tests {
     fn real_counters_end_at_the_limit_and_bounds_at_twice_it() {
         for (place, limit) in MAX.to_array().into_iter().enumerate() {
             let last = if place < FIRST_REAL { 2 * limit } else { limit };
-            assert_eq!(exceeded(only(place, last), ROM), None);
-            assert_eq!(exceeded(only(place, last + 1), ROM), Some(ALL[place]));
+            assert_eq!(exceeded(only(place, last), rules(9)), None);
+            assert_eq!(exceeded(only(place, last + 1), rules(9)), Some(ALL[place]));
         }
         // The older ROMs let all rows for paddings be used.
-        assert_eq!(exceeded(only(5, 149_796), Some(RomVersion::Rom7)), None);
-        assert_eq!(exceeded(only(5, 149_797), Some(RomVersion::Rom7)), Some(Counter::PoseidonPaddings));
+        assert_eq!(exceeded(only(5, 149_796), rules(7)), None);
+        assert_eq!(exceeded(only(5, 149_797), rules(7)), Some(Counter::PoseidonPaddings));
     }
 
     #[test]
@@ -142,17 +143,17 @@ mod tests {
         let mut values = MAX.times(3).to_array();
         values[4] += 1;
         assert_eq!(
-            exceeded(Counters::from_array(values), ROM),
+            exceeded(Counters::from_array(values), rules(9)),
             Some(Counter::Keccaks),
             "a bound ends at twice its limit"
         );
         values[0] = u64::MAX;
-        assert_eq!(exceeded(Counters::from_array(values), ROM), Some(Counter::Steps));
+        assert_eq!(exceeded(Counters::from_array(values), rules(9)), Some(Counter::Steps));
     }
 
     #[test]
     fn a_check_counts_what_is_used_and_what_it_wants() {
-        let rom = ROM;
+        let rom = rules(9);
         let keccaks = |count| Counters { keccaks: count, ..Counters::default() };
         assert_eq!(short(keccaks(1000), keccaks(1258), rom), None);
         assert_eq!(short(keccaks(1000), keccaks(1259), rom), Some(Counter::Keccaks));
@@ -163,13 +164,13 @@ mod tests {
         assert_eq!(short(Counters::default(), pairs, rom), Some(Counter::Binaries));
         let paddings = only(5, 149_000);
         assert_eq!(short(Counters::default(), paddings, rom), Some(Counter::PoseidonPaddings));
-        assert_eq!(short(Counters::default(), paddings, Some(RomVersion::Rom7)), None);
+        assert_eq!(short(Counters::default(), paddings, rules(7)), None);
     }
 
     #[test]
     fn decoding_ends_at_the_limit_of_binaries() {
-        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries), ROM), None);
-        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries + 1), ROM), Some(Counter::Binaries));
-        assert_eq!(exceeded_by_decoding(only(0, MAX.steps + 1), ROM), None);
+        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries), rules(9)), None);
+        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries + 1), rules(9)), Some(Counter::Binaries));
+        assert_eq!(exceeded_by_decoding(only(0, MAX.steps + 1), rules(9)), None);
     }
 }

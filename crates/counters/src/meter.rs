@@ -241,15 +241,15 @@ impl CounterMeter {
         self.flush_opcodes();
         let counters = self.counters();
         let exceeded = match stage {
-            Stage::Decoded => limits::exceeded_by_decoding(counters, self.rules.rom),
-            Stage::Ran => limits::exceeded(counters, self.rules.rom),
+            Stage::Decoded => limits::exceeded_by_decoding(counters, self.rules),
+            Stage::Ran => limits::exceeded(counters, self.rules),
         };
         exceeded.map(Counter::error)
     }
 
     /// True if decoding alone may pass a limit.
     pub(crate) fn decoding_may_exceed(&self) -> bool {
-        self.enforces && self.counts_all && limits::exceeded_by_decoding(self.at_most(), self.rules.rom).is_some()
+        self.enforces && self.counts_all && limits::exceeded_by_decoding(self.at_most(), self.rules).is_some()
     }
 
     /// True if the batch may be out of counters: whether it is takes what decoding really came to.
@@ -259,7 +259,7 @@ impl CounterMeter {
             && self.counts_all
             && self.stopped.is_none()
             && self.decoding.is_some()
-            && limits::exceeded(self.at_most(), self.rules.rom).is_some()
+            && limits::exceeded(self.at_most(), self.rules).is_some()
     }
 
     /// Returns what is counted so far, with decoding at its most; opcodes are in the sums.
@@ -305,7 +305,7 @@ impl CounterMeter {
         // A failing store fails the execution at the same access.
         let _: Result<(), TreeError> = self.price_accesses(start, &mut state);
         self.flush_opcodes();
-        self.stopped = self.stopped.or_else(|| limits::exceeded(self.at_most(), self.rules.rom).map(Counter::error));
+        self.stopped = self.stopped.or_else(|| limits::exceeded(self.at_most(), self.rules).map(Counter::error));
     }
 
     /// Prices the accesses told since the last time.
@@ -328,7 +328,7 @@ impl CounterMeter {
             used = Counters { keccaks, poseidon_paddings, sha256s, ..used };
         }
         let wanted = self.with_end_keccaks(reservation.stated);
-        self.stopped = limits::short(used, wanted, self.rules.rom).map(Counter::error);
+        self.stopped = limits::short(used, wanted, self.rules).map(Counter::error);
     }
 
     /// Returns the keccaks, paddings and SHA-256 blocks that the ROM has counted so far: the end of the batch is not over.
@@ -383,6 +383,20 @@ impl CounterMeter {
     pub(crate) fn count_path(&mut self, cost: Counters) {
         if self.rom.is_some() {
             self.sums.charge_bound_only(cost);
+        }
+    }
+
+    /// Counts the test whether an address is that of a precompile, where a price list or path leaves it out.
+    pub(crate) fn precompile_tested(&mut self) {
+        if let Some(rom) = self.rom {
+            self.sums.charge_bound_only(rom.precompile_test);
+        }
+    }
+
+    /// Counts the checkpoint of a create.
+    pub(crate) fn create_checkpointed(&mut self) {
+        if let Some(rom) = self.rom {
+            self.sums.charge_bound_only(rom.create_checkpoint);
         }
     }
 

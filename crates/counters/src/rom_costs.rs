@@ -16,7 +16,7 @@ const PREFIXED: u64 = 0x80;
 /// What the long path of a division takes more.
 const LONG_DIVISION: Counters = rows(9, 1, 1);
 
-pub(super) const fn rows(steps: u64, arithmetics: u64, binaries: u64) -> Counters {
+pub(crate) const fn rows(steps: u64, arithmetics: u64, binaries: u64) -> Counters {
     Counters::from_array([steps, arithmetics, binaries, 0, 0, 0, 0, 0])
 }
 
@@ -58,6 +58,12 @@ pub(crate) struct RomCosts {
     pub(super) reserves: bool,
     /// CALLDATALOAD and CALLDATACOPY read the call data from where the decoder left it.
     pub(super) shared_call_data: bool,
+    /// The test whether an address is that of a precompile, beyond what the paths have.
+    pub(super) precompile_test: Counters,
+    /// The checkpoint that a create takes behind the warm address.
+    pub(super) create_checkpoint: Counters,
+    /// What a MODEXP takes beyond the price list at most: reading lengths and a cut-off input.
+    pub(super) modexp_extra: Counters,
 }
 
 /// ROM of fork 4.
@@ -75,6 +81,9 @@ pub(crate) const ROM_4: RomCosts = RomCosts {
     hashes_logs: false,
     reserves: false,
     shared_call_data: false,
+    precompile_test: rows(0, 0, 0),
+    create_checkpoint: rows(0, 0, 0),
+    modexp_extra: rows(0, 0, 0),
 };
 
 /// ROM of fork 5.
@@ -107,13 +116,20 @@ pub(crate) const ROM_7: RomCosts = RomCosts {
     ..ROM_6
 };
 
-/// ROM of forks 8 and 9.
+/// ROM of forks 8 to 11.
 pub(crate) const ROM_8: RomCosts = RomCosts {
     recovery: [rows(140, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)],
     push_loop: false,
     reserves: true,
     ..ROM_7
 };
+
+/// ROM of fork 12 (later-forks §5.2).
+pub(crate) const ROM_12: RomCosts = RomCosts { create_checkpoint: rows(3, 0, 0), ..ROM_8 };
+
+/// ROM of fork 13, whose tests for precompiles know 0x100 too.
+pub(crate) const ROM_13: RomCosts =
+    RomCosts { precompile_test: rows(2, 0, 1), modexp_extra: rows(4000, 80, 300), ..ROM_12 };
 
 impl RomCosts {
     /// Returns the path lengths of a fork's ROM.
@@ -124,6 +140,8 @@ impl RomCosts {
             RomVersion::Rom6 => &ROM_6,
             RomVersion::Rom7 => &ROM_7,
             RomVersion::Rom8 => &ROM_8,
+            RomVersion::Rom12 => &ROM_12,
+            RomVersion::Rom13 => &ROM_13,
         }
     }
 
@@ -249,7 +267,7 @@ const ACCESS: u64 = 518;
 /// What the ROM checks to be free before a step.
 pub(crate) mod reservations {
     use super::{ACCESS, Counters, KECCAK_RATE_BYTES};
-    use zkevm_types::RomVersion;
+    use zkevm_types::{P256_VERIFY, RomVersion};
 
     /// One check.
     #[derive(Clone, Copy, Debug, Default)]
@@ -308,11 +326,18 @@ pub(crate) mod reservations {
     /// BLOCKHASH, and naming a CREATE account.
     pub(crate) const ONE_KECCAK: Reservation = stated(keccaks(1));
 
+    /// MODEXP of fork 13: the dearest of its helpers, squaring, and the way to it (later-forks §5.2). Its checks are those of
+    /// 1024-byte numbers, whatever their size.
+    pub(crate) const MODEXP: Reservation =
+        Reservation { beyond: want(42_000, 2060, 11_660, 0), stated: Counters::from_array([0; 8]) };
+
     /// A precompile that was called with so many bytes, whether or not it can pay: the constants of the precompile and of
     /// the way to it.
-    pub(crate) fn precompile(number: u8, bytes: u64) -> Reservation {
+    pub(crate) fn precompile(number: u16, bytes: u64) -> Reservation {
         let (own, stated) = match number {
-            1 => (RECOVERY.beyond, Counters::default()),
+            1 => (RECOVERY.beyond + want(50, 0, 1, 0), Counters::default()),
+            5 => (MODEXP.beyond, Counters::default()),
+            P256_VERIFY => (want(8050, 550, 26, 0), Counters::default()),
             6 => (want(800, 50, 50, 0), want(800, 50, 50, 0)),
             7 => (want(175_000, 20_000, 20_000, 0), want(175_000, 20_000, 20_000, 0)),
             8 => (pairing(RomVersion::Rom8, bytes).stated, Counters::default()),

@@ -29,6 +29,11 @@ impl AccountLeaves {
         if has_code { Self::CODE_LENGTH.with(Self::CODE_HASH) } else { Self::CODE_LENGTH }
     }
 
+    /// True if some leaf is in both.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// Returns the leaves of both.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -101,6 +106,11 @@ impl AccessedLeaves {
     /// Returns the accounts with the leaves touched.
     pub fn accounts(&self) -> impl Iterator<Item = (Address, AccountLeaves)> {
         self.accounts.iter().map(|(&address, &leaves)| (address, leaves))
+    }
+
+    /// Returns the leaves of an account that were touched.
+    pub fn leaves_of(&self, address: Address) -> AccountLeaves {
+        self.accounts.get(&address).copied().unwrap_or_default()
     }
 
     /// Returns the slots touched with the last value seen.

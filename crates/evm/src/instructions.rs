@@ -15,7 +15,6 @@ use super::access_log::AccountLeaves;
 use super::call_gas;
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
 use super::observer::EvmObserver;
-use super::precompiles::ZkPrecompiles;
 use super::trace::{CREATE_GAS, is_defined};
 use super::transfer;
 use zkevm_batch::{keccak_slot, log_hash};
@@ -289,7 +288,7 @@ fn is_cold<DB: StateDatabase, O: EvmObserver>(host: &ZkContext<DB, O>, address: 
     let journal = &host.journaled_state.inner;
     let account = journal.state.get(&address);
     account.is_none_or(|account| account.is_cold_transaction_id(journal.transaction_id))
-        && ZkPrecompiles::number(&address).is_none()
+        && host.chain.rules.precompile_number(&address).is_none()
 }
 
 /// Stock, but the ROM charges the fixed part first, then wants all operands, and only then looks at the static flag.

@@ -1,8 +1,10 @@
-//! MODEXP as the ROM of fork 7 computes it, with its length limit and its stale result buffer (evm §6.3, Q4, Q15).
+//! MODEXP as the ROMs of forks 7 and 13 compute it, with its length limit and its stale result buffer (evm §6.3, Q4, Q15).
 
 use num_bigint::BigUint;
 use revm::precompile::modexp::berlin_gas_calc;
 use revm::primitives::U256;
+
+use zkevm_types::ForkRules;
 
 /// Largest length of base, exponent and modulus, in bytes.
 const LENGTH_MAX_BYTES: u64 = 1024;
@@ -17,6 +19,8 @@ const WORD_BYTES: usize = 32;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ModexpBuffer {
     words: [U256; BUFFER_WORDS],
+    /// The partial top word of an output is stored back, shifted to its upper end.
+    keeps_shifted_top_word: bool,
 }
 
 /// How a call ended, gas aside.
@@ -41,6 +45,11 @@ pub(crate) enum ModexpOutcome {
 }
 
 impl ModexpBuffer {
+    /// Creates the buffer of a request under these rules.
+    pub(crate) fn new(rules: &ForkRules) -> Self {
+        Self { keeps_shifted_top_word: rules.modexp_keeps_shifted_top_word, ..Self::default() }
+    }
+
     /// Runs one call.
     pub(crate) fn run(&mut self, input: &[u8], gas_limit: u64) -> ModexpOutcome {
         let word = |index: usize| U256::from_be_bytes(padded::<WORD_BYTES>(input, index * WORD_BYTES));
@@ -102,10 +111,17 @@ impl ModexpBuffer {
     }
 
     /// Returns the low `length` bytes of the buffer, big-endian.
-    fn read(&self, length: usize) -> Vec<u8> {
+    fn read(&mut self, length: usize) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes::<WORD_BYTES>()).collect();
         bytes.truncate(length);
         bytes.reverse();
+        let (top, partial_bytes) = (length / WORD_BYTES, length % WORD_BYTES);
+        if self.keeps_shifted_top_word
+            && partial_bytes > 0
+            && let Some(word) = self.words.get_mut(top)
+        {
+            *word <<= 8 * (WORD_BYTES - partial_bytes);
+        }
         bytes
     }
 }

@@ -98,7 +98,7 @@ pub enum CreateStart {
 #[derive(Clone, Copy, Debug)]
 pub struct PrecompileRun<'a> {
     /// Number of its address.
-    pub number: u8,
+    pub number: u16,
     /// Its input.
     pub input: &'a [u8],
     /// Bytes of the area that the caller gave for the output.

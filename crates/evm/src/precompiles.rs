@@ -4,7 +4,7 @@ use revm::context::ContextTr;
 use revm::context_interface::JournalTr;
 use revm::handler::PrecompileProvider;
 use revm::interpreter::{CallInputs, Gas, InstructionResult, InterpreterResult};
-use revm::precompile::{EthPrecompileResult, bn254, hash, identity, secp256k1};
+use revm::precompile::{EthPrecompileResult, bn254, hash, identity, secp256k1, secp256r1};
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, AddressSet, B256, Bytes};
 
@@ -12,10 +12,7 @@ use super::context::{PrecompileEffect, StateDatabase, ZkContext};
 use super::modexp::{ModexpBuffer, ModexpOutcome};
 use super::observer::{EvmObserver, PrecompileEnd, PrecompileRun};
 use zkevm_batch::{INFINITY_ADDRESS, recover_infinity};
-use zkevm_types::ForkRules;
-
-/// Highest address number that is always present, warm and never run as an account (evm §6.2).
-const LAST_PRECOMPILE: u8 = 9;
+use zkevm_types::{ForkRules, P256_VERIFY};
 
 /// Gas of bn254 addition, multiplication and pairing (EIP-1108).
 const BN_ADD_GAS: u64 = 150;
@@ -35,14 +32,9 @@ pub struct ZkPrecompiles {
 impl ZkPrecompiles {
     /// Creates the precompiles of a fork with a cleared modexp buffer.
     pub fn new(rules: &'static ForkRules) -> Self {
-        let addresses = (1..=LAST_PRECOMPILE).map(Address::with_last_byte).collect();
-        Self { rules, addresses, injected: false, modexp: ModexpBuffer::default() }
-    }
-
-    /// Returns the number of a precompile address, supported or not.
-    pub fn number(address: &Address) -> Option<u8> {
-        let (last, rest) = address.split_last()?;
-        (rest.iter().all(|&byte| byte == 0) && (1..=LAST_PRECOMPILE).contains(last)).then_some(*last)
+        let address = |number: u16| Address::left_padding_from(&number.to_be_bytes());
+        let addresses = rules.precompile_numbers().map(address).collect();
+        Self { rules, addresses, injected: false, modexp: ModexpBuffer::new(rules) }
     }
 
     fn ecrecover(&self, input: &[u8], gas_limit: u64) -> EthPrecompileResult {
@@ -77,7 +69,7 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
         context: &mut ZkContext<DB, O>,
         inputs: &CallInputs,
     ) -> Result<Option<InterpreterResult>, String> {
-        let Some(number) = Self::number(&inputs.bytecode_address) else {
+        let Some(number) = self.rules.precompile_number(&inputs.bytecode_address) else {
             return Ok(None);
         };
         let gas_limit = inputs.gas_limit;
@@ -104,6 +96,7 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
             }
             6 => bn254::run_add(&input, BN_ADD_GAS, gas_limit),
             7 => bn254::run_mul(&input, BN_MUL_GAS, gas_limit),
+            P256_VERIFY => Self::p256_verify(&input, gas_limit),
             _ => bn254::run_pair(&input, BN_PAIR_PER_POINT_GAS, BN_PAIR_BASE_GAS, gas_limit),
         };
         let end = match &result {
@@ -127,6 +120,16 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
 }
 
 impl ZkPrecompiles {
+    /// Verifies a secp256r1 signature: the input is padded or cut to its five words, and a bad one has no output
+    /// (later-forks §4.1).
+    fn p256_verify(input: &[u8], gas_limit: u64) -> EthPrecompileResult {
+        const INPUT_BYTES: usize = 5 * 32;
+        let mut padded = [0; INPUT_BYTES];
+        let present = input.len().min(INPUT_BYTES);
+        padded[..present].copy_from_slice(&input[..present]);
+        secp256r1::p256_verify(&padded, gas_limit)
+    }
+
     fn modexp_result<DB: StateDatabase, O: EvmObserver>(
         &mut self,
         context: &mut ZkContext<DB, O>,

@@ -6,7 +6,7 @@ use revm::context_interface::Host;
 use revm::handler::EthFrame;
 use revm::handler::evm::ContextDbError;
 use revm::interpreter::interpreter::EthInterpreter;
-use revm::interpreter::interpreter_types::{InputsTr, Jumps};
+use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode};
 use revm::interpreter::{FrameInput, Interpreter, InterpreterAction};
 use revm::primitives::{Address, U256};
 
@@ -47,6 +47,9 @@ pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
             unpaid.reveal(interpreter, context.gas_params());
         }
         let end = O::run_opcode(interpreter, table, context).err();
+        if end.is_none() && context.chain.rules.truncated_push_is_short {
+            settle_truncated_push(interpreter, op);
+        }
         let result = end.map(|end| error_order::reported(interpreter, end));
         if op == opcode::RETURN && tracer.wants_returned_memory() {
             tracer.create_returned(interpreter, &operands);
@@ -60,6 +63,23 @@ pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
             return Ok(error_order::finish(interpreter, end));
         }
     }
+}
+
+/// Shows what the ROM pushed where code ends inside the data of a PUSH: the bytes there are, and the program counter at the
+/// end of the code.
+fn settle_truncated_push(interpreter: &mut Interpreter<EthInterpreter>, op: u8) {
+    if !(opcode::PUSH1..=opcode::PUSH32).contains(&op) {
+        return;
+    }
+    let missing = interpreter.bytecode.pc().saturating_sub(interpreter.bytecode.bytecode_len());
+    if missing == 0 {
+        return;
+    }
+    if let Ok(value) = interpreter.stack.pop() {
+        // As many bytes as are missing were read as zeros.
+        let _ = interpreter.stack.push(value >> (8 * missing));
+    }
+    interpreter.bytecode.relative_jump(-(missing as isize));
 }
 
 /// Returns the gas a call or create asked for, also if it failed after it had: the low 64 bits of what the stack said, or

@@ -17,6 +17,7 @@ use revm::interpreter::{
 };
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, U256};
+use revm::state::EvmState;
 
 use super::access_log::AccountLeaves;
 use super::bytecode::ends_in_bare_push;
@@ -52,6 +53,8 @@ pub struct ZkEvm<DB: StateDatabase, O: EvmObserver> {
     endless_push: Option<ZkInstructions<DB, O>>,
     /// Programs deployed by the running transaction: Poseidon hash and code.
     new_programs: Vec<(B256, Bytes)>,
+    /// What a transaction had changed when the database failed.
+    abandoned: EvmState,
     /// Records the running transaction, if it was asked for.
     tracer: Option<Box<Tracer>>,
     /// What traces show of the transactions before them.
@@ -70,6 +73,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             inner,
             endless_push,
             new_programs: Vec::new(),
+            abandoned: EvmState::default(),
             tracer: None,
             carry_over: TraceCarryOver::default(),
             unpaid: UnpaidMemory::default(),
@@ -100,6 +104,11 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
     pub fn observer_and_db(&mut self) -> (&mut O, &mut DB) {
         let ZkContext { chain, journaled_state, .. } = &mut self.inner.ctx;
         (&mut chain.observer, &mut journaled_state.database)
+    }
+
+    /// Takes what a transaction had changed when the database failed.
+    pub fn take_abandoned(&mut self) -> EvmState {
+        std::mem::take(&mut self.abandoned)
     }
 
     /// Returns the observer of a batch that is over.
@@ -144,7 +153,10 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         }
         match run {
             Ok(_) => {}
-            Err(EVMError::Database(error)) => return Err(EvmFailure::Database(error)),
+            Err(EVMError::Database(error)) => {
+                self.abandoned = state;
+                return Err(EvmFailure::Database(error));
+            }
             Err(other) => return Err(EvmFailure::Internal(other.to_string())),
         }
         let Some(end) = handler.end else {
@@ -233,7 +245,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
     /// Records what the ROM reads to start a call: the balances if value moves, then the code (evm §4.1).
     fn touch_call(&mut self, inputs: &CallInputs) {
         let scratch = &mut self.inner.ctx.chain;
-        let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
+        let precompile = scratch.rules.precompile_number(&inputs.bytecode_address);
         if precompile.is_some_and(|number| !scratch.rules.has_precompile(number)) {
             // The ROM reverts such a call before it looks at the balance.
             scratch.precompile_effect = PrecompileEffect::Unsupported;
@@ -469,7 +481,7 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
             chain.observer.call_started(inputs, init.depth, &journaled_state.inner.state);
             let codeless = self.tracer.as_ref().is_some_and(|tracer| depth > 1 || tracer.keeps_every_stop())
                 && inputs.known_bytecode.1.is_empty()
-                && ZkPrecompiles::number(&inputs.bytecode_address).is_none();
+                && chain.rules.precompile_number(&inputs.bytecode_address).is_none();
             if codeless {
                 return self.trace_codeless_call(init, depth);
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use revm::primitives::{Address, B256, TxKind, U256, address};
+use revm::state::EvmState;
 
 use super::Observer;
 use super::engine::Engine;
@@ -11,7 +12,7 @@ use super::prepare::{Items, PreparedTx};
 use super::state_view::{StateError, StateView};
 use zkevm_batch::observer::Stage;
 use zkevm_evm::access_log::{AccessedLeaves, AccountLeaves};
-use zkevm_evm::context::SYSTEM_ADDRESS;
+use zkevm_evm::context::{SYSTEM_ADDRESS, ZkContext};
 use zkevm_evm::errors::rom_error;
 use zkevm_evm::transaction::{EvmFailure, TxCall, TxOutcome};
 use zkevm_evm::zk_evm::ZkEvm;
@@ -99,6 +100,8 @@ pub(crate) struct BatchRun<'a, O: Observer> {
     pub(super) traces_ahead: usize,
     /// Versions whose nodes must survive the batch.
     pub(crate) kept_versions: Vec<TreeRef>,
+    /// Accounts of a transaction that could not be written, as far as they are reported.
+    abandoned: EvmState,
     /// Items that have not run, from when the batch is decoded.
     pub(super) items: Option<Items>,
 }
@@ -110,6 +113,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         let state = StateView::new(engine, state, input.old_state_root, &input.state_override, input.get_keys);
         let mut evm = ZkEvm::new(state, rules, input.chain_id, observer);
         evm.context().block.beneficiary = input.coinbase;
+        evm.context().block.gas_limit = input.block_gas_limit();
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
         Self {
             engine,
@@ -122,6 +126,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             last_price: U256::ZERO,
             traces_ahead: 0,
             kept_versions: Vec::new(),
+            abandoned: EvmState::default(),
             items: None,
         }
     }
@@ -207,6 +212,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                 let trace = self.trace_options(output.full_trace.is_some());
                 match self.evm.transact(&call, trace) {
                     Ok(outcome) => {
+                        self.check_missing()?;
                         self.observer().transaction_ran();
                         let register = outcome.gas_left;
                         (self.finish_transaction(prepared, outcome, &mut output)?, register)
@@ -215,7 +221,10 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                         self.observer().transaction_given_up();
                         (TxEnd::GivenUp, gas_left)
                     }
-                    Err(failure) => return Err(failure.into()),
+                    Err(failure) => {
+                        self.note_abandoned(&call);
+                        return Err(failure.into());
+                    }
                 }
             }
         };
@@ -246,6 +255,12 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             self.prepare_rest();
         }
         Ok(self.observer().out_of_counters(stage))
+    }
+
+    /// Fails if the ROM would have read a leaf that is not there.
+    fn check_missing(&mut self) -> Result<(), Abort> {
+        let ZkContext { chain, journaled_state, .. } = self.evm.context();
+        Ok(journaled_state.database.check_missing(&chain.touched)?)
     }
 
     /// Notes the keys and hashes of the logs the last transaction made, reverted ones included.
@@ -400,8 +415,38 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             }
         }
         let overflow = (prepared.tx.nonce == u64::MAX).then_some(prepared.signer).flatten();
-        self.state().commit(outcome.state, outcome.new_programs, overflow)?;
+        if let Err(error) = self.state().commit(&outcome.state, outcome.new_programs, overflow) {
+            self.note_unwritten(prepared, outcome.state);
+            return Err(error.into());
+        }
         Ok(TxEnd::Included { logs: outcome.logs, status })
+    }
+
+    /// Notes what the ROM would show of a transaction that could not go on: its fee is taken, nothing paid back.
+    fn note_abandoned(&mut self, call: &TxCall) {
+        self.abandoned = self.evm.take_abandoned();
+        if let Some(sender) = self.abandoned.get_mut(&call.caller) {
+            sender.info.balance =
+                sender.info.balance.saturating_sub(self.last_price.saturating_mul(U256::from(call.gas_limit)));
+            sender.info.nonce = sender.info.nonce.saturating_add(1);
+        }
+    }
+
+    /// Notes what the ROM would show of a transaction that could not be written: it stops at the write that has no path, with the
+    /// fee taken and nothing paid back. Writes are made together here; those that need more than their own path are deletions.
+    fn note_unwritten(&mut self, prepared: &PreparedTx, mut changed: EvmState) {
+        self.state().forget();
+        for (address, account) in &changed {
+            for (slot, value) in account.storage.iter().filter(|(_, value)| value.present_value.is_zero()) {
+                self.evm.context().chain.touched.slot(*address, *slot, value.original_value);
+            }
+        }
+        let fee = self.last_price.saturating_mul(U256::from(prepared.tx.gas_limit));
+        let Some(sender) = prepared.signer else { return };
+        if let (Ok(before), Some(mut account)) = (self.state().balance(sender), changed.remove(&sender)) {
+            account.info.balance = before.saturating_sub(fee);
+            self.abandoned.insert(sender, account);
+        }
     }
 
     /// Builds the answer of a batch that ran to its end, or was given up, and returns it with the observer.
@@ -435,10 +480,22 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     fn aborted(&mut self, abort: Abort) -> BatchOutput {
-        let touched = std::mem::take(&mut self.evm.context().chain.touched);
+        let abandoned = std::mem::take(&mut self.abandoned);
+        let mut touched = std::mem::take(&mut self.evm.context().chain.touched);
+        // The ROM had read what led it to a program that is missing.
+        let missing = self.state().missing_program();
+        for (address, _) in abandoned.iter().filter(|(_, account)| Some(account.info.code_hash) == missing) {
+            touched.account(*address, AccountLeaves::of_code(true));
+        }
         let mut output = self.output(abort.error);
         // What can still be read is reported; a second failure adds nothing.
-        output.read_write_addresses = self.touched_accounts(&touched).unwrap_or_default();
+        let mut accounts = self.touched_accounts(&touched).unwrap_or_default();
+        for (address, account) in &abandoned {
+            let Some(reported) = accounts.get_mut(address) else { continue };
+            reported.nonce = reported.nonce.map(|_| U256::from(account.info.nonce));
+            reported.balance = reported.balance.map(|_| account.info.balance);
+        }
+        output.read_write_addresses = accounts;
         output.error_log = abort.message;
         output
     }

@@ -20,6 +20,17 @@ use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::AccountOverride;
 use zkevm_types::ExecutorError;
 
+/// Code hash that stands for one that cannot be read, of an account that has code or may have.
+const UNREADABLE_CODE: B256 = B256::repeat_byte(0xff);
+
+/// Leaves of an account whose path is not all there, and a node that is missing of it. The ROM may never read them: they fail
+/// where it does.
+#[derive(Clone, Copy, Debug)]
+struct MissingLeaves {
+    leaves: AccountLeaves,
+    node: Digest,
+}
+
 /// Leaves read of every account.
 const ACCOUNT_LEAVES: [LeafKind; 3] = [LeafKind::Balance, LeafKind::Nonce, LeafKind::CodeHash];
 
@@ -78,12 +89,15 @@ pub(crate) struct StateView<'a> {
     /// For the block info trees.
     spare: TreeMemory,
     accounts: HashMap<Address, CachedAccount, RandomState>,
+    /// Accounts that could be read in part only; in `accounts` the missing leaves are zero.
+    missing: HashMap<Address, MissingLeaves, RandomState>,
     code_lengths: HashMap<Address, U256, RandomState>,
     storage: HashMap<(Address, U256), U256, RandomState>,
     programs: HashMap<B256, Bytecode>,
     new_programs: HashMap<B256, Bytes>,
     /// Replaced accounts: in front of the tree, which never sees what is written to them.
     overrides: &'a HashMap<Address, AccountOverride>,
+    missing_program: Option<B256>,
     smt_keys: Option<BTreeSet<B256>>,
     program_keys: Option<BTreeSet<B256>>,
     tree_time: Duration,
@@ -109,6 +123,8 @@ impl<'a> StateView<'a> {
             version,
             keys,
             spare: block_tree,
+            missing: HashMap::default(),
+            missing_program: None,
             accounts: HashMap::default(),
             code_lengths: HashMap::default(),
             storage: HashMap::default(),
@@ -159,10 +175,16 @@ impl<'a> StateView<'a> {
     pub(crate) fn restore(&mut self, version: TreeRef) {
         if version != self.version {
             self.version = version;
-            self.accounts.clear();
-            self.code_lengths.clear();
-            self.storage.clear();
+            self.forget();
         }
+    }
+
+    /// Forgets what was read or written: it is read again from the current version.
+    pub(crate) fn forget(&mut self) {
+        self.accounts.clear();
+        self.missing.clear();
+        self.code_lengths.clear();
+        self.storage.clear();
     }
 
     /// Returns the root of the current version, hashing what is new.
@@ -252,17 +274,17 @@ impl<'a> StateView<'a> {
 
     /// Returns the balance of an account.
     pub(crate) fn balance(&mut self, address: Address) -> Result<U256, StateError> {
-        Ok(self.account(address)?.balance)
+        Ok(self.account_with(address, AccountLeaves::BALANCE)?.balance)
     }
 
     /// Returns the nonce of an account; after an edge case it can be 2^64 (evm Q16).
     pub(crate) fn nonce(&mut self, address: Address) -> Result<U256, StateError> {
-        Ok(self.account(address)?.nonce)
+        Ok(self.account_with(address, AccountLeaves::NONCE)?.nonce)
     }
 
     /// Returns the code hash leaf, zero without code.
     pub(crate) fn code_hash(&mut self, address: Address) -> Result<U256, StateError> {
-        Ok(self.account(address)?.code_hash)
+        Ok(self.account_with(address, AccountLeaves::CODE_HASH)?.code_hash)
     }
 
     /// Returns the code length leaf.
@@ -322,12 +344,12 @@ impl<'a> StateView<'a> {
     /// `nonce_overflow` names a sender whose nonce went from 2^64 − 1 to 2^64, which revm cannot hold.
     pub(crate) fn commit(
         &mut self,
-        state: EvmState,
+        state: &EvmState,
         new_programs: Vec<(B256, Bytes)>,
         nonce_overflow: Option<Address>,
     ) -> Result<(), StateError> {
         let mut writes = Vec::new();
-        for (address, account) in &state {
+        for (address, account) in state {
             let new = self.account_writes(*address, account, nonce_overflow, &mut writes)?;
             if let Some(length) = new.code_length {
                 self.code_lengths.insert(*address, length);
@@ -404,7 +426,19 @@ impl<'a> StateView<'a> {
             return Ok(*account);
         }
         let [balance, nonce, code_hash] = ACCOUNT_LEAVES.map(|kind| self.leaf(address, kind));
-        let mut account = CachedAccount { balance: balance?, nonce: nonce?, code_hash: code_hash? };
+        let mut account = CachedAccount {
+            balance: self.unless_missing(address, AccountLeaves::BALANCE, balance)?.unwrap_or_default(),
+            nonce: self.unless_missing(address, AccountLeaves::NONCE, nonce)?.unwrap_or_default(),
+            code_hash: match self.unless_missing(address, AccountLeaves::CODE_HASH, code_hash)? {
+                Some(code_hash) => code_hash,
+                // The ROM reads the length first, and no hash of code without length.
+                None => match self.code_length_leaf(address) {
+                    Ok(U256::ZERO) => U256::ZERO,
+                    Ok(_) | Err(StateError::Tree(TreeError::MissingNode(_))) => UNREADABLE_CODE.into(),
+                    Err(error) => return Err(error),
+                },
+            },
+        };
         if let Some(replaced) = self.overrides.get(&address) {
             account.balance = replaced.balance.unwrap_or(account.balance);
             account.nonce = replaced.nonce.map_or(account.nonce, U256::from);
@@ -416,6 +450,48 @@ impl<'a> StateView<'a> {
         }
         self.accounts.insert(address, account);
         Ok(account)
+    }
+
+    /// Returns an account of which the ROM reads this leaf.
+    fn account_with(&mut self, address: Address, leaf: AccountLeaves) -> Result<CachedAccount, StateError> {
+        let account = self.account(address)?;
+        match self.missing.get(&address) {
+            Some(missing) if missing.leaves.intersects(leaf) => Err(TreeError::MissingNode(missing.node).into()),
+            _ => Ok(account),
+        }
+    }
+
+    /// Returns the hash of the program whose lack ended the batch.
+    pub(crate) fn missing_program(&self) -> Option<B256> {
+        self.missing_program
+    }
+
+    /// Notes a leaf that is missing, and returns `None` for it.
+    fn unless_missing(
+        &mut self,
+        address: Address,
+        leaf: AccountLeaves,
+        read: Result<U256, StateError>,
+    ) -> Result<Option<U256>, StateError> {
+        match read {
+            Ok(value) => Ok(Some(value)),
+            Err(StateError::Tree(TreeError::MissingNode(node))) => {
+                let missing = self.missing.entry(address).or_insert(MissingLeaves { leaves: leaf, node });
+                missing.leaves = missing.leaves.with(leaf);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails if a touched leaf is one that could not be read.
+    pub(crate) fn check_missing(&self, touched: &AccessedLeaves) -> Result<(), StateError> {
+        let read =
+            |(address, missing): &(&Address, &MissingLeaves)| touched.leaves_of(**address).intersects(missing.leaves);
+        match self.missing.iter().find(read) {
+            Some((_, missing)) => Err(TreeError::MissingNode(missing.node).into()),
+            None => Ok(()),
+        }
     }
 
     fn leaf(&mut self, address: Address, kind: LeafKind) -> Result<U256, StateError> {
@@ -462,11 +538,18 @@ impl Database for StateView<'_> {
         if code_hash == KECCAK_EMPTY {
             return Ok(Bytecode::new());
         }
+        if code_hash == UNREADABLE_CODE {
+            let node = self.missing.values().find(|missing| missing.leaves.contains(AccountLeaves::CODE_HASH));
+            return Err(TreeError::MissingNode(node.map(|missing| missing.node).unwrap_or_default()).into());
+        }
         self.note_program(code_hash);
         if let Some(code) = self.programs.get(&code_hash) {
             return Ok(code.clone());
         }
-        let code = self.reader.program(&Digest::from(code_hash))?.ok_or(StateError::MissingProgram(code_hash))?;
+        let Some(code) = self.reader.program(&Digest::from(code_hash))? else {
+            self.missing_program = Some(code_hash);
+            return Err(StateError::MissingProgram(code_hash));
+        };
         let code = with_unchecked_jumpdests(&code);
         self.programs.insert(code_hash, code.clone());
         Ok(code)

@@ -182,7 +182,7 @@ impl<O: Observer> V2Batch<'_, O> {
         BlockOutput {
             parent_hash: block.parent_hash,
             coinbase: self.run.input.coinbase,
-            gas_limit: self.run.rules.block_gas_limit,
+            gas_limit: self.run.input.block_gas_limit(),
             block_number: self.block_number.saturating_to(),
             timestamp: self.timestamp.saturating_to(),
             ger: block.ger,
@@ -224,7 +224,7 @@ impl<O: Observer> V2Batch<'_, O> {
             parent_hash,
             coinbase: self.run.input.coinbase,
             number: self.block_number.saturating_to(),
-            gas_limit: self.run.rules.block_gas_limit,
+            gas_limit: self.run.input.block_gas_limit(),
             timestamp: self.timestamp,
             ger,
             block_hash_l1,

@@ -39,7 +39,7 @@ pub use database::{Database, Entry, WriteSet};
 pub use embedded::{EmbeddedDatabase, Rebuilt};
 pub use flush::{FlushGroup, FlushStatus, QueueLimits};
 pub use memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
-pub use overlay::{RequestOverlay, verified_nodes, verified_programs};
+pub use overlay::{NoState, RequestOverlay, verified_nodes, verified_programs};
 pub use postgres::{PostgresDatabase, PostgresOptions};
 pub use state_store::{
     DurableOptions, IntegrityStats, StateStats, StateStore, VerifiedReader, WitnessEntries, WriterStep,

@@ -29,6 +29,20 @@ pub struct RequestOverlay<'a> {
     pub programs: &'a HashMap<Digest, Bytes>,
 }
 
+/// A state of which nothing is known: what a request that stands alone has behind its own entries.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoState;
+
+impl StateReader for NoState {
+    fn node(&self, _hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        Ok(None)
+    }
+
+    fn program(&self, _hash: &Digest) -> Result<Option<Bytes>, StoreError> {
+        Ok(None)
+    }
+}
+
 impl RequestOverlay<'_> {
     /// Returns the request's nodes that have the hash they are said to have.
     pub fn verified_nodes(&self) -> Vec<(Digest, NodeData)> {

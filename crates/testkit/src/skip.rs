@@ -43,6 +43,27 @@ pub fn recordings(part: &str) -> Option<PathBuf> {
     find(&folder, part, "ZKEVM_GOLDEN")
 }
 
+/// Returns a file or folder of the recorded answers for forks 9 to 13, such as `stateless`; if it is not there, says that the
+/// calling test is skipped.
+///
+/// The recordings lie in the folder of `ZKEVM_GOLDEN_LATER`, by default in `golden-later` beside the vectors.
+pub fn later_recordings(part: &str) -> Option<PathBuf> {
+    beside("golden-later", part, "ZKEVM_GOLDEN_LATER")
+}
+
+/// Returns a file of the stateless requests of running sequencers, such as `index.json`; if it is not there, says that the
+/// calling test is skipped.
+///
+/// They lie in the folder of `ZKEVM_STATELESS`, by default in `stateless` beside the vectors.
+pub fn stateless_requests(part: &str) -> Option<PathBuf> {
+    beside("stateless", part, "ZKEVM_STATELESS")
+}
+
+fn beside(folder: &str, part: &str, variable: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(variable).map_or_else(|| vectors_folder().join("..").join(folder), PathBuf::from);
+    find(&folder, part, variable)
+}
+
 fn vectors_folder() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
     std::env::var_os("ZKEVM_VECTORS").map_or_else(beside, PathBuf::from)

@@ -1,5 +1,9 @@
 //! The one table of fork rules. Code asks it for a rule and never compares fork numbers itself.
 
+use alloy_primitives::Address;
+
+use crate::Counters;
+
 /// A fork id of the zkEVM that this build executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ForkId(u64);
@@ -61,6 +65,8 @@ pub enum CounterRevision {
     R7,
     /// Forks 8 to 12.
     R12,
+    /// Fork 13.
+    R13,
 }
 
 /// ROM whose path lengths the zk counters follow (exact-counters §3.1).
@@ -74,8 +80,12 @@ pub enum RomVersion {
     Rom6,
     /// Of fork 7.
     Rom7,
-    /// Of forks 8 and 9.
+    /// Of forks 8 to 11.
     Rom8,
+    /// Of fork 12.
+    Rom12,
+    /// Of fork 13.
+    Rom13,
 }
 
 /// The rules of one fork (evm §1, batch §1).
@@ -91,8 +101,17 @@ pub struct ForkRules {
     pub effective_percentage: bool,
     /// Value of GASLIMIT and of the header leaf.
     pub block_gas_limit: u64,
+    /// Steps of the main state machine in one proof; the sizes of all others follow from it (counters §3.1).
+    pub steps: u64,
+    /// Of each state machine's rows one in so many is kept free (counters §3.1).
+    pub safe_range: u64,
     /// Precompiles 1 to 9 that run; bit n = address n.
     pub precompiles: u16,
+    /// P256VERIFY is a precompile at 0x100 (later-forks §4.1).
+    pub p256_verify: bool,
+    /// A well-formed P256VERIFY input with a wrong signature keeps the caller's old return data: so the first public ROM of
+    /// fork 13, no later one (evm Q14).
+    pub stale_returndata_on_p256_mismatch: bool,
     /// Recovery to the point at infinity yields an address (evm Q5).
     pub ecrecover_infinity_bug: bool,
     /// Initcode can be read as call data (evm Q2).
@@ -105,8 +124,14 @@ pub struct ForkRules {
     pub unsupported_precompile_top_level_status: bool,
     /// Modexp writes its whole output to memory (evm Q6).
     pub modexp_copies_whole_output: bool,
-    /// Code that ends in a PUSH without immediate never ends (evm Q7).
+    /// Modexp leaves the partial top word of its output shifted in its buffer (evm §6.3, Q15).
+    pub modexp_keeps_shifted_top_word: bool,
+    /// Code that ends in a PUSH without immediate never ends (evm Q7). Forks 10 and 11 were built both ways; what is proven
+    /// on L1 ends (later-forks §1).
     pub truncated_push_loops: bool,
+    /// A PUSH that the end of the code cuts off pushes the bytes there are as a number, and the program counter stays at the
+    /// end. Only a trace can tell (later-forks §2.1).
+    pub truncated_push_is_short: bool,
     /// A failed create leaves its address warm (evm Q9).
     pub failed_create_leaves_address_warm: bool,
     /// An undecodable batch yields one response entry (V1, batch §3.3).
@@ -120,6 +145,8 @@ pub struct ForkRules {
     pub outermost_caller_keeps_rlp_length: bool,
     /// A traced SSTORE shows its slot before gas and the static flag are checked.
     pub storage_traced_before_gas: bool,
+    /// A stateless batch of which nothing is kept takes a flush id all the same.
+    pub stateless_takes_flush_id: bool,
     /// The shape of logs in the response.
     pub logs: LogShape,
     /// Prices of the virtual counter model (counters §5).
@@ -155,20 +182,27 @@ const FORK_4: ForkRules = ForkRules {
     push0: false,
     effective_percentage: false,
     block_gas_limit: 30_000_000,
+    steps: 1 << 23,
+    safe_range: 20,
     precompiles: V1_PRECOMPILES,
+    p256_verify: false,
+    stale_returndata_on_p256_mismatch: false,
     ecrecover_infinity_bug: true,
     initcode_visible_as_calldata: true,
     stale_returndata_on_unsupported_precompile: true,
     ef_create_leaks_refund: true,
     unsupported_precompile_top_level_status: false,
     modexp_copies_whole_output: false,
+    modexp_keeps_shifted_top_word: false,
     results_follow_rom_index: false,
     outermost_caller_keeps_rlp_length: false,
     storage_traced_before_gas: false,
     truncated_push_loops: false,
+    truncated_push_is_short: false,
     failed_create_leaves_address_warm: false,
     invalid_rlp_listed: false,
     zero_l1_leaf_rule: false,
+    stateless_takes_flush_id: true,
     logs: LogShape::Padded,
     counter_prices: CounterRevision::R7,
     rom: Some(RomVersion::Rom4),
@@ -223,6 +257,7 @@ const FORK_8: ForkRules = ForkRules {
     modexp_copies_whole_output: false,
     results_follow_rom_index: false,
     truncated_push_loops: true,
+    truncated_push_is_short: true,
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
     counter_prices: CounterRevision::R12,
@@ -232,19 +267,130 @@ const FORK_8: ForkRules = ForkRules {
 
 const FORK_9: ForkRules = ForkRules { id: 9, zero_l1_leaf_rule: true, ..FORK_8 };
 
+const FORK_10: ForkRules = ForkRules {
+    id: 10,
+    steps: 1 << 24,
+    safe_range: 40,
+    truncated_push_loops: false,
+    stateless_takes_flush_id: false,
+    ..FORK_9
+};
+
+const FORK_11: ForkRules = ForkRules { id: 11, steps: 1 << 25, safe_range: 80, ..FORK_10 };
+
+const FORK_12: ForkRules =
+    ForkRules { id: 12, failed_create_leaves_address_warm: true, rom: Some(RomVersion::Rom12), ..FORK_11 };
+
+const FORK_13: ForkRules = ForkRules {
+    id: 13,
+    precompiles: NO_MODEXP | 1 << 5,
+    p256_verify: true,
+    modexp_keeps_shifted_top_word: true,
+    counter_prices: CounterRevision::R13,
+    rom: Some(RomVersion::Rom13),
+    ..FORK_12
+};
+
 /// Forks 1 to 3 follow the rules of fork 4 wherever a vector or a recording shows them.
 const FORK_1: ForkRules = ForkRules { id: 1, rom: None, recovery_negates_roots: false, ..FORK_4 };
 const FORK_2: ForkRules = ForkRules { id: 2, ..FORK_1 };
 const FORK_3: ForkRules = ForkRules { id: 3, ..FORK_1 };
 
-const TABLE: [ForkRules; 9] = [FORK_1, FORK_2, FORK_3, FORK_4, FORK_5, FORK_6, FORK_7, FORK_8, FORK_9];
+const TABLE: [ForkRules; 13] =
+    [FORK_1, FORK_2, FORK_3, FORK_4, FORK_5, FORK_6, FORK_7, FORK_8, FORK_9, FORK_10, FORK_11, FORK_12, FORK_13];
 
 /// Largest gas limit of a transaction, all forks (batch §2).
 pub const TX_GAS_LIMIT_MAX: u64 = 30_000_000;
 
+/// Number of P256VERIFY's address.
+pub const P256_VERIFY: u16 = 0x100;
+
+/// Highest address number below P256VERIFY that is always present, warm and never run as an account (evm §6.2).
+const LAST_PRECOMPILE: u16 = 9;
+
+/// Steps and keccaks that every batch keeps for its end, and rows of the state machines to one digest or tree access
+/// (counters §3.1).
+const LAST_STEPS: u64 = 200;
+const KECCAK_ROWS: u64 = 155_286;
+const KECCAKS_AT_ONCE: u64 = 44;
+const SHA256_ROWS: u64 = 31_488;
+const SHA256S_AT_ONCE: u64 = 7;
+
 impl ForkRules {
     /// True if the precompile at this address number runs in this fork.
-    pub const fn has_precompile(&self, number: u8) -> bool {
-        number < 16 && self.precompiles & (1 << number) != 0
+    pub const fn has_precompile(&self, number: u16) -> bool {
+        match number {
+            P256_VERIFY => self.p256_verify,
+            _ => number <= LAST_PRECOMPILE && self.precompiles & (1 << number) != 0,
+        }
+    }
+
+    /// Returns the numbers of the addresses that are always warm and never run as accounts, supported or not.
+    pub fn precompile_numbers(&self) -> impl Iterator<Item = u16> {
+        (1..=LAST_PRECOMPILE).chain(self.p256_verify.then_some(P256_VERIFY))
+    }
+
+    /// Returns the number of such an address, supported or not.
+    #[inline]
+    pub fn precompile_number(&self, address: &Address) -> Option<u16> {
+        let (rest, last) = address.split_last_chunk::<2>()?;
+        let number = u16::from_be_bytes(*last);
+        let is_one = (1..=LAST_PRECOMPILE).contains(&number) || (number == P256_VERIFY && self.p256_verify);
+        (is_one && rest.iter().all(|&byte| byte == 0)).then_some(number)
+    }
+
+    /// Returns what the ROM checks a batch's zk counters against: the rows of each state machine, less those kept free
+    /// (counters §3.1). SHA-256 is counted from fork 7 on.
+    pub const fn counters_max(&self) -> Counters {
+        let steps = self.steps;
+        let mut limits = [
+            steps - LAST_STEPS,
+            steps / 32,
+            steps / 16,
+            steps / 32,
+            KECCAKS_AT_ONCE * (steps / KECCAK_ROWS),
+            steps / 56,
+            steps / 30,
+            SHA256S_AT_ONCE * ((steps - 1) / SHA256_ROWS),
+        ];
+        let mut place = 0;
+        while place < limits.len() {
+            limits[place] -= limits[place] / self.safe_range;
+            place += 1;
+        }
+        Counters::from_array(limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The MAX rows of counters §3.1.
+    #[test]
+    fn counter_limits_are_those_of_the_specification() {
+        let nine = [7_968_988, 249_037, 498_074, 249_037, 2258, 142_307, 265_639, 1769];
+        let ten = [16_357_591, 511_181, 1_022_362, 511_181, 4634, 292_104, 545_259, 3631];
+        let later = [33_134_805, 1_035_469, 2_070_938, 1_035_469, 9386, 591_697, 1_104_500, 7362];
+        for rules in &TABLE {
+            let expected = match rules.id {
+                ..=9 => nine,
+                10 => ten,
+                _ => later,
+            };
+            assert_eq!(rules.counters_max().to_array(), expected, "fork {}", rules.id);
+        }
+    }
+
+    #[test]
+    fn precompile_addresses_have_their_number_as_last_bytes() {
+        let address = |number: u16| Address::left_padding_from(&number.to_be_bytes());
+        for rules in &TABLE {
+            let numbers: Vec<u16> = (0..0x300).filter_map(|number| rules.precompile_number(&address(number))).collect();
+            assert_eq!(numbers, rules.precompile_numbers().collect::<Vec<_>>(), "fork {}", rules.id);
+            let mut other = address(1);
+            other[0] = 1;
+            assert_eq!(rules.precompile_number(&other), None);
+        }
     }
 }

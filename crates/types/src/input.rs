@@ -43,12 +43,34 @@ pub struct BatchInput {
     pub db: HashMap<Digest, Vec<u64>>,
     /// Programs sent along with the request: Poseidon code hash → code.
     pub contracts_bytecode: HashMap<Digest, Bytes>,
-    /// True if each of these nodes and programs was hashed to find its key: they need no proof any more to be kept.
-    pub entries_verified: bool,
+    /// Where the state is read.
+    pub state_source: StateSource,
+    /// Bound of the block gas limit, for forks that have a larger one.
+    pub block_gas_limit_max: u64,
     /// Replaced accounts (executor-service §5.9).
     pub state_override: HashMap<Address, AccountOverride>,
     /// The transaction to trace, and how much of it.
     pub trace: Option<TraceConfig>,
+}
+
+/// Where the state of a batch is read, and what of the request stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateSource {
+    /// What the request brings first, then the store. What it brings is believed for this batch only.
+    #[default]
+    Store,
+    /// The request alone: each node and program it brings was hashed to find its key (later-forks §8.7).
+    Witness {
+        /// They and what the batch makes go into the store, for others to read. Else nothing does.
+        keep: bool,
+    },
+}
+
+impl BatchInput {
+    /// Returns the block gas limit: the fork's, within the bound.
+    pub fn block_gas_limit(&self) -> u64 {
+        self.fork_id.rules().block_gas_limit.min(self.block_gas_limit_max)
+    }
 }
 
 /// The answer to a batch whose zk counters pass the limits (counters §16.3).

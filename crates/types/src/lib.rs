@@ -12,10 +12,12 @@ mod output;
 
 pub use counters::Counters;
 pub use errors::{ExecutorError, RomError};
-pub use fork::{ApiVersion, CounterRevision, ForkId, ForkRules, LogShape, RecoveryRules, RomVersion, TX_GAS_LIMIT_MAX};
+pub use fork::{
+    ApiVersion, CounterRevision, ForkId, ForkRules, LogShape, P256_VERIFY, RecoveryRules, RomVersion, TX_GAS_LIMIT_MAX,
+};
 pub use input::{
-    AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig,
-    V2Context,
+    AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, StateSource,
+    TraceConfig, V2Context,
 };
 pub use output::{
     BatchOutput, BatchRoots, BlockOutput, EngineName, EngineReport, FlushIds, FrameKind, FullTrace, LogOutput,

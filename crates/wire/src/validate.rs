@@ -11,8 +11,8 @@ use crate::stateless::{WitnessError, read_stream, read_witness};
 use zkevm_tree::Digest;
 use zkevm_types::ExecutorError;
 use zkevm_types::{
-    AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig,
-    V2Context,
+    AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, StateSource,
+    TraceConfig, V2Context,
 };
 use zkevm_types::{ApiVersion, ForkId};
 
@@ -22,7 +22,7 @@ const WORD_HEX_DIGITS: usize = 64;
 const ADDRESS_HEX_DIGITS: usize = 40;
 
 /// Checks that depend on the server's configuration.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct ValidationRules {
     /// The database is read-only: `update_merkle_tree` is refused (executor-service §4.1 row 12).
     pub db_read_only: bool,
@@ -30,6 +30,22 @@ pub struct ValidationRules {
     pub counters_policy: CountersPolicy,
     /// Bounds of witnesses.
     pub witness: WitnessLimits,
+    /// What a stateless batch brings and makes goes into the store.
+    pub keep_stateless: bool,
+    /// Bound of the block gas limit, for forks that have a larger one.
+    pub block_gas_limit_max: u64,
+}
+
+impl Default for ValidationRules {
+    fn default() -> Self {
+        Self {
+            db_read_only: false,
+            counters_policy: CountersPolicy::default(),
+            witness: WitnessLimits::default(),
+            keep_stateless: false,
+            block_gas_limit_max: u64::MAX,
+        }
+    }
 }
 
 /// Bounds of witnesses: their nodes take many times the bytes they come in.
@@ -88,7 +104,8 @@ pub fn process_batch(request: wire::ProcessBatchRequest, rules: ValidationRules)
         context: BatchContext::V1 { global_exit_root, eth_timestamp: request.eth_timestamp },
         db,
         contracts_bytecode,
-        entries_verified: false,
+        state_source: StateSource::Store,
+        block_gas_limit_max: rules.block_gas_limit_max,
         state_override,
         trace,
     })
@@ -141,14 +158,16 @@ pub fn process_batch_v2(
         }),
         db,
         contracts_bytecode,
-        entries_verified: false,
+        state_source: StateSource::Store,
+        block_gas_limit_max: rules.block_gas_limit_max,
         state_override,
         trace,
     })
 }
 
-/// Validates a `ProcessStatelessBatchV2` request (executor-service §4.3): reads the witness and the data stream, which make
-/// what `ProcessBatchV2` gets as fields, and sets the options that are fixed.
+/// Validates a `ProcessStatelessBatchV2` request in the order of later-forks §8.3: reads the witness and the data stream, which
+/// make what `ProcessBatchV2` gets as fields, and sets the options that are fixed. Minimum timestamps are those of the blocks;
+/// only for a stream without any those of the request.
 ///
 /// Hashes the whole witness, which can take seconds.
 pub fn process_stateless_batch_v2(
@@ -172,9 +191,12 @@ pub fn process_stateless_batch_v2(
     let forced_blockhash_l1 = word(&request.forced_blockhash_l1, ExecutorError::InvalidForcedBlockhashL1)?;
     let coinbase = coinbase(&request.coinbase)?;
     let mut l1_info_tree_data = stream.l1_info_tree_data;
-    for (index, leaf) in &mut l1_info_tree_data {
-        let asked_for = request.l1_info_tree_index_min_timestamp.get(&u64::from(*index));
-        leaf.min_timestamp = asked_for.copied().unwrap_or(leaf.min_timestamp);
+    if stream.is_fixed {
+        // Only the request can say them.
+        for (index, leaf) in &mut l1_info_tree_data {
+            let said = request.l1_info_tree_index_min_timestamp.get(&u64::from(*index));
+            leaf.min_timestamp = said.copied().unwrap_or_default();
+        }
     }
     Ok(BatchInput {
         fork_id,
@@ -186,7 +208,7 @@ pub fn process_stateless_batch_v2(
         coinbase,
         from: None,
         update_merkle_tree: true,
-        no_counters: false,
+        no_counters: request.no_counters != 0,
         counters_policy: rules.counters_policy,
         get_keys: false,
         context: BatchContext::V2(V2Context {
@@ -200,7 +222,8 @@ pub fn process_stateless_batch_v2(
         }),
         db: witness.nodes,
         contracts_bytecode: witness.programs,
-        entries_verified: true,
+        state_source: StateSource::Witness { keep: rules.keep_stateless },
+        block_gas_limit_max: rules.block_gas_limit_max,
         state_override: HashMap::new(),
         trace: request.trace_config.map(trace_config_v2),
     })

@@ -26,8 +26,8 @@ pub const TARGET: Target = Target {
     input_bytes_max: 16 << 10,
 };
 
-/// Forks are 1 to 9; other numbers are not known and stand for the last.
-const FORKS: u8 = 9;
+/// Forks are 1 to 13; other numbers are not known and stand for the last.
+const FORKS: u8 = 13;
 /// Signatures tried for one input: each takes more than all else.
 const SIGNATURES_MAX: usize = 2;
 
@@ -35,7 +35,7 @@ const SIGNATURES_MAX: usize = 2;
 pub fn target(data: &[u8]) -> u64 {
     let Some((&head, data)) = data.split_first() else { return 0 };
     let fork = ForkId::new(u64::from(head % FORKS) + 1).or(ForkId::new(u64::from(FORKS)));
-    let rules = fork.expect("fork 9 is known").rules();
+    let rules = fork.expect("the last fork is known").rules();
     let (forced, implicit_block) = (head & 0x40 != 0, head & 0x80 != 0);
     let data = Bytes::copy_from_slice(data);
 

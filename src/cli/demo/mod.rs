@@ -46,7 +46,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=700))]
     pub batch_txs: u64,
     /// Fork id of the batches.
-    #[arg(long, value_name = "N", default_value_t = 9)]
+    #[arg(long, value_name = "N", default_value_t = 13)]
     pub fork: u64,
     /// Executor threads of the server; default one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]

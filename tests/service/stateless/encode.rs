@@ -44,6 +44,7 @@ pub(super) fn request(
     };
     let word = |word: B256| prost::bytes::Bytes::copy_from_slice(word.as_slice());
     wire::ProcessStatelessBatchRequestV2 {
+        no_counters: 0,
         witness: witness.into(),
         data_stream: stream(payloads, head, &blocks(input)).into(),
         coinbase: input.coinbase.to_string(),

@@ -1,4 +1,4 @@
-//! Every row of executor-service §4.3, through gRPC and in order.
+//! Every row of executor-service §4.3 and later-forks §8.3, through gRPC and in order.
 
 use zkevm_types::BATCH_L2_DATA_MAX_BYTES;
 use zkevm_types::ExecutorError;
@@ -61,13 +61,13 @@ fn rows() -> Vec<Row> {
             |r| {
                 let mut blocks = vec![StreamBlock::default(); TOO_MANY];
                 blocks[TOO_MANY - 1].transactions = vec![(0, vec![0xc0].into())];
-                set_stream(r, NUMBER, &blocks);
+                set_stream(r, CHAIN, &blocks);
             },
             E::InvalidDataStream,
         ),
-        ("5 batch too long", |r| set_stream(r, NUMBER, &vec![StreamBlock::default(); TOO_MANY]), E::InvalidBatchL2Data),
+        ("4 batch number 0", |r| set_stream(r, NUMBER, &one_block()), E::InvalidDataStream),
+        ("5 batch too long", |r| set_stream(r, CHAIN, &vec![StreamBlock::default(); TOO_MANY]), E::InvalidBatchL2Data),
         ("6 old_acc_input_hash of 33 bytes", |r| r.old_acc_input_hash = long(), E::InvalidOldAccInputHash),
-        ("7 batch number 0", |r| set_stream(r, NUMBER, &one_block()), E::InvalidDataStream),
         ("8 chain id 0", |r| set_stream(r, CHAIN, &one_block()), E::InvalidChainId),
         ("9 fork id below 7", |r| set_stream(r, FORK, &one_block()), E::UnsupportedForkId),
         ("9 fork id unknown", |r| set_stream(r, Head { fork_id: 1_000, ..GOOD }, &one_block()), E::UnsupportedForkId),

@@ -11,7 +11,6 @@ use crate::model::CallPart;
 use crate::proof_accesses::Access;
 use crate::rom_costs::{PlainCall, reservations};
 use zkevm_evm::observer::CreateStart;
-use zkevm_evm::precompiles::ZkPrecompiles;
 use zkevm_tree::LeafKind;
 
 /// Bytes of the digest that names a CREATE2 account: prefix, creator, salt, code hash.
@@ -23,7 +22,8 @@ const CREATE_ADDRESS_BYTES: u64 = 31;
 pub(super) fn call_started(meter: &mut CounterMeter, inputs: &CallInputs, depth: usize, state: &EvmState) {
     let code = &inputs.known_bytecode.1;
     let code_bytes = if code.is_empty() { 0 } else { code.original_byte_slice().len() as u64 };
-    let precompile = ZkPrecompiles::number(&inputs.bytecode_address);
+    let precompile = meter.rules.precompile_number(&inputs.bytecode_address);
+    meter.precompile_tested();
     meter.watch_call();
     meter.output_area(depth, inputs.return_memory_offset.len() as u64);
     match depth {
@@ -77,19 +77,25 @@ pub(super) fn create_started(meter: &mut CounterMeter, inputs: &CreateInputs, de
             meter.accesses.push(Access::Write(creator, LeafKind::Nonce, true));
         }
     }
+    let created = match start {
+        CreateStart::NoFunds | CreateStart::NonceOverflow => None,
+        CreateStart::HasNonce(created) | CreateStart::HasCode(created) | CreateStart::Runs { created, .. } => {
+            Some(created)
+        }
+    };
+    let stays_warm = meter.rules.failed_create_leaves_address_warm;
+    if let Some(created) = created.filter(|_| stays_warm) {
+        touch(meter, created);
+    }
     meter.accesses.push(Access::Enter);
     let bytes = inputs.init_code().len() as u64;
-    let attempted = !matches!(start, CreateStart::NoFunds | CreateStart::NonceOverflow);
     match inputs.scheme() {
         _ if depth == 0 => {}
         CreateScheme::Create2 { .. } => meter.part(CallPart::Create2(bytes), false),
-        _ if attempted => meter.part(CallPart::Create(bytes), false),
+        _ if created.is_some() => meter.part(CallPart::Create(bytes), false),
         _ => {}
     }
-    let created = match start {
-        CreateStart::NoFunds | CreateStart::NonceOverflow => return,
-        CreateStart::HasNonce(created) | CreateStart::HasCode(created) | CreateStart::Runs { created, .. } => created,
-    };
+    let Some(created) = created else { return };
     match inputs.scheme() {
         CreateScheme::Create2 { .. } => {
             meter.reserve(reservations::create2_name(bytes));
@@ -101,7 +107,10 @@ pub(super) fn create_started(meter: &mut CounterMeter, inputs: &CreateInputs, de
             meter.sums.keccak(CREATE_ADDRESS_BYTES);
         }
     }
-    touch(meter, created);
+    if !stays_warm {
+        touch(meter, created);
+    }
+    meter.create_checkpointed();
     meter.accesses.push(Access::Read(created, LeafKind::Nonce));
     if matches!(start, CreateStart::HasNonce(_)) {
         return;

@@ -26,7 +26,6 @@ use zkevm_evm::call_gas;
 use zkevm_evm::context::{SYSTEM_ADDRESS, StateDatabase};
 use zkevm_evm::instructions::ZkInstructions;
 use zkevm_evm::observer::{CreateStart, EvmObserver, PrecompileRun};
-use zkevm_evm::precompiles::ZkPrecompiles;
 use zkevm_tree::LeafKind;
 use zkevm_types::ApiVersion;
 
@@ -536,7 +535,8 @@ fn post_opcode<DB: StateDatabase>(
 
 /// Marks an account touched; precompiles always are.
 fn touch(meter: &mut CounterMeter, address: Address) {
-    if ZkPrecompiles::number(&address).is_none() {
+    meter.precompile_tested();
+    if meter.rules.precompile_number(&address).is_none() {
         meter.accesses.push(Access::TouchAccount(address));
     }
 }

@@ -3,15 +3,15 @@
 use revm::primitives::U256;
 
 use crate::meter::CounterMeter;
-use crate::model::{ModexpInput, Precompile, SECP256K1_ORDER, SignatureClass};
-use crate::rom_costs::reservations;
+use crate::model::{ModexpInput, P256Class, Precompile, SECP256K1_ORDER, SignatureClass};
+use crate::rom_costs::{reservations, rows};
 use zkevm_evm::observer::{PrecompileEnd, PrecompileRun};
-use zkevm_types::{Counters, RomVersion};
+use zkevm_types::{Counters, P256_VERIFY, RomVersion};
 
 /// Bytes of one pair of a pairing.
 const PAIR_BYTES: u64 = 192;
 /// Number of MODEXP.
-const MODEXP: u8 = 5;
+const MODEXP: u16 = 5;
 
 /// Counts a precompile that had gas enough, whatever it answered, and a MODEXP that had not.
 pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>) {
@@ -44,11 +44,11 @@ pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>
             if answered {
                 meter.sums.keccak(PUBLIC_KEY_BYTES);
             }
-            let word = |index: usize| U256::from_be_bytes(padded_word(input, index));
+            let [_, v, r, s] = words(input);
             Precompile::Recover(if answered {
                 SignatureClass::Root
             } else {
-                SignatureClass::of(word(1), word(2), word(3), SECP256K1_ORDER - U256::ONE)
+                SignatureClass::of(v, r, s, SECP256K1_ORDER - U256::ONE)
             })
         }
         2 => {
@@ -59,9 +59,15 @@ pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>
         MODEXP => return modexp_ran(meter, input, output_bytes),
         6 => Precompile::EcAdd,
         7 => Precompile::EcMul,
+        P256_VERIFY => Precompile::P256Verify(P256Class::of(&words(input))),
         _ => Precompile::EcPairing(bytes / PAIR_BYTES),
     };
     meter.precompile(run);
+}
+
+/// Returns the first words of an input, zeros behind its end.
+fn words<const N: usize>(input: &[u8]) -> [U256; N] {
+    std::array::from_fn(|index| U256::from_be_bytes(padded_word(input, index)))
 }
 
 fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
@@ -74,7 +80,8 @@ fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
 
 /// Adds to the bound what MODEXP reads before it refuses; the model has nothing for that.
 fn modexp_refused(meter: &mut CounterMeter) {
-    meter.sums.charge_bound_only(meter.prices.precompile(Precompile::Modexp(0, 0, None)));
+    let extra = meter.rom.map_or_else(Counters::default, |rom| rom.modexp_extra);
+    meter.sums.charge_bound_only(meter.prices.precompile(Precompile::Modexp(0, 0, None)) + extra);
 }
 
 /// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
@@ -91,5 +98,29 @@ fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
     let (exponent, modulus) = rest.split_at(exponent as usize);
     let numbers = ModexpInput { base, exponent, modulus };
     let numbers = modulus.iter().any(|&byte| byte != 0).then_some(&numbers);
-    meter.precompile(Precompile::Modexp(input.len() as u64, output_bytes, numbers));
+    let run = Precompile::Modexp(input.len() as u64, output_bytes, numbers);
+    let price = meter.prices.precompile(run);
+    let dearest = numbers.map_or_else(Counters::default, dearest_modexp);
+    let extra = meter.rom.map_or_else(Counters::default, |rom| rom.modexp_extra);
+    meter.sums.charge_exact(price, if extra == Counters::default() { price } else { price.max(dearest) + extra });
+    meter.reserve(reservations::MODEXP);
+}
+
+/// The dearest exponentiation with numbers of these lengths: what the ROM reserves for each helper of 32 words, by the
+/// square of the words of the modulus (later-forks §5.2).
+fn dearest_modexp(input: &ModexpInput<'_>) -> Counters {
+    const FULL_WORDS: u64 = 32;
+    const SQUARE: Counters = rows(41_201, 1055, 11_595);
+    const MULTIPLY: Counters = rows(38_228, 2048, 3970);
+    const DIVIDE: Counters = rows(39_616, 2016, 4038);
+    const HALVE: Counters = rows(863, 0, 101);
+    let significant = input.exponent.iter().position(|&byte| byte != 0).unwrap_or(input.exponent.len());
+    let exponent = input.exponent.get(significant..).unwrap_or_default();
+    let bits = 8 * exponent.len() as u64;
+    let ones: u64 = exponent.iter().map(|byte| u64::from(byte.count_ones())).sum();
+    let words = (input.modulus.len() as u64).div_ceil(32).min(FULL_WORDS);
+    let full = (SQUARE + DIVIDE + HALVE).times(bits) + (MULTIPLY + DIVIDE).times(ones + 1);
+    let [steps, arithmetics, binaries, ..] =
+        full.to_array().map(|rows| rows.saturating_mul(words * words).div_ceil(FULL_WORDS * FULL_WORDS));
+    rows(steps, arithmetics, binaries)
 }

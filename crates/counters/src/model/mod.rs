@@ -11,7 +11,7 @@ mod transaction;
 
 pub(crate) use modexp::ModexpInput;
 pub(crate) use opcodes::{Frame, Operands, is_priced_by_length};
-pub(crate) use precompiles::Precompile;
+pub(crate) use precompiles::{P256Class, Precompile};
 pub use revision::{R7, R9, R12, R13, Revision};
 pub(crate) use transaction::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
 

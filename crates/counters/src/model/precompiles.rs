@@ -1,5 +1,7 @@
 //! Prices of precompiles (counters §11).
 
+use revm::primitives::{U256, uint};
+
 use super::modexp::{ModexpInput, modexp};
 use super::{Counters, Prices, SignatureClass, rows};
 
@@ -20,6 +22,75 @@ pub(crate) enum Precompile<'a> {
     EcMul,
     /// A pairing of so many pairs.
     EcPairing(u64),
+    /// Verification of a secp256r1 signature.
+    P256Verify(P256Class),
+}
+
+/// How far the verification of a secp256r1 signature gets (counters §11.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum P256Class {
+    /// r is zero.
+    RZero,
+    /// r is no less than the order.
+    RBig,
+    /// s is zero.
+    SZero,
+    /// s is no less than the order.
+    SBig,
+    /// x is no field element.
+    XBig,
+    /// y is no field element.
+    YBig,
+    /// The point (0, 0).
+    ZeroPoint,
+    /// The point is not on the curve.
+    OffCurve,
+    /// The signature is looked at.
+    Verified,
+}
+
+/// Order, prime and coefficients of secp256r1 (later-forks §4.1).
+const P256_ORDER: U256 = uint!(0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551_U256);
+const P256_PRIME: U256 = uint!(0xffffffff00000001000000000000000000000000ffffffffffffffffffffffff_U256);
+const P256_A: U256 = uint!(0xffffffff00000001000000000000000000000000fffffffffffffffffffffffc_U256);
+const P256_B: U256 = uint!(0x5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b_U256);
+
+impl P256Class {
+    /// Returns the class of hash, r, s, x and y.
+    pub(crate) fn of([_, r, s, x, y]: &[U256; 5]) -> Self {
+        let (x, y) = (*x, *y);
+        let on_curve = || {
+            let cubed = x.mul_mod(x, P256_PRIME).mul_mod(x, P256_PRIME);
+            let right = cubed.add_mod(x.mul_mod(P256_A, P256_PRIME), P256_PRIME).add_mod(P256_B, P256_PRIME);
+            y.mul_mod(y, P256_PRIME) == right
+        };
+        match () {
+            () if r.is_zero() => Self::RZero,
+            () if *r >= P256_ORDER => Self::RBig,
+            () if s.is_zero() => Self::SZero,
+            () if *s >= P256_ORDER => Self::SBig,
+            () if x >= P256_PRIME => Self::XBig,
+            () if y >= P256_PRIME => Self::YBig,
+            () if x.is_zero() && y.is_zero() => Self::ZeroPoint,
+            () if !on_curve() => Self::OffCurve,
+            () => Self::Verified,
+        }
+    }
+
+    /// Steps, arithmetics and binaries of the verification itself.
+    const fn price(self) -> Counters {
+        match self {
+            Self::RZero => rows(13, 0, 1, 0),
+            Self::RBig => rows(15, 0, 2, 0),
+            Self::SZero => rows(17, 0, 3, 0),
+            Self::SBig => rows(19, 0, 4, 0),
+            Self::XBig => rows(22, 0, 5, 0),
+            Self::YBig => rows(24, 0, 6, 0),
+            Self::ZeroPoint => rows(29, 0, 8, 0),
+            Self::OffCurve => rows(104, 12, 15, 0),
+            Self::Verified => rows(7718, 531, 22, 0),
+        }
+    }
 }
 
 impl Prices {
@@ -69,6 +140,7 @@ impl Prices {
                 let work = own(base) + own(pair).times(pairs);
                 rows(50, 0, 1, 0) + read.times(6) + self.div() + store.times(2) + work
             }
+            Precompile::P256Verify(class) => rows(50, 0, 1, 0) + read.times(5) + class.price() + store.times(2),
         }
     }
 }

@@ -130,6 +130,7 @@ impl Revision {
         match revision {
             CounterRevision::R7 => &R7,
             CounterRevision::R12 => &R12,
+            CounterRevision::R13 => &R13,
         }
     }
 }

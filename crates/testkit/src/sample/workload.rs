@@ -10,7 +10,7 @@ use super::easm::AssemblyError;
 use super::genesis::GenesisAccount;
 use super::{Account, BatchBuilder, Genesis, Transfer, collectible, token};
 use zkevm_types::{ApiVersion, ForkId};
-use zkevm_types::{BatchContext, BatchInput, CountersPolicy, V2Context};
+use zkevm_types::{BatchContext, BatchInput, CountersPolicy, StateSource, V2Context};
 
 /// Transfers that fill a batch of the size zkevm-prover is measured with.
 pub const TRANSFERS_PER_BATCH: usize = 730;
@@ -178,7 +178,8 @@ impl Chain {
             context,
             db: HashMap::new(),
             contracts_bytecode: HashMap::new(),
-            entries_verified: false,
+            state_source: StateSource::Store,
+            block_gas_limit_max: u64::MAX,
             state_override: HashMap::new(),
             trace: None,
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{VectorError, read};
-use zkevm_types::RomError;
+use zkevm_types::{ExecutorError, ForkId, RomError};
 
 /// Largest message a recording may unpack to, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 256 << 20;
@@ -21,6 +21,8 @@ pub enum Rpc {
     ProcessBatch,
     /// Forks from 7.
     ProcessBatchV2,
+    /// Forks from 7, with a witness and a data stream.
+    ProcessStatelessBatchV2,
 }
 
 /// One line of an index, as far as replaying needs it.
@@ -67,9 +69,11 @@ pub struct GoldenCase {
 
 /// Errors with which the recorded program gives up for reasons of its own (its overrides, its balance and status
 /// checks, large chain ids): no rule of the batch asks for them.
-const OWN_ABORTS: [(i32, &str); 5] = [
+const OWN_ABORTS: [(i32, &str); 7] = [
+    (0, "an internal result without a number"),
     (11, "its balance check"),
     (12, "its field-element check of a large chain id"),
+    (17, "its bound on digests of one kind"),
     (36, "its storage check of an overridden account"),
     (110, "its state manager on an overridden account"),
     (117, "its check of status against error"),
@@ -98,6 +102,25 @@ impl GoldenCase {
                 .find(|(number, _)| *number == error)
                 .map(|(number, why)| format!("the original aborts with error {number}: {why}")),
         }
+    }
+
+    /// True if the recorded program spun at a PUSH without data until it was out of steps, in a fork whose proven ROM ends
+    /// there (later-forks §1).
+    pub fn spun_at_push(&self) -> bool {
+        let ends = ForkId::new(self.fork_id).is_some_and(|fork| !fork.rules().truncated_push_loops);
+        ends && self.variant == "custom-push" && self.error == Some(ExecutorError::CountersOverflowSteps.number())
+    }
+
+    /// True if the recorded program refused a fork that exists here.
+    pub fn fork_was_unknown(&self) -> bool {
+        self.error == Some(ExecutorError::UnsupportedForkId.number()) && ForkId::new(self.fork_id).is_some()
+    }
+
+    /// True for a data stream with payloads of fixed places, which builds later than v6.0.2 refuse.
+    pub fn has_flat_stream(&self) -> bool {
+        self.rpc == Rpc::ProcessStatelessBatchV2
+            && self.case.as_deref().is_some_and(|case| case.starts_with("public-"))
+            && self.error == Some(ExecutorError::InvalidDataStream.number())
     }
 
     /// True if the recorded answer is an out-of-counters one.

@@ -12,7 +12,9 @@ use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_store::{MemoryStore, RequestOverlay};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_types::BatchOutput;
-use zkevm_types::{AccountOverride, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, TraceConfig, V2Context};
+use zkevm_types::{
+    AccountOverride, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, StateSource, TraceConfig, V2Context,
+};
 use zkevm_types::{ApiVersion, ForkId};
 
 /// Elements of a stored node; files may leave the four zero capacity elements out.
@@ -196,7 +198,8 @@ impl InputFile {
             context,
             db: nodes(&self.db)?,
             contracts_bytecode: programs(self.contracts_bytecode)?,
-            entries_verified: false,
+            state_source: StateSource::Store,
+            block_gas_limit_max: u64::MAX,
             state_override: overrides(self.state_override)?,
             trace: self.tx_hash_to_generate_full_trace.map(|tx_hash| TraceConfig {
                 disable_storage: self.disable_storage,

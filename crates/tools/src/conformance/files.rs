@@ -210,7 +210,7 @@ fn read_answer(case: &GoldenCase) -> Result<Option<Answer>, VectorError> {
                 transaction_roots: answer.responses.iter().map(|tx| root(&tx.state_root)).collect(),
             }
         }
-        Rpc::ProcessBatchV2 => {
+        Rpc::ProcessBatchV2 | Rpc::ProcessStatelessBatchV2 => {
             let answer = wire::ProcessBatchResponseV2::decode(bytes.as_slice()).map_err(undecodable)?;
             let transactions = answer.block_responses.iter().flat_map(|block| &block.responses);
             Answer {

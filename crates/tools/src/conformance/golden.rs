@@ -8,12 +8,16 @@ use futures_util::StreamExt;
 use super::compare::{Difference, FieldResult, compare};
 use super::fields::{Flat, flatten};
 use super::summary::{CaseResult, Summary, Verdict};
-use super::{ConformanceArgs, ConformanceError, answer, parallel, write_report};
+use super::{ConformanceArgs, ConformanceError, answer, parallel, short_rlp, write_report};
 use crate::engine::CommandEngine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
 
 const OUT_OF_COUNTERS: &str = "the recorded batch ran out of zk counters";
+const SPUN_AT_PUSH: &str = "the recorded build of this fork never ends at a PUSH without data; the proven one does";
+const FLAT_STREAM: &str = "the recorded build refuses data streams with fixed places, which are read here";
+const UNKNOWN_FORK: &str = "the recorded build does not know this fork";
+const SHORT_RLP: &str = "the recorded build leaves out the length byte of data of one byte from 0x80 on";
 
 /// Cases that run one after the other over one state; most groups have one case.
 type Group = Vec<GoldenCase>;
@@ -116,15 +120,20 @@ fn replay_on_server(address: &str, groups: &[Group], in_flight: usize) -> Result
 /// Compares our answer with the recorded one. An `exact` engine is expected to give up where the original does, and to count
 /// what it counts.
 fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>, exact: bool) -> CaseResult {
-    let apart = match exact {
-        true => case.no_answer(),
-        false => case.own_abort().or_else(|| case.out_of_counters().then(|| OUT_OF_COUNTERS.to_owned())),
-    };
+    let reasons = [
+        (case.out_of_counters() && !exact, OUT_OF_COUNTERS),
+        (case.spun_at_push(), SPUN_AT_PUSH),
+        (case.has_flat_stream(), FLAT_STREAM),
+        (case.fork_was_unknown(), UNKNOWN_FORK),
+    ];
+    let known = reasons.into_iter().find(|(holds, _)| *holds).map(|(_, why)| why.to_owned());
+    let given_up = if exact { case.no_answer() } else { case.own_abort() };
+    let apart = given_up.or(known);
     let (name, fork_id) = (case.name.clone(), case.fork_id);
     let outcome = |ours, verdict| CaseResult { name, fork_id, apart, exact, ours, verdict };
     let message = match case.rpc {
         Rpc::ProcessBatch => "executor.v1.ProcessBatchResponse",
-        Rpc::ProcessBatchV2 => "executor.v1.ProcessBatchResponseV2",
+        Rpc::ProcessBatchV2 | Rpc::ProcessStatelessBatchV2 => "executor.v1.ProcessBatchResponseV2",
     };
     let flat = ours.and_then(|bytes| flatten(message, &bytes).map_err(|error| error.to_string()));
     let ours = match flat {
@@ -139,7 +148,11 @@ fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>, exact: bool) -> CaseR
         Err(error) => Err(error.to_string()),
     };
     match recorded {
-        Ok(recorded) => outcome(short, Verdict::Compared(compare(&ours, &recorded))),
+        Ok(recorded) => {
+            let short_rlp = short_rlp::is_in(&ours, &recorded).then(|| SHORT_RLP.to_owned());
+            let result = outcome(short, Verdict::Compared(compare(&ours, &recorded)));
+            CaseResult { apart: result.apart.or(short_rlp), ..result }
+        }
         Err(why) => outcome(short, Verdict::Failed(format!("recorded answer: {why}"))),
     }
 }

@@ -9,6 +9,7 @@ mod fields;
 mod files;
 mod golden;
 mod parallel;
+mod short_rlp;
 mod summary;
 
 use std::path::PathBuf;

@@ -1,16 +1,17 @@
-//! The data stream of one batch → `batch_l2_data` and what goes with it (executor-service §5.10).
+//! The data stream of one batch → `batch_l2_data` and what goes with it (later-forks §8.4, executor-service §5.10).
 //!
 //! A stream is a row of entries: u8 packet (2 data, 0 padding) ‖ u32 length, of header and payload ‖ u32 type ‖ u64 number ‖
 //! payload. There are two sets of payloads. In zkevm-prover's own they have fixed offsets; those of cdk-erigon are protobuf
 //! messages. Both begin with an entry of type 1: its first byte is the highest of a batch number, hence 0, in the one, and a
 //! field's tag, never 0, in the other.
 //!
-//! The original keeps the low 32 bits of numbers of 64; here all count, and clients send none that large.
+//! Roots, hashes, times and the flag of a valid transaction are not compared with the execution: what decides is the form.
+//! As the original does, this keeps the low bits of a fork id (16), a chain id (32), a minimum timestamp (32) and a percentage
+//! (8).
 
 use std::collections::HashMap;
 
 use alloy_primitives::B256;
-use prost::Message;
 
 use super::reader::{Reader, padded_word};
 use super::transcode::append_transaction;
@@ -37,8 +38,10 @@ pub struct StreamBatch {
     pub chain_id: u64,
     /// The batch as it would stand on L1. Of one that is longer than [`BATCH_L2_DATA_MAX_BYTES`] only so much that it shows.
     pub batch_l2_data: Vec<u8>,
-    /// L1 info by index, without proofs; the first block with an index decides.
+    /// L1 info by index, without proofs; the last block with an index decides.
     pub l1_info_tree_data: HashMap<u32, L1InfoLeaf>,
+    /// The stream has fixed places, and so no minimum timestamps.
+    pub is_fixed: bool,
 }
 
 /// The reason why bytes are no stream of one batch.
@@ -68,19 +71,20 @@ pub enum StreamError {
 pub fn read_stream(bytes: &[u8]) -> Result<StreamBatch, StreamError> {
     let mut entries = Entries { reader: Reader::new(bytes) };
     let mut assembly = Assembly::default();
-    let mut read: Option<ReadEntry> = None;
+    let mut stream = None;
     while let Some(entry) = entries.next()? {
         if entry.kind == BOOKMARK {
             continue;
         }
-        let is_fixed = entry.payload.first() == Some(&0);
-        read.get_or_insert(if is_fixed { fixed::read } else { protobuf::read })(&entry, &mut assembly)?;
+        let is_fixed = *stream.get_or_insert(entry.payload.first() == Some(&0));
+        if is_fixed {
+            fixed::read(&entry, &mut assembly)?;
+        } else {
+            protobuf::read(&entry, &mut assembly)?;
+        }
     }
-    assembly.finish()
+    assembly.finish(stream.unwrap_or_default())
 }
-
-/// Reads an entry of one kind of stream.
-type ReadEntry = fn(&Entry, &mut Assembly) -> Result<(), StreamError>;
 
 struct Entry<'a> {
     kind: u32,
@@ -120,14 +124,25 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// The batch as far as it has been read. Both kinds of streams are put together here, so both obey the same rules.
+/// The batch as far as it has been read. Both kinds of streams are put together here.
 #[derive(Default)]
 struct Assembly {
     batch: Option<StreamBatch>,
-    /// Number of the latest block.
-    latest_block: Option<u64>,
-    is_open: bool,
-    is_ended: bool,
+    /// Number of the latest block, and whether it takes transactions.
+    latest_block: Option<(u64, BlockState)>,
+    /// Root that the batch's end says, if it has been read.
+    final_root: Option<B256>,
+}
+
+/// What the latest block takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BlockState {
+    /// Transactions.
+    Open,
+    /// None: its hash or state root is not there.
+    Incomplete,
+    /// None: it has ended.
+    Closed,
 }
 
 /// The start of a block.
@@ -137,6 +152,7 @@ struct Block {
     delta_timestamp: u32,
     l1_info_index: u32,
     l1_info: L1InfoLeaf,
+    state: BlockState,
 }
 
 impl Assembly {
@@ -151,31 +167,32 @@ impl Assembly {
     }
 
     fn open_block(&mut self, block: Block) -> Result<(), StreamError> {
-        let Some(batch) = self.batch.as_mut().filter(|_| !self.is_ended && !self.is_open) else {
+        let Some(batch) = self.batch.as_mut() else {
             return Err(StreamError::Order("a block in the wrong place"));
         };
-        if block.batch_number != batch.number {
+        if block.batch_number != batch.number || batch.number == 0 {
             return Err(StreamError::Order("a block of another batch"));
         }
-        let follows = self.latest_block.is_none_or(|latest| latest.checked_add(1) == Some(block.number));
+        let follows = self.latest_block.is_none_or(|(latest, _)| latest.checked_add(1) == Some(block.number));
         if block.number == 0 || !follows {
             return Err(StreamError::Order("a block number that does not follow"));
         }
-        (self.latest_block, self.is_open) = (Some(block.number), true);
+        self.latest_block = Some((block.number, block.state));
         if has_room(batch) {
             batch.batch_l2_data.push(CHANGE_L2_BLOCK);
             batch.batch_l2_data.extend(block.delta_timestamp.to_be_bytes());
             batch.batch_l2_data.extend(block.l1_info_index.to_be_bytes());
             // Index 0 says that there is none.
             if block.l1_info_index != 0 {
-                batch.l1_info_tree_data.entry(block.l1_info_index).or_insert(block.l1_info);
+                batch.l1_info_tree_data.insert(block.l1_info_index, block.l1_info);
             }
         }
         Ok(())
     }
 
     fn transaction(&mut self, percentage: u8, encoded: &[u8]) -> Result<(), StreamError> {
-        let Some(batch) = self.batch.as_mut().filter(|_| self.is_open) else {
+        let is_open = matches!(self.latest_block, Some((_, BlockState::Open)));
+        let Some(batch) = self.batch.as_mut().filter(|_| is_open) else {
             return Err(StreamError::Order("a transaction outside a block"));
         };
         let before = batch.batch_l2_data.len();
@@ -189,17 +206,22 @@ impl Assembly {
     }
 
     fn close_block(&mut self, number: u64) -> Result<(), StreamError> {
-        if !self.is_open || self.latest_block != Some(number) {
+        if self.latest_block != Some((number, BlockState::Open)) {
             return Err(StreamError::Order("an end of a block that is not open"));
         }
-        self.is_open = false;
+        self.latest_block = Some((number, BlockState::Closed));
         Ok(())
     }
 
-    fn finish(self) -> Result<StreamBatch, StreamError> {
-        match self.batch {
-            Some(batch) if self.latest_block.is_some() && !self.is_open => Ok(batch),
-            Some(_) if self.is_open => Err(StreamError::Order("a block without an end")),
+    /// Returns the batch. Its last block has ended if the stream is one that says so, else it must be complete.
+    fn finish(self, is_fixed: bool) -> Result<StreamBatch, StreamError> {
+        let complete = if is_fixed { BlockState::Closed } else { BlockState::Open };
+        match (self.batch, self.latest_block) {
+            (Some(batch), Some((_, state))) if state == complete => Ok(StreamBatch { is_fixed, ..batch }),
+            (Some(_), Some((_, BlockState::Incomplete))) => {
+                Err(StreamError::Order("a last block without hash or state root"))
+            }
+            (Some(_), Some(_)) => Err(StreamError::Order("a block without an end")),
             _ => Err(StreamError::Order("no block")),
         }
     }
@@ -224,6 +246,9 @@ mod fixed {
             START_BLOCK => {
                 let (block, fork_id, chain_id) = start(&mut payload).ok_or(entry.malformed())?;
                 assembly.batch(block.batch_number, fork_id, chain_id)?;
+                if matches!(assembly.latest_block, Some((_, BlockState::Open))) {
+                    return Err(StreamError::Order("a block in the wrong place"));
+                }
                 assembly.open_block(block)
             }
             TRANSACTION => {
@@ -245,7 +270,8 @@ mod fixed {
         let _coinbase: [u8; 20] = payload.array()?;
         let (fork_id, chain_id) = (payload.u16()?, payload.u32()?);
         let l1_info = L1InfoLeaf { global_exit_root, block_hash_l1, ..L1InfoLeaf::default() };
-        let block = Block { batch_number, number, delta_timestamp, l1_info_index, l1_info };
+        let state = BlockState::Open;
+        let block = Block { batch_number, number, delta_timestamp, l1_info_index, l1_info, state };
         payload.is_empty().then_some((block, fork_id.into(), chain_id.into()))
     }
 
@@ -262,122 +288,7 @@ mod fixed {
     }
 }
 
-/// Payloads that are messages of `datastream.v1`, as cdk-erigon sends them. Fields that do not count here are left out.
-mod protobuf {
-    use super::*;
-
-    const BATCH_START: u32 = 1;
-    const L2_BLOCK: u32 = 2;
-    const TRANSACTION: u32 = 3;
-    const BATCH_END: u32 = 4;
-    const UPDATE_GER: u32 = 5;
-    const L2_BLOCK_END: u32 = 6;
-
-    #[derive(Clone, PartialEq, Message)]
-    struct BatchStart {
-        #[prost(uint64, tag = "1")]
-        number: u64,
-        #[prost(uint64, tag = "3")]
-        fork_id: u64,
-        #[prost(uint64, tag = "4")]
-        chain_id: u64,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct L2Block {
-        #[prost(uint64, tag = "1")]
-        number: u64,
-        #[prost(uint64, tag = "2")]
-        batch_number: u64,
-        #[prost(uint32, tag = "4")]
-        delta_timestamp: u32,
-        #[prost(uint64, tag = "5")]
-        min_timestamp: u64,
-        #[prost(bytes = "vec", tag = "6")]
-        l1_blockhash: Vec<u8>,
-        #[prost(uint32, tag = "7")]
-        l1_infotree_index: u32,
-        #[prost(bytes = "vec", tag = "10")]
-        global_exit_root: Vec<u8>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Transaction {
-        #[prost(uint64, tag = "1")]
-        l2block_number: u64,
-        #[prost(bytes = "vec", tag = "4")]
-        encoded: Vec<u8>,
-        #[prost(uint32, tag = "5")]
-        effective_gas_price_percentage: u32,
-    }
-
-    /// The number of a block or batch that ends.
-    #[derive(Clone, PartialEq, Message)]
-    struct End {
-        #[prost(uint64, tag = "1")]
-        number: u64,
-    }
-
-    pub(super) fn read(entry: &Entry, assembly: &mut Assembly) -> Result<(), StreamError> {
-        match entry.kind {
-            BATCH_START => {
-                let start: BatchStart = message(entry)?;
-                if assembly.batch.is_some() {
-                    return Err(StreamError::Order("more than one batch"));
-                }
-                assembly.batch(start.number, start.fork_id, start.chain_id)
-            }
-            L2_BLOCK => {
-                let block: L2Block = message(entry)?;
-                // Streams of before September 2024 do not say where a block ends.
-                assembly.is_open = false;
-                assembly.open_block(Block {
-                    batch_number: block.batch_number,
-                    number: block.number,
-                    delta_timestamp: block.delta_timestamp,
-                    l1_info_index: block.l1_infotree_index,
-                    l1_info: L1InfoLeaf {
-                        global_exit_root: word(entry, &block.global_exit_root)?,
-                        block_hash_l1: word(entry, &block.l1_blockhash)?,
-                        min_timestamp: block.min_timestamp,
-                        ..L1InfoLeaf::default()
-                    },
-                })
-            }
-            TRANSACTION => {
-                let tx: Transaction = message(entry)?;
-                let percentage = u8::try_from(tx.effective_gas_price_percentage).map_err(|_| entry.malformed())?;
-                if assembly.latest_block != Some(tx.l2block_number) {
-                    return Err(StreamError::Order("a transaction of another block"));
-                }
-                assembly.transaction(percentage, &tx.encoded)
-            }
-            L2_BLOCK_END => {
-                let end: End = message(entry)?;
-                assembly.close_block(end.number)
-            }
-            BATCH_END => {
-                let end: End = message(entry)?;
-                if assembly.batch.as_ref().map(|batch| batch.number) != Some(end.number) {
-                    return Err(StreamError::Order("an end of another batch"));
-                }
-                (assembly.is_open, assembly.is_ended) = (false, true);
-                Ok(())
-            }
-            // Of batches before L2 blocks.
-            UPDATE_GER => Ok(()),
-            kind => Err(StreamError::EntryType(kind)),
-        }
-    }
-
-    fn message<M: Message + Default>(entry: &Entry) -> Result<M, StreamError> {
-        M::decode(entry.payload).map_err(|_| entry.malformed())
-    }
-
-    fn word(entry: &Entry, bytes: &[u8]) -> Result<B256, StreamError> {
-        padded_word(bytes).ok_or(entry.malformed())
-    }
-}
+mod protobuf;
 
 #[cfg(test)]
 mod tests;

@@ -85,7 +85,7 @@ fn protobuf() -> Vec<Vec<u8>> {
     // The time is 1000, the minimum 900, the block has a hash and a coinbase, which do not count.
     let block = |number: u8, delta: u8| {
         let (hash, coinbase) = ("33".repeat(32), "44".repeat(20));
-        entry(2, &format!("08{number:02x} 1007 18e807 20{delta:02x} 288407 {l1} 4220{hash} 5a14{coinbase}"))
+        entry(2, &format!("08{number:02x} 1007 18e807 20{delta:02x} 288407 {l1} 4220{hash} 4a20{hash} 5a14{coinbase}"))
     };
     let signed = bytes(SIGNED).len();
     let tx =
@@ -101,8 +101,8 @@ fn protobuf() -> Vec<Vec<u8>> {
         block(42, 4),
         tx(42, "8001"),
         entry(6, "082a"),
-        entry(5, "0807"),
         entry(4, "0807"),
+        entry(5, "0807 2809 30e807"),
     ]
 }
 
@@ -127,7 +127,9 @@ fn what_is_no_stream_of_one_batch_is_refused() {
     let mut other_chain = start(7, 2, 0);
     *other_chain.last_mut().unwrap() = 0xe9;
     let start_of = |number| entry(1, &format!("08{number:02x} 1809 20e807"));
-    let block = |batch, number| entry(2, &format!("08{number:02x} 10{batch:02x}"));
+    let block = |batch, number| entry(2, &format!("08{number:02x} 10{batch:02x} 420100 4a0100"));
+    let block_and = |more: &str| entry(2, &format!("0801 1007 420100 4a0100 {more}"));
+    let long = |tag: &str, length: u8| format!("{tag} {length:02x} {}", "00".repeat(length.into()));
     for (entries, error) in [
         (vec![], Order("no block")),
         (vec![bookmark()], Order("no block")),
@@ -158,19 +160,85 @@ fn what_is_no_stream_of_one_batch_is_refused() {
         (vec![start_of(7)], Order("no block")),
         (vec![start_of(7), start_of(7)], Order("more than one batch")),
         (vec![start_of(7), block(8, 1)], Order("a block of another batch")),
-        (vec![start_of(7), block(7, 1)], Order("a block without an end")),
+        (vec![start_of(7), entry(2, "0801 1007 420100")], Order("a last block without hash or state root")),
+        (vec![start_of(7), entry(2, "0801 1007 4a0100")], Order("a last block without hash or state root")),
+        (vec![start_of(7), entry(2, "0801 1007"), entry(3, "0801")], Order("a transaction outside a block")),
+        (vec![start_of(7), block(7, 1), block(7, 3)], Order("a block number that does not follow")),
         (vec![start_of(7), block(7, 1), entry(4, "0808")], Order("an end of another batch")),
-        (vec![start_of(7), block(7, 1), entry(6, "0802")], Order("an end of a block that is not open")),
+        (vec![entry(4, "0807")], Order("an end of another batch")),
         (vec![start_of(7), block(7, 1), entry(3, "0802")], Order("a transaction of another block")),
-        (vec![start_of(7), block(7, 1), entry(3, "0801 28ff02")], Payload(3)),
-        (vec![start_of(7), block(7, 1), entry(4, "0807"), block(7, 2)], Order("a block in the wrong place")),
-        (vec![start_of(7), entry(2, &format!("0801 1007 3221{}", "00".repeat(33)))], Payload(2)),
+        (vec![entry(1, "1809 20e807")], Order("a batch without number or fork")),
+        (vec![entry(1, "0807 20e807")], Order("a batch without number or fork")),
+        (vec![start_of(7), block_and(&long("32", 33))], Payload(2)),
+        (vec![start_of(7), block_and(&long("42", 33))], Payload(2)),
+        (vec![start_of(7), block_and(&long("4a", 33))], Payload(2)),
+        (vec![start_of(7), block_and(&long("52", 33))], Payload(2)),
+        (vec![start_of(7), block_and(&long("5a", 21))], Payload(2)),
+        (vec![start_of(7), block_and(&long("6a", 33))], Payload(2)),
+        (vec![start_of(7), block(7, 1), entry(3, &format!("0801 {}", long("32", 33)))], Payload(3)),
+        (vec![start_of(7), block(7, 1), entry(4, &format!("0807 {}", long("12", 33)))], Payload(4)),
+        (vec![start_of(7), block(7, 1), entry(4, &format!("0807 {}", long("1a", 33)))], Payload(4)),
+        (vec![start_of(7), block(7, 1), entry(5, &long("22", 21))], Payload(5)),
+        (
+            vec![start_of(7), block(7, 1), entry(5, "0807 2808 30e807")],
+            Order("a global exit root of another batch, fork or chain"),
+        ),
+        (
+            vec![start_of(7), block(7, 1), entry(5, "0807 2809 30e807 3a0100")],
+            Order("a global exit root with another root than the batch"),
+        ),
+        (vec![start_of(7), block(7, 1), entry(6, "08")], Payload(6)),
         (vec![start_of(7), entry(2, "08")], Payload(2)),
         (vec![start_of(7), entry(7, "")], EntryType(7)),
     ] {
         let whole = entries.iter().map(hex::encode).collect::<Vec<_>>().join(" ");
         assert_eq!(read(&entries).map(|_| ()), Err(error), "{whole}");
     }
+}
+
+/// The example of later-forks §8.6.
+#[test]
+fn the_example_of_the_specification_reads_as_it_says() {
+    let (zeros, root) = ("00".repeat(32), "f183d38e6464599399550b503e7d34dbfcb7e78ec3e310760c94ea822778b4fd");
+    let signature = "a01cee7e01dc62f69a12c3510c6d64de04ee6346d84b6a017f3e786c7d87f963e7a05d8cc91fa983cd6d9cf55fff80d73bd26cd333b0f098acc1e58edb1fd484ad73";
+    let stream = format!(
+        "0200000015000000b0000000000000000008011001
+         020000001a00000001000000000000000008011001180c20e807
+         0200000015000000b0000000000000000008021001
+         02000000bf0000000200000000000000000801100118efde9a9f0720efde9a9f073220{zeros}4220{root}4a20{root}5220{zeros}5a14617b3a3528f9cdd6630fd3301b9c8911f7bf063d
+         02000000ac000000030000000000000000080118012270f86e80843b9aca00830186a0944d5cf5032b2a844602278b01199ed191a86c93ff88016345785d8a0000808207f3{signature}28ff013220{zeros}
+         02000000130000000600000000000000000801
+         020000005700000004000000000000000008011220{zeros}1a20{root}"
+    );
+    let batch = read_stream(&bytes(&stream)).unwrap();
+    assert_eq!((batch.number, batch.fork_id, batch.chain_id), (1, 12, 1000));
+    let data = "0b73e6af6f00000000ee80843b9aca00830186a0944d5cf5032b2a844602278b01199ed191a86c93ff88016345785d8a0000808203e88080
+        1cee7e01dc62f69a12c3510c6d64de04ee6346d84b6a017f3e786c7d87f963e75d8cc91fa983cd6d9cf55fff80d73bd26cd333b0f098acc1e58edb1fd484ad731bff";
+    assert_eq!(batch.batch_l2_data, bytes(data));
+}
+
+#[test]
+fn blocks_take_transactions_until_the_next_one_and_the_last_l1_data_counts() {
+    let mut entries = protobuf();
+    let transaction = entries[8].clone();
+    // Behind the end of its block and of the batch; its percentage has more than 8 bits.
+    entries.push(transaction);
+    let signed = bytes(SIGNED).len();
+    entries.push(entry(3, &format!("082a 22{signed:02x}{SIGNED} 288002")));
+    let batch = read(&entries).unwrap();
+    let data = hex::encode(&batch.batch_l2_data);
+    let in_batch = IN_BATCH.replace(char::is_whitespace, "");
+    assert!(data.ends_with(&format!("{in_batch}80{in_batch}80{in_batch}00")), "{data}");
+    let l1 = |byte: &str, timestamp: &str| format!("3220{} 3805 28{timestamp}", byte.repeat(32));
+    let block = |number: u8, l1: &str| entry(2, &format!("08{number:02x} 1007 420100 4a0100 {l1}"));
+    let blocks = [entry(1, "0807 1809 20e807"), block(1, &l1("11", "01")), block(2, &l1("22", "8280808010"))];
+    let leaf = &read(&blocks).unwrap().l1_info_tree_data[&5];
+    assert_eq!((leaf.block_hash_l1, leaf.min_timestamp), (B256::repeat_byte(0x22), 2));
+    // The same root as the batch's end says, or none where the end says none.
+    let ger = |root: &str| entry(5, &format!("0807 2809 30e807 {root}"));
+    let end = entry(4, "0807 1a0105");
+    assert!(read(&[&blocks[..], &[end.clone(), ger("3a020005")]].concat()).is_ok());
+    assert!(read(&[&blocks[..], &[ger(""), end]].concat()).is_ok());
 }
 
 #[test]

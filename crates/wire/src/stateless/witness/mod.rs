@@ -3,7 +3,7 @@
 //! ```text
 //! witness  01 node
 //! node     02 mask node node?                                 branch: CBOR mask 1 left, 2 right, 3 both
-//!          04 code, then a leaf                               program: CBOR bytes
+//!          04 code, then one more node                        program: CBOR bytes
 //!          07 kind address slot? value                        leaf: CBOR, the slot for storage only
 //!          03 hash                                            a subtree left out: 32 bytes
 //! ```
@@ -79,9 +79,9 @@ pub enum WitnessError {
     /// A program without a byte.
     #[error("an empty program")]
     EmptyProgram,
-    /// A program that is not followed by a leaf.
-    #[error("a program without a leaf")]
-    LostProgram,
+    /// A program that is followed by another.
+    #[error("two programs in a row")]
+    TwoPrograms,
     /// More nodes than the server takes.
     #[error("more than {0} nodes (limits.witness_nodes)")]
     TooManyNodes(usize),
@@ -174,17 +174,17 @@ impl Shape<'_> {
         if level > LEVEL_MAX {
             return Err(WitnessError::TooDeep);
         }
-        match self.reader.byte().ok_or(WitnessError::Truncated)? {
+        let mut opcode = self.reader.byte().ok_or(WitnessError::Truncated)?;
+        if opcode == CODE {
+            self.program()?;
+            // It is filed under its own hash, whatever the node behind it is.
+            opcode = self.reader.byte().ok_or(WitnessError::Truncated)?;
+        }
+        match opcode {
             BRANCH => self.branch(level).map(Node::Opened),
             LEAF => self.leaf(open).map(Node::Done),
             HASH => self.pruned().map(Node::Done),
-            CODE => {
-                self.program()?;
-                match self.reader.byte() {
-                    Some(LEAF) => self.leaf(open).map(Node::Done),
-                    _ => Err(WitnessError::LostProgram),
-                }
-            }
+            CODE => Err(WitnessError::TwoPrograms),
             opcode => Err(WitnessError::Opcode(opcode)),
         }
     }

@@ -12,6 +12,7 @@ pub mod genesis;
 pub mod health;
 pub mod layers;
 pub mod logging;
+mod payload;
 pub mod process;
 pub mod serve;
 pub mod state;

@@ -1,19 +1,22 @@
-//! `process FILE…`: executes executor-input files and prints what came out.
+//! `process FILE…`: executes executor-input files, and dumps of stateless requests, and prints what came out.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use zkevm_store::{NoState, RequestOverlay};
 use zkevm_testkit::vectors::{Vector, VectorError};
 use zkevm_tools::engine::{CommandEngine, EngineArgs, ProfilePart};
-use zkevm_types::{BatchOutput, Counters, RomError};
-use zkevm_types::{BatchRoots, TxOutput};
+use zkevm_types::{BatchInput, BatchOutput, BatchRoots, Counters, ExecutorError, RomError, TxOutput};
+use zkevm_wire::validate::{self, ValidationRules};
+
+use super::payload;
 
 /// Arguments of `process`.
 #[derive(Debug, clap::Args)]
 pub struct ProcessArgs {
-    /// executor-input JSON files, each executed by itself.
+    /// executor-input JSON files, or payload_*.json dumps of cdk-erigon, each executed by itself.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Print one JSON object per file instead of text.
@@ -33,6 +36,9 @@ pub enum ProcessError {
     /// A file cannot be read.
     #[error(transparent)]
     Vector(#[from] VectorError),
+    /// A dump holds a request that is refused.
+    #[error("the request is refused: {}", .0.name())]
+    Refused(ExecutorError),
     /// Somebody stopped the batch.
     #[error(transparent)]
     Cancelled(#[from] zkevm_pool::Cancelled),
@@ -62,7 +68,9 @@ pub fn run(args: &ProcessArgs) -> Result<(), Box<dyn std::error::Error>> {
 
 struct Report<'a> {
     file: &'a Path,
-    vector: Vector,
+    input: BatchInput,
+    /// The roots that the file names.
+    expected: Option<BatchRoots>,
     output: BatchOutput,
     elapsed: Duration,
     /// Parts of the ROM, if they were asked for.
@@ -70,13 +78,29 @@ struct Report<'a> {
 }
 
 fn execute<'a>(file: &'a Path, engine: &CommandEngine, profile: bool) -> Result<Report<'a>, ProcessError> {
+    let text = std::fs::read(file)
+        .map_err(|source| ProcessError::Vector(VectorError::Read { path: file.to_path_buf(), source }))?;
+    if let Some(request) = payload::read(&text) {
+        let input =
+            validate::process_stateless_batch_v2(request, ValidationRules::default()).map_err(ProcessError::Refused)?;
+        let state = RequestOverlay { base: &NoState, nodes: &input.db, programs: &input.contracts_bytecode };
+        let start = Instant::now();
+        let output = engine.process(&input, &state)?;
+        return Ok(Report { file, elapsed: start.elapsed(), input, expected: None, output, parts: Vec::new() });
+    }
     let vector = Vector::read(file)?;
     let start = Instant::now();
     let (output, parts) = match profile {
         true => engine.profile_vector(&vector)?,
         false => (engine.process_vector(&vector)?, Vec::new()),
     };
-    Ok(Report { file, elapsed: start.elapsed(), vector, output, parts })
+    let elapsed = start.elapsed();
+    let expected = BatchRoots {
+        new_state_root: vector.expected.new_state_root,
+        new_acc_input_hash: vector.expected.new_acc_input_hash,
+        new_local_exit_root: vector.expected.new_local_exit_root,
+    };
+    Ok(Report { file, elapsed, input: vector.input, expected: Some(expected), output, parts })
 }
 
 impl Report<'_> {
@@ -86,22 +110,15 @@ impl Report<'_> {
         self.output.transactions.iter().map(|tx| (None, tx)).chain(v2)
     }
 
-    fn matches_file(&self) -> bool {
-        self.output.roots.is_some_and(|roots| {
-            let expected = self.vector.expected;
-            roots
-                == BatchRoots {
-                    new_state_root: expected.new_state_root,
-                    new_acc_input_hash: expected.new_acc_input_hash,
-                    new_local_exit_root: expected.new_local_exit_root,
-                }
-        })
+    /// True if the batch came to the roots that the file names, `None` if it names none.
+    fn matches_file(&self) -> Option<bool> {
+        self.expected.map(|expected| self.output.roots == Some(expected))
     }
 
     fn print(&self) {
-        let Self { output, vector, elapsed, .. } = self;
+        let Self { output, input, elapsed, .. } = self;
         println!("{}", self.file.display());
-        println!("  fork id                {}", vector.input.fork_id);
+        println!("  fork id                {}", input.fork_id);
         println!("  error                  {}", output.error.name());
         if output.error_rom != RomError::NoError {
             println!("  batch error            {}", output.error_rom.name());
@@ -109,12 +126,14 @@ impl Report<'_> {
         if !output.error_log.is_empty() {
             println!("  error log              {}", output.error_log);
         }
-        println!("  old state root         {}", vector.input.old_state_root);
+        println!("  old state root         {}", input.old_state_root);
         if let Some(roots) = output.roots {
             println!("  new state root         {}", roots.new_state_root);
             println!("  new acc input hash     {}", roots.new_acc_input_hash);
             println!("  new local exit root    {}", roots.new_local_exit_root);
-            println!("  as the file expects    {}", if self.matches_file() { "yes" } else { "no" });
+            if let Some(matches) = self.matches_file() {
+                println!("  as the file expects    {}", if matches { "yes" } else { "no" });
+            }
         }
         println!("  gas used               {}", output.gas_used);
         let names = ["steps", "arithmetics", "binaries", "mem-aligns", "keccaks", "paddings", "Poseidons", "SHA-256"];
@@ -141,16 +160,16 @@ impl Report<'_> {
     }
 
     fn to_json(&self) -> Value {
-        let Self { output, vector, .. } = self;
+        let Self { output, input, .. } = self;
         let hash = |pick: fn(&BatchRoots) -> revm::primitives::B256| output.roots.as_ref().map(pick);
         json!({
             "file": self.file,
-            "forkID": vector.input.fork_id.get(),
+            "forkID": input.fork_id.get(),
             "error": output.error.name(),
             "errorRom": output.error_rom.name(),
             "errorLog": output.error_log,
             "invalidBatch": output.invalid_batch,
-            "oldStateRoot": vector.input.old_state_root.to_string(),
+            "oldStateRoot": input.old_state_root.to_string(),
             "newStateRoot": hash(|roots| roots.new_state_root).map(|hash| hash.to_string()),
             "newAccInputHash": hash(|roots| roots.new_acc_input_hash).map(|hash| hash.to_string()),
             "newLocalExitRoot": hash(|roots| roots.new_local_exit_root).map(|hash| hash.to_string()),

@@ -28,6 +28,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "executorROMLineTraces",
     "executorTimeStatistics",
     "fullTracerTraceReserveSize",
+    "hashDB64",
+    "hashDBSingleton",
     "keccakScriptFile",
     "logRemoteDbReads",
     "maxProverThreads",
@@ -45,6 +47,9 @@ const WITHOUT_EFFECT: &[&str] = &[
     "useMainExecC",
     "useMainExecGenerated",
 ];
+
+/// Whether all requests share one tree.
+const SINGLETON: &str = "hashDBSingleton";
 
 /// Services of the original that always run here.
 const ALWAYS_RUNNING: [&str; 2] = ["runExecutorServer", "runHashDBServer"];
@@ -99,6 +104,9 @@ pub(super) fn put(builder: &mut ConfigBuilder, text: &str, origin: &str) -> Resu
     let keys: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(syntax_error)?;
     // Whoever comes with the original's file has tools that read the original's log.
     builder.put_text(Setting::find("log.format", origin)?, "prover", &format!("{origin}, a file of zkevm-prover"))?;
+    if is_stateless(&keys) {
+        builder.put_text(Setting::find("store.kind", origin)?, "memory", &format!("{origin}, {SINGLETON}"))?;
+    }
     let mut ignored = IgnoredKeys { origin: origin.to_owned(), ..IgnoredKeys::default() };
     for (key, value) in keys {
         if let Some(setting) = SETTINGS.iter().find(|setting| setting.prover == Some(key.as_str())) {
@@ -118,6 +126,13 @@ pub(super) fn put(builder: &mut ConfigBuilder, text: &str, origin: &str) -> Resu
         group.sort_unstable();
     }
     Ok(ignored)
+}
+
+/// True for the file of a stateless executor: each request has a tree of its own, and no database is behind it (later-forks
+/// §8.3). Other files with that key stop the original at its start.
+fn is_stateless(keys: &serde_json::Map<String, Value>) -> bool {
+    let says = |key: &str, text: &str| keys.get(key).is_none_or(|value| scalar(value) == text);
+    keys.get(SINGLETON).is_some_and(|value| scalar(value) == "false") && says("databaseURL", "local")
 }
 
 /// Returns the text of a value as the environment would give it.

@@ -165,6 +165,24 @@ fn a_prover_file_sets_what_it_names_and_the_rest_is_listed() {
     assert_eq!((config.store.kind, config.store.cache_bytes_max), (StoreKind::Postgres, 64 << 20));
 }
 
+/// As kurtosis-cdk writes it for a sequencer of cdk-erigon (later-forks §12).
+#[test]
+fn the_file_of_a_stateless_executor_needs_no_database() {
+    let file = |singleton: bool, url: &str| {
+        format!(
+            r#"{{"runExecutorServer": true, "runHashDBServer": true, "databaseURL": "{url}", "dbReadOnly": true,
+                "hashDBSingleton": {singleton}, "stateManager": false, "useMainExecGenerated": true,
+                "dbMTCacheSize": 1024, "dbProgramCacheSize": 1024, "maxExecutorThreads": 20, "executorServerPort": 50071}}"#
+        )
+    };
+    let of = |text: String| built(|b| b.prover_json(&text, "config.json")).unwrap_or_else(|error| panic!("{error}"));
+    let config = of(file(false, "local"));
+    assert_eq!((config.store.kind, config.database.read_only), (StoreKind::Memory, true));
+    assert_eq!((config.executor.threads, config.grpc.port, config.stateless.keep), (20, 50071, false));
+    assert_eq!(of(file(true, "local")).store.kind, StoreKind::Embedded);
+    assert_eq!(of(file(false, "postgresql://me@db/x")).store.kind, StoreKind::Postgres);
+}
+
 #[test]
 fn a_prover_file_brings_the_originals_log_lines_unless_told_otherwise() {
     let log = |environment: &'static str| {

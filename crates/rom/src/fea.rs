@@ -3,7 +3,7 @@
 use alloy_primitives::U256;
 use zkevm_tree::Digest;
 use zkevm_tree::GOLDILOCKS_PRIME as P;
-use zkevm_tree::goldilocks::{add, canonical, mul};
+use zkevm_tree::goldilocks::{canonical, mul};
 use zkevm_types::ExecutorError;
 
 use crate::Abort;
@@ -20,7 +20,16 @@ pub(crate) const ZERO: Fea = [0; 8];
 /// Adds two canonical elements.
 #[inline(always)]
 pub(crate) fn add_fe(a: u64, b: u64) -> u64 {
-    canonical(add(a, b))
+    // Both are below the prime: what is over it is over by less than it.
+    let (sum, carry) = a.overflowing_add(b);
+    if carry || sum >= P { sum.wrapping_sub(P) } else { sum }
+}
+
+/// Subtracts canonical elements.
+#[inline(always)]
+pub(crate) fn sub_fe(a: u64, b: u64) -> u64 {
+    let (difference, borrow) = a.overflowing_sub(b);
+    if borrow { difference.wrapping_add(P) } else { difference }
 }
 
 /// Returns the element of a number.

@@ -223,6 +223,11 @@ impl<'p, 'a> Machine<'p, 'a> {
         Ok(0)
     }
 
+    /// Has the cancellation looked at before the next step: this one may have taken long.
+    fn check_soon(&mut self) {
+        self.next_check = self.step;
+    }
+
     /// Says how a run ended that was not aborted (main-state-machine §7, §11).
     fn ended(&self, last_step: u64) -> Outcome {
         let counters = self.registers.counters(last_step);

@@ -14,6 +14,9 @@ use zkevm_tree::{Digest, NodeData, StateReader, StateTree, TreeMemory, TreeRef};
 use crate::fea::{self, Fea};
 use crate::{Abort, abort};
 
+/// Nodes of all trees of a run, at most: some 2 GiB. A full batch makes less than 200 000.
+const NODES_MAX: usize = 1 << 25;
+
 /// The trees over a store, with every version made in this run, and the programs made in it.
 pub struct RomTree<'a> {
     reader: &'a dyn StateReader,
@@ -117,6 +120,9 @@ impl<'a> RomTree<'a> {
     /// Writes a value into a new version.
     pub(crate) fn write(&mut self, root: Root, key: &Digest, value: U256) -> Result<Written, Abort> {
         let versions = self.versions.get_mut();
+        if versions.tree.node_count() > NODES_MAX {
+            return Err(Abort::unspecified("the trees of the machine are full"));
+        }
         let at = versions.open(root)?;
         let old_value = versions.tree.get(at, key)?;
         let proof_hashes = versions.tree.write_cost(at, key, !value.is_zero())?;

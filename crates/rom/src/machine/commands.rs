@@ -16,8 +16,8 @@ use crate::rules::Roots;
 use crate::scalar::{Scalar, Wide};
 use zkevm_tree::GOLDILOCKS_PRIME as P;
 
-/// Words of a number of the long division, at most.
-const DIVISION_WORDS_MAX: u64 = 4096;
+/// Words of a number of the long division, at most: eight times those of the largest modexp.
+const DIVISION_WORDS_MAX: u64 = 512;
 /// What a node of the L1 info tree is where proofs are not looked at (main-state-machine §8.4).
 const SKIPPED_PROOF: U256 =
     alloy_primitives::uint!(0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3_U256);
@@ -456,6 +456,7 @@ impl Machine<'_, '_> {
         if length > DIVISION_WORDS_MAX {
             return Err(Abort::unspecified("a division of too many words"));
         }
+        self.check_soon();
         (address..address + length).map(|word| fea::to_scalar(&self.tree.resolved(self.memory.read(word))?)).collect()
     }
 

@@ -17,6 +17,8 @@ use crate::program::{Hash, HashMachine, Line};
 
 /// Bytes of one access, at most.
 const SIZE_MAX: u64 = 32;
+/// Empty accesses beyond the end of one buffer, at most: no known ROM makes any.
+const FAR_ACCESSES_MAX: usize = 256;
 /// Bytes of all buffers of a run, at most: a batch hashes some hundred KiB.
 const BYTES_MAX: usize = 256 << 20;
 
@@ -244,6 +246,9 @@ impl Machine<'_, '_> {
         }
         if value.bit_len() > 8 * size {
             return Err(errors.padding.into());
+        }
+        if buffer.far_sizes.len() > FAR_ACCESSES_MAX {
+            return Err(Abort::unspecified("too many empty accesses beyond the end of a hash buffer"));
         }
         if !buffer.remember_size(position, size as u8) {
             return Err(errors.size_mismatch.into());

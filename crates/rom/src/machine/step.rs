@@ -296,6 +296,9 @@ impl Machine<'_, '_> {
         effects: &mut Effects,
         handler: &mut impl EventHandler,
     ) -> Result<(), Abort> {
+        if line.flags & (flags::TREE_READ | flags::TREE_WRITE) != 0 {
+            self.check_soon();
+        }
         if line.flags & flags::TREE_READ != 0 {
             self.check_tree_read(line, op, effects, handler)?;
         }
@@ -511,8 +514,11 @@ fn negated(element: u64) -> u64 {
 
 #[inline]
 fn add_wide(sum: &mut Fea, register: &Fea, coefficient: u64) {
-    for (limb, element) in sum.iter_mut().zip(register) {
-        *limb = add_fe(*limb, scaled(*element, coefficient));
+    let limbs = sum.iter_mut().zip(register);
+    match coefficient {
+        1 => limbs.for_each(|(limb, element)| *limb = add_fe(*limb, *element)),
+        MINUS_ONE => limbs.for_each(|(limb, element)| *limb = fea::sub_fe(*limb, *element)),
+        other => limbs.for_each(|(limb, element)| *limb = add_fe(*limb, fea::mul_fe(*element, other))),
     }
 }
 

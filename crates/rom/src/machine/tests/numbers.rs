@@ -155,6 +155,19 @@ fn numbers_have_an_end() {
 }
 
 #[test]
+fn elements_add_and_subtract_modulo_the_prime() {
+    const P: u64 = zkevm_tree::GOLDILOCKS_PRIME;
+    let values = [0, 1, 2, 0xffff_ffff, 1 << 32, P / 2, P / 2 + 1, P - 0xffff_ffff, P - 2, P - 1];
+    for a in values {
+        for b in values {
+            let (wide, p) = (u128::from(a) + u128::from(b), u128::from(P));
+            assert_eq!(u128::from(fea::add_fe(a, b)), wide % p, "{a} + {b}");
+            assert_eq!(fea::add_fe(fea::sub_fe(a, b), b), a, "{a} - {b}");
+        }
+    }
+}
+
+#[test]
 fn elements_have_signs() {
     assert_eq!(fea::signed(fea::fe_of(-5)), -5);
     assert_eq!(fea::signed(fea::fe_of(-(1 << 62))), -(1 << 62));

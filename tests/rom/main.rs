@@ -2,7 +2,15 @@
 //!
 //! They lie in the folder of `ZKEVM_ROMS`, as `fork_1.json` to `fork_12.json`.
 
-use zkevm_rom::{Variable, load};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use alloy_primitives::{Address, U256};
+use rand::{Rng, SeedableRng};
+use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
+use zkevm_rom::{Machine, NoHandler, Request, RomTree, Variable, load};
+use zkevm_store::MemoryStore;
+use zkevm_types::{AccountOverride, L1InfoLeaf};
 
 /// Returns the ROM file of a fork, `None` with a line on the standard error if there is no folder of ROMs.
 fn rom(fork: u64) -> Option<Vec<u8>> {
@@ -72,5 +80,83 @@ fn facts_of_the_roms_are_those_of_the_specification() {
             _ => (7_968_988, 8_388_408),
         };
         assert_eq!((program.planned_limits().steps, program.hard_limits().steps), (steps, hard), "fork {fork}");
+    }
+}
+
+/// Native code takes the place of known lines only: those of the loop over the bits of a product of points (forks from 6 on). If
+/// what a line is made of changes, so do their digests (`crates/rom/src/load/known.rs`).
+#[test]
+fn the_loop_of_recoveries_is_known() {
+    let forks = (1..=5).map(|fork| (fork, false)).chain((6..=12).map(|fork| (fork, true)));
+    for (fork, is_known) in forks {
+        let Some(json) = rom(fork) else { continue };
+        assert_eq!(load(&json, fork).unwrap().program.has_intrinsics(), is_known, "fork {fork}");
+    }
+}
+
+/// A file that was cut, or changed at some places, is refused or gives a program that comes to an outcome.
+#[test]
+fn damaged_files_are_refused_or_run() {
+    let Some(json) = rom(9) else { return };
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(9);
+    for _ in 0..40 {
+        let cut = rng.gen_range(0..json.len());
+        assert!(load(&json[..cut], 9).is_err(), "cut at {cut}");
+    }
+    let (l1_info, state_override) = Default::default();
+    let request = empty_request(&l1_info, &state_override);
+    for round in 0..40 {
+        let mut damaged = json.clone();
+        for _ in 0..=rng.gen_range(0..3) {
+            let place = rng.gen_range(0..damaged.len());
+            damaged[place] = b"0123456789\",:{}[]-x"[rng.gen_range(0..19)];
+        }
+        let Ok(loaded) = load(&damaged, 9) else { continue };
+        let store = MemoryStore::new(0);
+        let tree = RomTree::new(&store, WorkerPool::none(), Default::default());
+        let cancel = CancelToken::new(Some(Instant::now() + Duration::from_millis(50)));
+        let ended = Machine::new(&loaded.program, &request, tree).run(&mut NoHandler, &cancel);
+        println!("round {round}: {:?}", ended.map(|outcome| outcome.error));
+    }
+}
+
+#[test]
+fn a_client_that_left_stops_the_machine() {
+    let Some(json) = rom(9) else { return };
+    let program = load(&json, 9).unwrap().program;
+    let (l1_info, state_override) = Default::default();
+    let request = empty_request(&l1_info, &state_override);
+    let store = MemoryStore::new(0);
+    let tree = RomTree::new(&store, WorkerPool::none(), Default::default());
+    let cancel = CancelToken::default();
+    cancel.cancel();
+    let ended = Machine::new(&program, &request, tree).run(&mut NoHandler, &cancel);
+    assert_eq!(ended.map(drop), Err(Cancelled::Client));
+}
+
+fn empty_request<'a>(
+    l1_info: &'a HashMap<u32, L1InfoLeaf>,
+    state_override: &'a HashMap<Address, AccountOverride>,
+) -> Request<'a> {
+    Request {
+        old_state_root: U256::ZERO,
+        old_acc_input_hash: U256::ZERO,
+        old_batch_num: 0,
+        chain_id: 1000,
+        batch_l2_data: &[],
+        sequencer: Address::ZERO,
+        global_exit_root: U256::ZERO,
+        eth_timestamp: 0,
+        l1_info_root: U256::ZERO,
+        timestamp_limit: u64::MAX,
+        forced_blockhash_l1: U256::ZERO,
+        l1_info,
+        from: None,
+        no_counters: false,
+        get_keys: false,
+        skip_verify_l1_info_root: false,
+        skip_first_change_l2_block: false,
+        skip_write_block_info_root: false,
+        state_override,
     }
 }

@@ -10,6 +10,7 @@ use zkevm_types::{BatchInput, ForkId};
 pub mod batch;
 pub mod config;
 pub mod log;
+pub mod rom;
 pub mod stream;
 pub mod validate;
 pub mod witness;
@@ -31,7 +32,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] =
-    &[batch::TARGET, witness::TARGET, stream::TARGET, validate::TARGET, log::TARGET, config::TARGET];
+    &[batch::TARGET, witness::TARGET, stream::TARGET, validate::TARGET, log::TARGET, config::TARGET, rom::TARGET];
 
 /// Returns the number of a kind of answer.
 fn kind_of(answer: &impl Hash) -> u64 {

@@ -36,7 +36,7 @@ fn answers(fork_id: u64, number: u16, inputs: &[Bytes]) -> Vec<(Bytes, u64)> {
          gas swap1 sub push 0 mstore
          returndatasize push 0 push 32 returndatacopy returndatasize push 32 add push 0 return"
     ));
-    let code = Bytes::from(code.expect("the code assembles"));
+    let code = code.expect("the code assembles");
     let accounts = vec![
         GenesisAccount { address: sender().address(), balance: ether(1000), ..GenesisAccount::default() },
         GenesisAccount { address: A, code, ..GenesisAccount::default() },

@@ -89,6 +89,7 @@ fn v1_entry_of_an_undecodable_batch_carries_only_the_error() {
         let tx = &mut output.transactions[0];
         tx.error = RomError::InvalidRlp;
         tx.rlp_tx = Bytes::new();
+        (tx.state_root, tx.effective_gas_price) = (B256::ZERO, None);
     });
     let want = wire::ProcessTransactionResponse { error: RomError::InvalidRlp.number(), ..Default::default() };
     assert_eq!(answer.responses, [want]);

@@ -7,6 +7,9 @@
 //!
 //! Nothing here is secret, so that nothing takes constant time.
 
+// Limbs, lanes and groups are walked in step; iterators would hide which belong together.
+#![allow(clippy::needless_range_loop)]
+
 mod field;
 mod point;
 mod vector;

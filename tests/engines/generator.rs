@@ -104,7 +104,7 @@ impl Generator {
         let context = match is_v2 {
             false => BatchContext::V1 {
                 global_exit_root: if self.rng.bool() { B256::ZERO } else { B256::with_last_byte(self.rng.u8(..)) },
-                eth_timestamp: self.rng.u64(..1 << 33),
+                eth_timestamp: self.rng.u64(..1 << 31),
             },
             true => BatchContext::V2(V2Context {
                 l1_info_root: if is_forced { B256::with_last_byte(self.rng.u8(..)) } else { B256::ZERO },

@@ -36,6 +36,25 @@ impl Display for Beginning<'_> {
     }
 }
 
+/// Escapes what JSON leaves as it is: DEL, and the control characters of U+0080 to U+009F, with which terminals are spoken to as
+/// well. The escapes are JSON's.
+pub(crate) fn escape_rest(line: Vec<u8>) -> Vec<u8> {
+    let is_rest = |c: char| c.is_control() && c >= '\u{7f}';
+    // 0xc2 begins the encoding of all but DEL.
+    if !line.iter().any(|byte| matches!(byte, 0x7f | 0xc2)) {
+        return line;
+    }
+    let mut escaped = String::with_capacity(line.len());
+    for c in String::from_utf8_lossy(&line).chars() {
+        match is_rest(c) {
+            // Writing to a String cannot fail.
+            true => _ = write!(escaped, "\\u{:04x}", u32::from(c)),
+            false => escaped.push(c),
+        }
+    }
+    escaped.into_bytes()
+}
+
 /// Displays as the text of a value without control characters.
 pub(crate) struct Escaped<'a> {
     value: &'a dyn Debug,
@@ -99,5 +118,11 @@ mod tests {
         assert_eq!(cut_client_text("ä".repeat(300)), format!("{}… (600 bytes)", "ä".repeat(256)));
         let beginning = |bytes_max| Beginning { text: "aä", bytes_max }.to_string();
         assert_eq!((beginning(3).as_str(), beginning(2).as_str()), ("aä", "a… (3 bytes, log.line_kib)"));
+    }
+
+    #[test]
+    fn what_json_leaves_is_escaped_as_json_does() {
+        let line = "{\"a\":\"ä\u{9b}31m\u{7f}\\n\"}\n".as_bytes().to_vec();
+        assert_eq!(escape_rest(line), "{\"a\":\"ä\\u009b31m\\u007f\\n\"}\n".as_bytes());
     }
 }

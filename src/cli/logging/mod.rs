@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use self::prover::ProverFormat;
 use self::repeats::{Repeats, Verdict};
 use crate::config::{LogFormat, LogOptions};
-use crate::text::Escaped;
+use crate::text::{Escaped, escape_rest};
 
 mod prover;
 mod repeats;
@@ -243,6 +243,7 @@ impl Drop for Line<'_> {
             text = String::from_utf8_lossy(&text).into_owned().into_bytes();
             text.extend_from_slice(format!("… ({} bytes more, log.line_kib)\n", self.cut).as_bytes());
         }
+        let text = escape_rest(text);
         let length = text.len();
         let waiting = shared.waiting.fetch_add(length, Ordering::Relaxed);
         let full = waiting.saturating_add(length) > shared.waiting_max;

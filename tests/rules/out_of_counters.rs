@@ -9,7 +9,7 @@ use zkevm_types::ApiVersion;
 use zkevm_types::{BatchInput, CountersPolicy};
 use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
-use super::support::{A, ALL, CHAIN_ID, R, State, bytes, ether, fork, request, sender, transactions, v2};
+use super::support::{A, ALL, CHAIN_ID, R, State, UNTIL_9, bytes, ether, fork, request, sender, transactions, v2};
 
 /// Digests 64 KiB over and over until the gas is gone: 482 keccaks each time, the limit is 2258.
 const KECCAK_LOOP: &str = "5b 62010000 6000 20 50 6000 56";
@@ -62,7 +62,7 @@ fn enforce_undoes_the_batch_and_names_the_counter() {
     for (code, error) in [(KECCAK_LOOP, RomError::OutOfCountersKeccak), (STEPS_LOOP, RomError::OutOfCountersStep)] {
         let state = state(code);
         // The gas of one transaction does not reach the limits of later forks.
-        for fork_id in [4, 5, 6, 7, 8, 9] {
+        for &fork_id in UNTIL_9 {
             let input = batch(fork_id, state.root, CountersPolicy::Enforce);
             assert_undone(&state.run(&input), &input, error);
         }
@@ -133,7 +133,7 @@ fn the_first_counter_to_run_out_names_the_error() {
     ];
     for (code, error) in loops {
         let state = state(code);
-        for &fork_id in ALL {
+        for &fork_id in UNTIL_9 {
             let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
             batch.block(1, 0);
             let (gas_price, gas_limit) = (U256::from(1), 30_000_000);

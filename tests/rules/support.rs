@@ -17,6 +17,8 @@ use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 /// Every fork with a known answer.
 pub(crate) const ALL: &[u64] = &[4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
+/// Forks whose proof has 2^23 steps: the limits of the zk counters are alike.
+pub(crate) const UNTIL_9: &[u64] = &[4, 5, 6, 7, 8, 9];
 /// Forks with L2 blocks.
 pub(crate) const V2: &[u64] = &[7, 8, 9, 10, 11, 12, 13];
 pub(crate) const CHAIN_ID: u64 = 1000;

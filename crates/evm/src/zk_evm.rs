@@ -535,7 +535,8 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
             scratch.refund_counter = result.gas.refunded();
             // The step of a STOP right behind a failed create is left out (executor-service §8.3), so the create is last.
             // The program counter stands behind the STOP.
-            scratch.ended_in_collision = frame.depth == 0
+            scratch.ended_in_collision = scratch.rules.stop_hides_behind_failed_create
+                && frame.depth == 0
                 && result.result == InstructionResult::Stop
                 && scratch.collision_behind.is_some_and(|behind| behind + 1 == frame.interpreter.bytecode.pc());
         }

@@ -132,6 +132,9 @@ pub struct ForkRules {
     /// A PUSH that the end of the code cuts off pushes the bytes there are as a number, and the program counter stays at the
     /// end. Only a trace can tell (later-forks §2.1).
     pub truncated_push_is_short: bool,
+    /// The STOP right behind a create that met an account is never seen: the create's error is the transaction's
+    /// (later-forks §7).
+    pub stop_hides_behind_failed_create: bool,
     /// A failed create leaves its address warm (evm Q9).
     pub failed_create_leaves_address_warm: bool,
     /// An undecodable batch yields one response entry (V1, batch §3.3).
@@ -199,6 +202,7 @@ const FORK_4: ForkRules = ForkRules {
     storage_traced_before_gas: false,
     truncated_push_loops: false,
     truncated_push_is_short: false,
+    stop_hides_behind_failed_create: true,
     failed_create_leaves_address_warm: false,
     invalid_rlp_listed: false,
     zero_l1_leaf_rule: false,
@@ -273,6 +277,7 @@ const FORK_10: ForkRules = ForkRules {
     safe_range: 40,
     truncated_push_loops: false,
     stateless_takes_flush_id: false,
+    stop_hides_behind_failed_create: false,
     ..FORK_9
 };
 

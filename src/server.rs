@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -28,7 +29,7 @@ use crate::capture::{FileWriter, StreamFiles};
 use crate::config::{Config, LimitOptions, StoreKind, StoreOptions};
 use crate::engines::{EngineError, Engines};
 use crate::grpc::capture::RequestCapture;
-use crate::grpc::executor_service::ExecutorApi;
+use crate::grpc::executor_service::{ExecutorApi, ShortCalls};
 use crate::grpc::hashdb::HashDbApi;
 use crate::grpc::receive_budget::ReceiveBudget;
 use crate::grpc::server::Endpoint;
@@ -36,8 +37,10 @@ use crate::grpc::stats::StatsApi;
 use crate::grpc::tls::TlsFiles;
 use crate::http::Diagnosis;
 use crate::remote_database::{RemoteDatabase, RemoteOptions};
+use crate::scheduling::request_short_slice;
 use crate::telemetry::Spans;
 use crate::{aggregator, grpc, http};
+use zkevm_pool::memory::{MemoryBounds, MemoryBudget};
 use zkevm_recovery::{LanesRefused, Recoverer};
 use zkevm_store::hashdb::{HashDb, SessionLimits};
 use zkevm_store::{Database, DurableOptions, EmbeddedDatabase, PostgresDatabase, QueueLimits, StateStore};
@@ -132,6 +135,7 @@ impl Server {
             },
             stats_window: config.stats.window,
             slow_after: config.executor.slow_after,
+            batch_limit: config.executor.batch_limit,
             executor_niceness: config.executor.niceness,
             slowest_input_bytes_max: config.stats.slowest_input_bytes_max,
             // With every input in the log the slow ones need no line of their own.
@@ -223,7 +227,38 @@ struct Listeners {
     grpc: JoinHandle<()>,
     hashdb: JoinHandle<()>,
     http: JoinHandle<()>,
+    http_threads: HttpThreads,
     aggregator: Option<JoinHandle<()>>,
+}
+
+/// The runtime of the HTTP pages: health is answered whatever keeps the threads of gRPC.
+struct HttpThreads(Option<Runtime>);
+
+impl HttpThreads {
+    fn start() -> std::io::Result<Self> {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).thread_name("http").on_thread_start(request_short_slice).enable_all();
+        runtime.build().map(Some).map(Self)
+    }
+
+    fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        }
+    }
+}
+
+impl Drop for HttpThreads {
+    fn drop(&mut self) {
+        // Dropped inside of another runtime, where nothing may wait.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 async fn bind(
@@ -251,8 +286,14 @@ async fn bind(
             limit => limit,
         },
     };
+    let memory = MemoryBudget::new(MemoryBounds {
+        all_max: config.limits.memory_bytes,
+        call_max: config.limits.call_memory_bytes.min(config.limits.memory_bytes),
+        answer_max: config.limits.answer_bytes,
+    });
     let running = Arc::clone(actors.running());
     let diagnosis = Diagnosis {
+        memory: memory.clone(),
         front: front.clone(),
         running: Arc::clone(&running),
         store: Arc::clone(store),
@@ -268,6 +309,7 @@ async fn bind(
         Arc::clone(store),
         Arc::clone(&prover_id),
         capture,
+        ShortCalls { bytes_max: config.executor.small_batch_bytes_max, gas_max: config.executor.small_batch_gas },
     );
     let receiving = {
         let LimitOptions { receive_bytes, receive, message_bytes, .. } = config.limits;
@@ -278,6 +320,7 @@ async fn bind(
         tls: TlsFiles::of(&config.tls),
         limits: config.limits,
         receiving: receiving.clone(),
+        memory: memory.clone(),
         stats: reporter.clone(),
         front: front.clone(),
     };
@@ -288,10 +331,12 @@ async fn bind(
     let hashdb_api = HashDbApi::new(database, lifecycle.clone(), Arc::clone(&prover_id), config.hashdb.threads);
     let (hashdb_addr, hashdb) =
         grpc::server::open_hashdb(endpoint(config.hashdb_addr()), hashdb_api, lifecycle.clone()).await?;
-    let (http_addr, http) = http::open(config.http, stats, lifecycle.clone(), diagnosis).await?;
+    let http_threads = HttpThreads::start()?;
+    let opened = http_threads.spawn(http::open(config.http, stats, lifecycle.clone(), diagnosis));
+    let (http_addr, http) = opened.await.map_err(std::io::Error::other)??;
     tokio::spawn(watch_slow_batches(running, lifecycle.clone()));
     tokio::spawn(watch_store(Arc::clone(store), lifecycle.clone()));
-    let (grpc, hashdb, http) = (tokio::spawn(grpc), tokio::spawn(hashdb), tokio::spawn(http));
+    let (grpc, hashdb, http) = (tokio::spawn(grpc), tokio::spawn(hashdb), http_threads.spawn(http));
     tracing::info!("executor server listening on {grpc_addr}");
     tracing::info!("HashDB server listening on {hashdb_addr}");
     tracing::info!("statistics server listening on {http_addr}");
@@ -300,7 +345,7 @@ async fn bind(
         let files = StreamFiles::new(file_writer.clone());
         tokio::spawn(aggregator::run(options, prover_id.to_string(), aggregator::Backoff::default(), files))
     });
-    Ok(Listeners { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http, aggregator })
+    Ok(Listeners { grpc_addr, hashdb_addr, http_addr, prover_id, grpc, hashdb, http, http_threads, aggregator })
 }
 
 /// Looks for slow batches until the server stops. Not on an executor: that is where they are.
@@ -414,6 +459,7 @@ impl RunningServer {
         close(listeners.grpc).await;
         close(listeners.hashdb).await;
         close(listeners.http).await;
+        drop(listeners.http_threads);
         // Waits for the database: not on a thread of the runtime.
         let stop = move || {
             let stored = actors.stop(STORE_LIMIT);

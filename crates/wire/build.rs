@@ -26,8 +26,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     manual::Builder::new().build_client(false).compile(&servers_of_encoded(&executor));
     for (descriptors, has_server) in [(executor, false), (others, true), (client_descriptors, true)] {
         // Sorted maps: a request with two bad entries always gets the same error, equal answers are equal bytes.
-        let generator = tonic_prost_build::configure().bytes(".").btree_map(".");
-        generator.build_server(has_server).compile_fds(descriptors)?;
+        let generator = tonic_prost_build::configure()
+            .bytes(".")
+            .btree_map(".")
+            // Encoded from the form in which they are recorded.
+            .extern_path(".executor.v1.FullTrace", "crate::full_trace::FullTrace")
+            .extern_path(".executor.v1.FullTraceV2", "crate::full_trace::FullTraceV2");
+        // Named, so that requests can be counted before they are decoded.
+        let mut config = tonic_prost_build::Config::new();
+        config.enable_type_names();
+        let generator = generator.codec_path("crate::preencoded::CountedCodec").build_server(has_server);
+        generator.compile_fds_with_config(descriptors, config)?;
     }
     Ok(())
 }

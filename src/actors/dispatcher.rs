@@ -13,8 +13,7 @@
 //!   that job takes nobody knows, so a small job that waits while the reserved executor is idle is looked at again when
 //!   that time is over ([`Dispatcher::look_again_at`]).
 //!
-//! A small request that computes for long holds up the reserved executor for that long; the other executors still prefer the
-//! priority lane.
+//! A request that may run for long is no small one, whatever its size (`lanes.rs`).
 
 use std::time::{Duration, Instant};
 
@@ -104,10 +103,11 @@ impl<J> Dispatcher<J> {
         &mut self,
         job: J,
         request_bytes: usize,
+        may_be_long: bool,
         now: Instant,
     ) -> Result<Option<Assignment<J>>, (J, BatchFailure)> {
-        let lane = self.lanes.bounds().lane_of(request_bytes);
-        let job = Waiting { job, request_bytes };
+        let lane = self.lanes.bounds().lane_of(request_bytes, may_be_long);
+        let job = Waiting { job, request_bytes, may_be_long };
         if let Some(place) = self.idle_for(lane, now) {
             return Ok(Some(self.assign(place, lane, job, now)));
         }
@@ -220,7 +220,7 @@ mod tests {
 
         /// Submits a job; returns the executor it goes to at once.
         fn submit(&mut self, request_bytes: usize, job: &'static str) -> Option<WorkerId> {
-            let assigned = self.dispatcher.submit(job, request_bytes, self.now).unwrap()?;
+            let assigned = self.dispatcher.submit(job, request_bytes, false, self.now).unwrap()?;
             assert_eq!(assigned.job, job);
             Some(assigned.worker)
         }
@@ -334,8 +334,8 @@ mod tests {
         for _ in 0..100_000 {
             table.now += Duration::from_micros(random(2_000));
             match (random(3), random(3) as usize) {
-                (0, _) => drop(table.dispatcher.submit("small", SMALL, table.now)),
-                (1, _) => drop(table.dispatcher.submit("bulk", FULL, table.now)),
+                (0, _) => drop(table.dispatcher.submit("small", SMALL, false, table.now)),
+                (1, _) => drop(table.dispatcher.submit("bulk", FULL, false, table.now)),
                 (_, worker) if table.dispatcher.workers[worker].is_busy => drop(table.idle(worker)),
                 _ => {}
             }

@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Supervised};
 
@@ -15,7 +15,7 @@ use super::diagnostics::running::{Running, RunningGuard};
 use super::diagnostics::slowest::{Ended, Slowest};
 use super::dispatcher::WorkerId;
 use super::front::{FrontActor, Run, WorkerIdle};
-use super::messages::{BatchFailure, BatchJob, Executed};
+use super::messages::{BatchFailure, BatchJob, Executed, bounds_of};
 use super::state;
 use super::stats::{BatchLogLine, BatchSample, BatchTotals, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
@@ -42,6 +42,8 @@ pub(super) struct ExecutorShared {
     pub(super) niceness: i32,
     /// Batches at fewer gas per second have their input logged; 0 for none.
     pub(super) input_gas_threshold: f64,
+    /// Longest run of a batch; `None` for ever.
+    pub(super) batch_limit: Option<Duration>,
     /// Calls counted for the log line (executor-service §10).
     pub(super) counter: AtomicU64,
 }
@@ -115,7 +117,7 @@ impl ExecutorShared {
         match outcome {
             Ok(output) => self.answer(id, job, output, started),
             Err(cancelled) => {
-                let failure = BatchFailure::from(cancelled);
+                let failure = BatchFailure::of(cancelled, bounds_of(&job.cancel));
                 self.stats.report(StatsEvent::Unanswered { failure, busy: started.elapsed() });
                 job.reply.fail(failure);
             }
@@ -124,6 +126,9 @@ impl ExecutorShared {
 
     /// Runs the batch; if its reads are to be saved, through a reader that notes them.
     fn process(&self, job: &BatchJob) -> Result<BatchOutput, Cancelled> {
+        if let Some(limit) = self.batch_limit {
+            job.cancel.begin_run(limit);
+        }
         let reader = state::reader(&self.state, &job.input);
         let Some(reads) = job.files.as_ref().and_then(|files| files.db_reads(&job.input)) else {
             return self.engine.process(&job.input, &reader, &job.cancel);

@@ -137,13 +137,13 @@ impl FrontActor {
         job: Box<BatchJob>,
         now: Instant,
     ) -> Result<Option<Assigned>, (Box<BatchJob>, BatchFailure)> {
-        let request_bytes = job.request_bytes;
-        match self.dispatcher.submit(job, request_bytes, now) {
+        let (request_bytes, may_be_long) = (job.request_bytes, job.may_be_long);
+        match self.dispatcher.submit(job, request_bytes, may_be_long, now) {
             Err((job, _)) if std::mem::take(&mut self.abandoned) => {
                 for (job, failure) in self.dispatcher.sweep(|job| job.given_up()) {
                     self.fail(job, failure);
                 }
-                self.dispatcher.submit(job, request_bytes, now)
+                self.dispatcher.submit(job, request_bytes, may_be_long, now)
             }
             outcome => outcome,
         }

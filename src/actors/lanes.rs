@@ -4,7 +4,8 @@
 //! ones would wait for every batch ahead of them, so they wait in a lane of their own, the priority lane; all others wait
 //! in the bulk lane. Both lanes share the bounds: jobs, and bytes of the requests as sent. Within a lane the order is kept.
 //!
-//! What is small is decided by the size of the request alone, because nothing else is known before decoding.
+//! What is small is decided by the size of the request, unless it may run for long however small it is: one that asks for a
+//! trace, or whose transactions may use much gas.
 
 use std::collections::VecDeque;
 
@@ -28,8 +29,8 @@ impl QueueBounds {
     }
 
     /// Returns the lane of a request of this size.
-    pub(super) const fn lane_of(&self, request_bytes: usize) -> Lane {
-        if request_bytes <= self.small_bytes_max { Lane::Priority } else { Lane::Bulk }
+    pub(super) const fn lane_of(&self, request_bytes: usize, may_be_long: bool) -> Lane {
+        if request_bytes <= self.small_bytes_max && !may_be_long { Lane::Priority } else { Lane::Bulk }
     }
 }
 
@@ -45,6 +46,8 @@ pub(super) enum Lane {
 pub(super) struct Waiting<J> {
     pub(super) job: J,
     pub(super) request_bytes: usize,
+    /// It may run for long, however small it is.
+    pub(super) may_be_long: bool,
 }
 
 /// The lanes. `J` is what waits in them.
@@ -76,7 +79,7 @@ impl<J> Lanes<J> {
             return Err((job, BatchFailure::QueueBytesFull { bytes_max }));
         }
         self.request_bytes += job.request_bytes;
-        self.lane(self.bounds.lane_of(job.request_bytes)).push_back(job);
+        self.lane(self.bounds.lane_of(job.request_bytes, job.may_be_long)).push_back(job);
         Ok(())
     }
 
@@ -139,7 +142,7 @@ mod tests {
     }
 
     fn push(lanes: &mut Lanes<&'static str>, request_bytes: usize, job: &'static str) -> Option<BatchFailure> {
-        lanes.push(Waiting { job, request_bytes }).err().map(|(_, failure)| failure)
+        lanes.push(Waiting { job, request_bytes, may_be_long: false }).err().map(|(_, failure)| failure)
     }
 
     fn names(lanes: &mut Lanes<&'static str>, lane: Lane) -> Vec<&'static str> {

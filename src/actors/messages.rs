@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::capture::RequestFiles;
 use crate::telemetry::CallSpan;
+use zkevm_pool::memory::{CallMemory, MemoryBound, MemoryBounds};
 use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_types::FlushIds;
 use zkevm_types::{BatchInput, BatchOutput};
@@ -91,6 +92,36 @@ pub enum BatchFailure {
         /// Bound of permanent state.
         bytes_max: usize,
     },
+    /// What the call asks for takes more memory than one may.
+    #[error(
+        "the call takes more than {} MiB of memory for what it asks for (limits.call_memory_mib)",
+        bytes_max >> 20
+    )]
+    CallMemory {
+        /// Bound of the memory of one call.
+        bytes_max: usize,
+    },
+    /// All calls together take more memory than they may.
+    #[error(
+        "all calls together take {} MiB of memory for what they ask for (limits.memory_mib), try again later",
+        bytes_max >> 20
+    )]
+    ServerMemory {
+        /// Bound of the memory of all calls.
+        bytes_max: usize,
+    },
+    /// The answer is larger than one may be.
+    #[error("the answer would be larger than {} MiB (limits.answer_mib)", bytes_max >> 20)]
+    AnswerTooLarge {
+        /// Bound of one answer.
+        bytes_max: usize,
+    },
+    /// The batch ran for as long as one may.
+    #[error("the batch was given up after {} s (executor.batch_seconds)", limit.as_secs_f64())]
+    TooLong {
+        /// Longest run of a batch.
+        limit: Duration,
+    },
     /// New batches are not admitted any more.
     #[error("the server is shutting down and accepts no new batches")]
     Draining,
@@ -108,13 +139,23 @@ pub enum BatchFailure {
     Panicked,
 }
 
-impl From<Cancelled> for BatchFailure {
-    fn from(cancelled: Cancelled) -> Self {
+impl BatchFailure {
+    /// Returns why a batch was given up; `bounds` are those it ran under.
+    pub fn of(cancelled: Cancelled, bounds: MemoryBounds) -> Self {
         match cancelled {
             Cancelled::Client => Self::Cancelled,
             Cancelled::Deadline => Self::DeadlineExceeded,
+            Cancelled::TooLong { limit } => Self::TooLong { limit },
+            Cancelled::Memory(MemoryBound::Call) => Self::CallMemory { bytes_max: bounds.call_max },
+            Cancelled::Memory(MemoryBound::All) => Self::ServerMemory { bytes_max: bounds.all_max },
+            Cancelled::Memory(MemoryBound::Answer) => Self::AnswerTooLarge { bytes_max: bounds.answer_max },
         }
     }
+}
+
+/// Returns the bounds of the memory that a batch takes from.
+pub(crate) fn bounds_of(cancel: &CancelToken) -> MemoryBounds {
+    cancel.memory().map_or(MemoryBounds::NONE, CallMemory::bounds)
 }
 
 /// A batch that ran, with the flush ids of its writes.
@@ -147,9 +188,11 @@ pub struct BatchJob {
     pub rpc: Rpc,
     /// The validated request.
     pub input: BatchInput,
-    /// Size of the request as sent, in bytes, or of one that would bring as much: decides about its lane and counts against the
-    /// bound of the queue.
+    /// Size of the request as sent, in bytes, or of one that would bring as much: decides about its lane, with
+    /// `may_be_long`, and counts against the bound of the queue.
     pub request_bytes: usize,
+    /// It may run for long, however small it is.
+    pub may_be_long: bool,
     /// Free text of the client for the log.
     pub context_id: String,
     /// Files to save about it.
@@ -170,7 +213,7 @@ impl BatchJob {
     /// Returns why running the job makes no sense any more, if so.
     pub fn given_up(&self) -> Option<BatchFailure> {
         match self.cancel.check() {
-            Err(cancelled) => Some(cancelled.into()),
+            Err(cancelled) => Some(BatchFailure::of(cancelled, bounds_of(&self.cancel))),
             Ok(()) => self.reply.is_closed().then_some(BatchFailure::Cancelled),
         }
     }

@@ -33,6 +33,8 @@ pub struct ActorOptions {
     pub stats_window: Duration,
     /// A batch that runs longer is reported; `None` for never.
     pub slow_after: Option<Duration>,
+    /// Longest run of a batch; `None` for ever.
+    pub batch_limit: Option<Duration>,
     /// Batches at fewer gas per second have their input logged; 0 for none.
     pub input_gas_threshold: f64,
     /// Niceness of the executors' threads but the reserved one's, where the system has that for a thread.
@@ -162,6 +164,7 @@ fn start_actors(
         slowest: Arc::clone(&slowest),
         niceness: options.executor_niceness,
         input_gas_threshold: options.input_gas_threshold,
+        batch_limit: options.batch_limit,
         counter: AtomicU64::new(0),
     });
     let arbiters = (0..executors).map(|_| Ok(Arbiter::try_new()?.handle())).collect::<io::Result<Vec<_>>>()?;

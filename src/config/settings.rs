@@ -86,11 +86,22 @@ settings! {
         streams_per_connection: u32 = 1024, integer(1, 65_536), env "ZKEVM_LIMITS_STREAMS";
         /// KiB of headers of one call.
         header_bytes("header_kib"): u32 = 16, kib(1, 1024), env "ZKEVM_LIMITS_HEADER_KIB";
-        /// MiB of one message, both ways, decompressed. cdk-erigon's limit is 256 MiB.
+        /// MiB of one request, decompressed, and of one answer of HashDB. cdk-erigon's limit is 256 MiB.
         message_bytes("message_mib"): usize = 256, mib(1, 2047), env "ZKEVM_LIMITS_MESSAGE_MIB";
+        /// MiB of one answer of the executor, whose traces can be large; a call whose answer would pass it gets
+        /// RESOURCE_EXHAUSTED as soon as that shows.
+        answer_bytes("answer_mib"): usize = 512, mib(1, 2047), env "ZKEVM_LIMITS_ANSWER_MIB";
+        /// Seconds a client may take for its answer, and one more for each MiB of it; after that it is given up and its stream
+        /// reset.
+        answer("answer_seconds"): Duration = 30.0, seconds(0.01, DAY), env "ZKEVM_LIMITS_ANSWER_SECONDS";
+        /// MiB of memory that one call may take for what it asks for: its request decoded, traces, results, state it reads, its
+        /// answer until it is taken. A call that would pass it gets RESOURCE_EXHAUSTED.
+        call_memory_bytes("call_memory_mib"): usize = 768, mib(1, MIB_MAX), env "ZKEVM_LIMITS_CALL_MEMORY_MIB";
+        /// MiB of the same of all calls together.
+        memory_bytes("memory_mib"): usize = 1024, mib(1, MIB_MAX), env "ZKEVM_LIMITS_MEMORY_MIB";
         /// MiB of all requests that are being received, on all ports together; a call that would pass it gets
         /// RESOURCE_EXHAUSTED. A single request is never too large for it.
-        receive_bytes("receive_mib"): usize = 1024, mib(1, MIB_MAX), env "ZKEVM_LIMITS_RECEIVE_MIB";
+        receive_bytes("receive_mib"): usize = 256, mib(1, MIB_MAX), env "ZKEVM_LIMITS_RECEIVE_MIB";
         /// Seconds a request may take from its headers to its last byte; after that: DEADLINE_EXCEEDED.
         receive("receive_seconds"): Duration = 30.0, seconds(0.01, DAY), env "ZKEVM_LIMITS_RECEIVE_SECONDS";
         /// Nodes of the witness of one ProcessStatelessBatchV2 request: branches, leaves and values, each about 300 bytes of
@@ -138,6 +149,10 @@ settings! {
         /// Requests of at most this many bytes do not wait behind full batches: executors take them first, and one executor
         /// beside those of `threads` takes nothing else. 0 is one line for all and no such executor.
         small_batch_bytes_max("small_batch_bytes"): usize = 2048, integer(0, 1 << 20), env "ZKEVM_SMALL_BATCH_BYTES";
+        /// Gas of all transactions of a request of that size that is taken for a short one. One that asks for a trace never is.
+        small_batch_gas: u64 = 30_000_000, integer(0, i64::MAX), env "ZKEVM_SMALL_BATCH_GAS";
+        /// Seconds one batch may run; after that: DEADLINE_EXCEEDED. 0 is for ever.
+        batch_limit("batch_seconds"): Option<Duration> = 300.0, seconds(0.0, DAY), env "ZKEVM_BATCH_SECONDS";
         /// Threads that help running batches while cores are idle, recovering senders and hashing; never more than the idle
         /// cores. 0 for none.
         helpers: usize = 16, integer(0, 16), env "ZKEVM_HELPERS";

@@ -5,21 +5,24 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
+use super::call_memory::Answer;
 use super::capture::RequestCapture;
 use super::deadline::CallTiming;
 use super::request_log::{BatchOrigin, LoggedResponse};
 use super::witness_admission::WitnessAdmission;
 use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
-use crate::actors::{BatchFailure, BatchJob, Executed, Lifecycle, Phase, ReplyPort, Rpc, SendReply};
+use crate::actors::{BatchFailure, BatchJob, Executed, Lifecycle, Phase, QueueBounds, ReplyPort, Rpc, SendReply};
 use crate::capture::RequestFiles;
 use crate::telemetry::CallSpan;
 use crate::text::cut_client_text;
+use zkevm_batch::BatchItem;
 use zkevm_pool::CancelToken;
+use zkevm_pool::memory::{CallMemory, MemoryBounds, MemoryBudget};
 use zkevm_store::StateStore;
-use zkevm_types::FlushIds;
-use zkevm_types::{BatchInput, BatchOutput, ExecutorError};
-use zkevm_wire::preencoded::Encoded;
+use zkevm_types::{BatchContext, BatchInput, BatchOutput, ExecutorError};
+use zkevm_types::{FlushIds, TX_GAS_LIMIT_MAX};
+use zkevm_wire::preencoded::{Encoded, without_blocking};
 use zkevm_wire::proto::executor::v1 as wire;
 use zkevm_wire::proto::executor::v1::executor_service_server::ExecutorService;
 use zkevm_wire::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};
@@ -42,6 +45,46 @@ pub struct ExecutorApi {
     prover_id: Arc<str>,
     capture: RequestCapture,
     witnesses: WitnessAdmission,
+    short: ShortCalls,
+}
+
+/// What is taken for a call that runs for a moment only.
+#[derive(Clone, Copy, Debug)]
+pub struct ShortCalls {
+    /// Bytes of its request, at most.
+    pub bytes_max: usize,
+    /// Gas of its transactions, at most.
+    pub gas_max: u64,
+}
+
+impl ShortCalls {
+    /// Takes the sizes of the lanes.
+    pub fn new(queue: &QueueBounds, gas_max: u64) -> Self {
+        Self { bytes_max: queue.small_bytes_max, gas_max }
+    }
+
+    /// True if a request may run for long, however small it is: it asks for a trace, or its transactions have much gas. Of a
+    /// request that is large anyway it is not asked.
+    fn may_be_long(self, input: &BatchInput, request_bytes: usize) -> bool {
+        if request_bytes > self.bytes_max {
+            return false;
+        }
+        if input.trace.is_some() {
+            return true;
+        }
+        let (forced, implicit_block) = match &input.context {
+            BatchContext::V1 { .. } => (false, false),
+            BatchContext::V2(context) => {
+                (context.is_forced(), context.is_forced() || context.skip_first_change_l2_block)
+            }
+        };
+        let mut items = Vec::new();
+        // What comes before a fault counts: the batch ends there, and runs nothing.
+        let _ =
+            zkevm_batch::decode_into(&mut items, &input.batch_l2_data, input.fork_id.rules(), forced, implicit_block);
+        let gas = items.iter().filter_map(BatchItem::transaction).map(|tx| tx.gas_limit.min(TX_GAS_LIMIT_MAX));
+        gas.fold(0_u64, u64::saturating_add) > self.gas_max
+    }
 }
 
 impl ExecutorApi {
@@ -54,9 +97,10 @@ impl ExecutorApi {
         store: Arc<StateStore>,
         prover_id: Arc<str>,
         capture: RequestCapture,
+        short: ShortCalls,
     ) -> Self {
         let witnesses = WitnessAdmission::new(rules.witness.waiting_bytes_max);
-        Self { front, stats, lifecycle, rules, store, prover_id, capture, witnesses }
+        Self { front, stats, lifecycle, rules, store, prover_id, capture, witnesses, short }
     }
 
     /// Begins a call that brings a batch: takes the context id out of its message.
@@ -68,12 +112,15 @@ impl ExecutorApi {
     ) -> (Call, T) {
         let mut trace = self.capture.trace(rpc, &request);
         let timing = request.extensions().get().copied().unwrap_or_else(CallTiming::unbounded);
+        // Without the layer there is no bound.
+        let memory = request.extensions().get().cloned().unwrap_or_else(|| MemoryBudget::default().call());
+        let cancel = CancelToken::new(timing.deadline).with_memory(memory);
         let mut message = request.into_inner();
         let request_bytes = message.encoded_len();
         let files = self.capture.request(rpc, &message);
         let context_id = cut_client_text(std::mem::take(context_id(&mut message)));
         trace.note_text("zkevm.context_id", &context_id);
-        (Call { rpc, timing, request_bytes, context_id, files, trace }, message)
+        (Call { rpc, timing, cancel, request_bytes, context_id, files, trace }, message)
     }
 
     /// Counts and logs a request that fails validation, which is an answer.
@@ -93,11 +140,12 @@ impl ExecutorApi {
         input: BatchInput,
         convert: Convert<R>,
     ) -> Result<Response<Encoded>, Status> {
-        let Call { rpc, timing, request_bytes, context_id, files, mut trace } = call;
+        let Call { rpc, timing, cancel, request_bytes, context_id, files, mut trace } = call;
         self.capture.input(rpc, files.as_ref(), &context_id, &input);
         let origin = BatchOrigin::from(&input);
         let (sender, receiver) = oneshot::channel();
-        let cancel = CancelToken::new(timing.deadline);
+        let may_be_long = self.short.may_be_long(&input, request_bytes);
+        let memory = cancel.memory().cloned();
         let context = ResponseContext::new(&input, Arc::clone(&self.prover_id));
         trace.note("zkevm.fork_id", i64::try_from(input.fork_id.get()).unwrap_or(i64::MAX));
         trace.note("zkevm.old_batch_num", i64::try_from(input.old_batch_num).unwrap_or(i64::MAX));
@@ -108,6 +156,7 @@ impl ExecutorApi {
             rpc,
             input,
             request_bytes,
+            may_be_long,
             context_id,
             files: files.clone(),
             trace,
@@ -121,6 +170,7 @@ impl ExecutorApi {
                 files,
                 origin,
                 capture: self.capture.clone(),
+                memory,
             }),
             in_flight: self.front.enter(),
         }));
@@ -131,7 +181,10 @@ impl ExecutorApi {
         };
         waiting.answered = true;
         // The sender is dropped without a word only when a panic took the job with it.
-        Ok(Response::new(answer.unwrap_or(Err(BatchFailure::Panicked))?))
+        let answer = answer.unwrap_or(Err(BatchFailure::Panicked))?;
+        let mut response = Response::new(Encoded::default());
+        response.extensions_mut().insert(answer);
+        Ok(response)
     }
 }
 
@@ -139,6 +192,8 @@ impl ExecutorApi {
 struct Call {
     rpc: Rpc,
     timing: CallTiming,
+    /// Stops it, and counts its memory.
+    cancel: CancelToken,
     /// Size of the request as sent, or of one that would bring as much.
     request_bytes: usize,
     /// The beginning of the free text of the client, for the log.
@@ -151,13 +206,14 @@ struct Call {
 
 /// Carries the answer of one batch to its handler.
 struct OneshotReply<R> {
-    sender: oneshot::Sender<Result<Encoded, BatchFailure>>,
+    sender: oneshot::Sender<Result<Answer, BatchFailure>>,
     context: ResponseContext,
     convert: Convert<R>,
     rpc: Rpc,
     files: Option<RequestFiles>,
     origin: BatchOrigin,
     capture: RequestCapture,
+    memory: Option<CallMemory>,
 }
 
 impl<R: LoggedResponse + 'static> ReplyPort for OneshotReply<R> {
@@ -166,21 +222,48 @@ impl<R: LoggedResponse + 'static> ReplyPort for OneshotReply<R> {
     }
 
     fn finish(self: Box<Self>, executed: Executed) -> SendReply {
-        let Self { sender, context, convert, rpc, files, origin, capture } = *self;
+        let Self { sender, context, convert, rpc, files, origin, capture, memory } = *self;
         // A client that left in the meantime needs no answer.
         if sender.is_closed() {
             return Box::new(|| ());
         }
         let response = convert(executed.output, &context, executed.flush);
         capture.response(rpc, files.as_ref(), origin, &response);
-        let encoded = Encoded::new(&response);
+        let len = response.encoded_len();
+        let bytes_max = memory.as_ref().map_or(usize::MAX, |memory| memory.bounds().answer_max);
+        if len > bytes_max {
+            return Box::new(move || {
+                let _ = sender.send(Err(BatchFailure::AnswerTooLarge { bytes_max }));
+            });
+        }
+        let bytes = Encoded::new(&response).into_bytes();
+        drop(response);
+        if let Some(memory) = &memory {
+            // What the batch took is free but for the answer, which was counted as it grew.
+            memory.shrink_to(len);
+        }
         Box::new(move || {
-            let _ = sender.send(Ok(encoded));
+            let _ = sender.send(Ok(Answer { bytes, _memory: memory }));
         })
     }
 
     fn fail(self: Box<Self>, failure: BatchFailure) {
         let _ = self.sender.send(Err(failure));
+    }
+}
+
+/// Cancels a token when dropped, unless told to keep it.
+struct CancelOnDrop(CancelToken);
+
+impl CancelOnDrop {
+    fn keep(mut self) {
+        self.0 = CancelToken::default();
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -210,7 +293,7 @@ impl Drop for Waiting<'_> {
 impl ExecutorService for ExecutorApi {
     async fn process_batch(&self, request: Request<wire::ProcessBatchRequest>) -> Result<Response<Encoded>, Status> {
         let (call, request) = self.take(Rpc::ProcessBatch, request, |request| &mut request.context_id);
-        match validate::process_batch(request, self.rules) {
+        match without_blocking(call.request_bytes, || validate::process_batch(request, self.rules)) {
             Ok(input) => self.execute(call, input, response_v1).await,
             Err(error) => {
                 self.count_invalid(call, error);
@@ -224,7 +307,7 @@ impl ExecutorService for ExecutorApi {
         request: Request<wire::ProcessBatchRequestV2>,
     ) -> Result<Response<Encoded>, Status> {
         let (call, request) = self.take(Rpc::ProcessBatchV2, request, |request| &mut request.context_id);
-        match validate::process_batch_v2(request, self.rules) {
+        match without_blocking(call.request_bytes, || validate::process_batch_v2(request, self.rules)) {
             Ok(input) => self.execute(call, input, response_v2).await,
             Err(error) => {
                 self.count_invalid(call, error);
@@ -239,8 +322,21 @@ impl ExecutorService for ExecutorApi {
     ) -> Result<Response<Encoded>, Status> {
         let (mut call, request) = self.take(Rpc::ProcessStatelessBatchV2, request, |request| &mut request.context_id);
         let (rules, request_bytes) = (self.rules, call.request_bytes);
-        let read =
-            self.witnesses.run(request_bytes, move || validate::process_stateless_batch_v2(request, rules)).await;
+        let cancel = call.cancel.clone();
+        // Dropped with this future: a reading whose client left ends.
+        let waits = CancelOnDrop(cancel.clone());
+        let read = self.witnesses.run(request_bytes, move || {
+            let mut stopped = None;
+            let outcome = validate::process_stateless_batch_v2_while(request, rules, &mut |bytes| {
+                stopped = cancel.check().and_then(|()| cancel.take(bytes)).err();
+                stopped.is_none()
+            });
+            stopped.map_or(Ok(outcome), Err)
+        });
+        let read = read.await;
+        waits.keep();
+        let bounds = call.cancel.memory().map_or(MemoryBounds::NONE, CallMemory::bounds);
+        let read = read.and_then(|outcome| outcome.map_err(|stopped| BatchFailure::of(stopped, bounds)));
         let validated = read.map_err(|failure| {
             self.stats.report(StatsEvent::unanswered(failure));
             Status::from(failure)

@@ -1,5 +1,6 @@
 //! The gRPC services: one file per service, and the conversions between wire and domain types (executor-service §1 to §8).
 
+pub mod call_memory;
 pub mod capture;
 pub mod deadline;
 pub mod executor_service;

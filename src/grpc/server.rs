@@ -19,6 +19,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::call_count::{CallCount, CallNames};
+use super::call_memory::CallMemoryLayer;
 use super::deadline::DeadlineLayer;
 use super::executor_service::ExecutorApi;
 use super::hashdb::HashDbApi;
@@ -32,6 +33,7 @@ use crate::actors::stats::StatsReporter;
 use crate::actors::{Lifecycle, Phase};
 use crate::config::LimitOptions;
 use crate::connections::{self, CallBody, ConnectionLimits, OpenCalls, Place};
+use zkevm_pool::memory::MemoryBudget;
 use zkevm_wire::proto::FILE_DESCRIPTOR_SET;
 use zkevm_wire::proto::executor::v1::executor_service_server::{
     ExecutorServiceServer, SERVICE_NAME as EXECUTOR_SERVICE,
@@ -63,6 +65,8 @@ pub struct Endpoint {
     pub limits: LimitOptions,
     /// Budget of the bytes being received, shared by all ports.
     pub receiving: ReceiveBudget,
+    /// Budget of the memory that calls take, shared by all ports.
+    pub memory: MemoryBudget,
     /// The way in for counts of calls.
     pub stats: StatsReporter,
     /// The front, which knows what is refused unread.
@@ -101,7 +105,7 @@ pub async fn open(
 ) -> Result<(SocketAddr, impl Future<Output = ()> + Send), GrpcStartError> {
     let executor = ExecutorServiceServer::new(executor)
         .max_decoding_message_size(endpoint.limits.message_bytes)
-        .max_encoding_message_size(endpoint.limits.message_bytes);
+        .max_encoding_message_size(usize::MAX);
     let stats = StatsServiceServer::new(stats).max_decoding_message_size(QUESTION_BYTES_MAX);
     let routes = Routes::new(executor).add_service(stats);
     serve(endpoint, routes, &EXECUTOR_NAMES, lifecycle).await
@@ -120,17 +124,18 @@ pub async fn open_hashdb(
 }
 
 /// What every call passes, from the outside in.
-type Gate = DeadlineLayer<CallCount<LoadShed<ReceiveLimit<Routes>>>>;
+type Gate = DeadlineLayer<CallCount<LoadShed<ReceiveLimit<CallMemoryLayer<Routes>>>>>;
 
 fn gate(endpoint: &Endpoint, routes: Routes) -> Result<Gate, prost::DecodeError> {
-    let Endpoint { receiving, stats, front, .. } = endpoint.clone();
+    let Endpoint { receiving, memory, limits, stats, front, .. } = endpoint.clone();
     let names = CallNames::of(&[
         FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ])?;
-    let admitted = LoadShed::new(ReceiveLimit::new(routes.prepare(), receiving), front);
+    let metered = CallMemoryLayer::new(routes.prepare(), memory, limits.answer);
+    let admitted = LoadShed::new(ReceiveLimit::new(metered, receiving), front);
     Ok(DeadlineLayer::new(CallCount::new(admitted, names, stats)))
 }
 

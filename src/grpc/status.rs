@@ -15,9 +15,14 @@ impl From<BatchFailure> for Status {
             BatchFailure::QueueFull { .. }
             | BatchFailure::QueueBytesFull { .. }
             | BatchFailure::ReceptionFull { .. }
-            | BatchFailure::StateFull { .. } => Self::resource_exhausted(sentence),
+            | BatchFailure::StateFull { .. }
+            | BatchFailure::CallMemory { .. }
+            | BatchFailure::ServerMemory { .. }
+            | BatchFailure::AnswerTooLarge { .. } => Self::resource_exhausted(sentence),
             BatchFailure::Draining | BatchFailure::Stopped | BatchFailure::Cancelled => Self::cancelled(sentence),
-            BatchFailure::DeadlineExceeded | BatchFailure::ReceptionSlow { .. } => Self::deadline_exceeded(sentence),
+            BatchFailure::DeadlineExceeded | BatchFailure::ReceptionSlow { .. } | BatchFailure::TooLong { .. } => {
+                Self::deadline_exceeded(sentence)
+            }
             BatchFailure::Panicked => Self::internal(sentence),
         }
     }

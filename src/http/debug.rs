@@ -15,6 +15,7 @@ use crate::actors::diagnostics::running::Running;
 use crate::actors::diagnostics::slowest::Slowest;
 use crate::actors::front::FrontHandle;
 use crate::capture::{FileWriter, input_file};
+use zkevm_pool::memory::MemoryBudget;
 use zkevm_store::StateStore;
 
 /// Time the front has to say how it is; a page for diagnosis must not hang with what it shows.
@@ -35,6 +36,8 @@ pub struct Diagnosis {
     pub file_writer: FileWriter,
     /// The slowest of the recent batches.
     pub slowest: Arc<Slowest>,
+    /// The memory that calls take.
+    pub memory: MemoryBudget,
 }
 
 pub(super) fn router(diagnosis: Diagnosis) -> Router {

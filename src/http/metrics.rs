@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use super::debug::Diagnosis;
 use crate::actors::stats::{StatsReport, Totals};
 use crate::capture::FileWriterStats;
+use zkevm_pool::memory::MemoryBudget;
 use zkevm_store::StateStats;
 
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -24,7 +25,8 @@ pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 pub(super) fn render(report: StatsReport, diagnosis: &Diagnosis) -> Result<String, fmt::Error> {
     let (open_files, start_unix_ms) = (report.now.open_files, report.totals.start_unix_ms);
     let files = diagnosis.file_writer.stats();
-    let executor = Executor { report, files, slow_batches: diagnosis.running.slow_batches() };
+    let (memory, slow_batches) = (diagnosis.memory.clone(), diagnosis.running.slow_batches());
+    let executor = Executor { report, files, slow_batches, memory };
     let process = Process { open_files, start_unix_ms, resident_bytes: resident_bytes() };
 
     let mut registry = Registry::default();
@@ -41,6 +43,7 @@ struct Executor {
     report: StatsReport,
     files: FileWriterStats,
     slow_batches: u64,
+    memory: MemoryBudget,
 }
 
 /// The metrics of a process, under the names that Prometheus' own clients give them: `process_…`.
@@ -66,6 +69,7 @@ impl Collector for Executor {
         to.gauge("start_time_seconds", "Unix time of the start.", totals.start_unix_ms as f64 / 1e3)?;
         to.gauge("open_files", "Open file descriptors.", now.open_files)?;
         state(&mut to, &now.state)?;
+        memory(&mut to, &self.memory)?;
 
         to.counter("slow_batches", "Batches longer than the limit.", self.slow_batches)?;
         to.counter("files_saved", "Files of requests written.", self.files.saved)?;
@@ -170,6 +174,14 @@ fn state(to: &mut Exposition<'_>, stats: &StateStats) -> fmt::Result {
     let refused = "Entries of HashDB requests without the hash they were listed under.";
     to.counter("refused_entries", refused, integrity.refused_entries)?;
     to.gauge("store_failing", "1 while state cannot be read or written.", u32::from(integrity.failing))
+}
+
+fn memory(to: &mut Exposition<'_>, memory: &MemoryBudget) -> fmt::Result {
+    let bounds = memory.bounds();
+    to.gauge("call_memory_bytes", "Memory that calls take for what they ask for.", memory.used() as u64)?;
+    to.gauge("call_memory_bytes_peak", "The most of it at a time.", memory.peak() as u64)?;
+    to.gauge("call_memory_bytes_max", "Bound of all calls together.", bounds.all_max as u64)?;
+    to.counter("call_memory_refused", "Calls that met a bound of memory or of their answer.", memory.refused())
 }
 
 /// The encoder, with a word for each kind of metric.

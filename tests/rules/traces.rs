@@ -40,7 +40,7 @@ fn steps(fork_id: u64, codes: &[(Address, &str)]) -> Vec<TraceStep> {
 }
 
 fn steps_of(tx: &TxOutput) -> Vec<TraceStep> {
-    tx.full_trace.as_ref().expect("a trace").steps.clone()
+    tx.full_trace.as_ref().expect("a trace").steps.to_vec()
 }
 
 fn find(steps: &[TraceStep], op: u8, depth: u32) -> &TraceStep {

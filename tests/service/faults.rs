@@ -138,6 +138,7 @@ fn submit(server: &TestServer, data: &'static [u8], timeout: Duration) -> onesho
         rpc: Rpc::ProcessBatchV2,
         input,
         request_bytes: 0,
+        may_be_long: false,
         context_id: String::new(),
         files: None,
         trace: CallSpan::default(),

@@ -202,7 +202,7 @@ fn trace() -> Option<Box<FullTrace>> {
         gas_refund: 5,
         op: 0x55,
         stack: vec![U256::ZERO, U256::from(0xff)],
-        memory: Bytes::from_static(&[9]),
+        memory: vec![9],
         memory_size: 32,
         memory_offset: 31,
         return_data: Bytes::new(),
@@ -217,7 +217,7 @@ fn trace() -> Option<Box<FullTrace>> {
     };
     let context =
         TraceContext { is_create: true, value: U256::ZERO, tx_index: 3, chain_id: 1000, ..Default::default() };
-    Some(Box::new(FullTrace { context, steps: vec![step] }))
+    Some(Box::new(FullTrace { context, steps: [step].into_iter().collect() }))
 }
 
 #[test]

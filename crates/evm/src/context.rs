@@ -9,6 +9,7 @@ use revm::primitives::{Address, B256, U256, address};
 use revm::state::EvmState;
 
 use super::access_log::AccessedLeaves;
+use super::interrupt::Interrupt;
 use zkevm_batch::observer::StateAccess;
 use zkevm_tree::TreeRef;
 use zkevm_types::ForkRules;
@@ -60,6 +61,8 @@ pub struct BatchScratch<O> {
     pub log_hashes: Option<Vec<(u64, B256)>>,
     /// Leaves the ROM would have read or written.
     pub touched: AccessedLeaves,
+    /// Whether to go on.
+    pub interrupt: Interrupt,
     /// The observer that is told what happens.
     pub observer: O,
 }
@@ -80,7 +83,7 @@ pub enum PrecompileEffect {
 
 impl<O> BatchScratch<O> {
     /// Creates the scratch of a batch.
-    pub fn new(rules: &'static ForkRules, observer: O) -> Self {
+    pub fn new(rules: &'static ForkRules, interrupt: Interrupt, observer: O) -> Self {
         Self {
             rules,
             gas_price: U256::ZERO,
@@ -95,6 +98,7 @@ impl<O> BatchScratch<O> {
             given_up_at: None,
             log_hashes: None,
             touched: AccessedLeaves::default(),
+            interrupt,
             observer,
         }
     }
@@ -103,14 +107,20 @@ impl<O> BatchScratch<O> {
 /// Builds the context of a batch: London's rules with Berlin's gas (evm §11.1).
 ///
 /// London brings EIP-3541; what else it adds (base fee, BASEFEE) is switched off here and in the instruction table.
-pub fn new_context<DB: Database, O>(db: DB, rules: &'static ForkRules, chain_id: u64, observer: O) -> ZkContext<DB, O> {
+pub fn new_context<DB: Database, O>(
+    db: DB,
+    rules: &'static ForkRules,
+    chain_id: u64,
+    interrupt: Interrupt,
+    observer: O,
+) -> ZkContext<DB, O> {
     let mut cfg = CfgEnv::new_with_spec_and_gas_params(SpecId::LONDON, GasParams::new_spec(SpecId::BERLIN));
     cfg.chain_id = chain_id;
     cfg.tx_gas_limit_cap = Some(u64::MAX);
     cfg.tx_chain_id_check = false;
     let mut context = Context::<BlockEnv, TxEnv, CfgEnv, DB, Journal<DB>, (), LocalContext>::new(db, SpecId::LONDON)
         .with_cfg(cfg)
-        .with_chain(BatchScratch::new(rules, observer));
+        .with_chain(BatchScratch::new(rules, interrupt, observer));
     context.block = BlockEnv {
         basefee: 0,
         difficulty: U256::ZERO,

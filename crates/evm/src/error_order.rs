@@ -2,22 +2,30 @@
 //!
 //! Gas and state are the same either way; the error of a transaction or of a traced step is not.
 
+use super::context::{StateDatabase, ZkContext};
+use super::interrupt::STEPS_PER_LOOK;
+use super::observer::EvmObserver;
 use revm::bytecode::opcode::{self, OpCode};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{Jumps, LegacyBytecode, LoopControl, RuntimeFlag};
 use revm::interpreter::{InstructionExecResult, InstructionResult, Interpreter, InterpreterAction, STACK_LIMIT};
 
-/// Runs a frame step by step to its next action.
-pub(super) fn run(
+/// Runs a frame step by step to its next action; `None` if the batch is to stop.
+pub(super) fn run<DB: StateDatabase, O: EvmObserver>(
     interpreter: &mut Interpreter<EthInterpreter>,
-    mut step: impl FnMut(&mut Interpreter<EthInterpreter>) -> InstructionExecResult,
-) -> InterpreterAction {
-    let end = loop {
-        if let Err(end) = step(interpreter) {
-            break end;
+    context: &mut ZkContext<DB, O>,
+    mut step: impl FnMut(&mut Interpreter<EthInterpreter>, &mut ZkContext<DB, O>) -> InstructionExecResult,
+) -> Option<InterpreterAction> {
+    loop {
+        for _ in 0..STEPS_PER_LOOK {
+            if let Err(end) = step(interpreter, context) {
+                return Some(finish(interpreter, end));
+            }
         }
-    };
-    finish(interpreter, end)
+        if context.chain.interrupt.spend(STEPS_PER_LOOK) {
+            return None;
+        }
+    }
 }
 
 /// Ends a frame whose last opcode returned `end`, and returns what comes next.

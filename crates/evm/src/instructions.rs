@@ -56,6 +56,7 @@ pub fn instruction_table<DB: StateDatabase, O: EvmObserver>(rules: &ForkRules) -
     table.insert_instruction(opcode::CODESIZE, Instruction::new(codesize::<DB, O>), 2);
     table.insert_instruction(opcode::SSTORE, Instruction::new(sstore::<DB, O>), 0);
     table.insert_instruction(opcode::CALL, Instruction::new(call::<DB, O>), WARM_ACCOUNT_GAS);
+    table.insert_instruction(opcode::KECCAK256, Instruction::new(keccak256::<DB, O>), 30);
     table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB, O>), 20);
     table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB, O>), 0);
     // What later forks of Ethereum define has a price in revm's table already.
@@ -325,6 +326,16 @@ fn log<const N: usize, DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O
         hashes.push((logs.len() as u64 - 1, log_hash(&log.data.data, log.topics()).to_b256()));
     }
     Ok(())
+}
+
+/// Stock, but a long one counts as many opcodes.
+fn keccak256<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
+    if let [.., length, _offset] = context.interpreter.stack.data()[..]
+        && context.host.chain.interrupt.spend_hashing(length.saturating_to())
+    {
+        return Err(InstructionResult::FatalExternalError);
+    }
+    system::keccak256(context)
 }
 
 /// Returns the present value of a slot without warming it.

@@ -94,14 +94,14 @@ impl UnpaidWords {
     }
 }
 
-/// Runs a frame that has unpaid memory, one opcode at a time.
+/// Runs a frame that has unpaid memory, one opcode at a time; `None` if the batch is to stop.
 pub(crate) fn run<DB: StateDatabase, O: EvmObserver>(
     interpreter: &mut Interpreter<EthInterpreter>,
     table: &ZkInstructions<DB, O>,
     context: &mut ZkContext<DB, O>,
     unpaid: &mut UnpaidWords,
-) -> InterpreterAction {
-    error_order::run(interpreter, |interpreter| {
+) -> Option<InterpreterAction> {
+    error_order::run(interpreter, context, |interpreter, context| {
         unpaid.reveal(interpreter, context.gas_params());
         O::run_opcode(interpreter, table, context)
     })

@@ -1,19 +1,24 @@
 //! The full trace of one transaction, step by step as the original reports it (executor-service §8).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use revm::bytecode::opcode;
+use revm::bytecode::opcode::{self, OpCode};
 use revm::interpreter::instructions::gas_table_spec;
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, MemoryTr, ReturnData};
-use revm::interpreter::{CallInputs, CallScheme, CreateScheme, FrameInput, InstructionResult, Interpreter};
+use revm::interpreter::{
+    CallInputs, CallScheme, CreateScheme, FrameInput, InstructionResult, Interpreter, STACK_LIMIT,
+};
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::errors::rom_error;
+use super::interrupt::Interrupt;
+use super::trace_cost::AnswerCost;
+use super::trace_memory::MemoryChanges;
 use zkevm_types::ForkRules;
 use zkevm_types::RomError;
-use zkevm_types::{FrameKind, TraceStep};
+use zkevm_types::{FrameKind, NewStep, StepFrame, StepNumbers, TraceSteps};
 
 /// The parts that a trace leaves out or takes in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,7 +119,7 @@ struct OpenFrame {
 #[derive(Debug)]
 pub struct Tracer {
     options: TraceOptions,
-    steps: Vec<TraceStep>,
+    steps: TraceSteps,
     /// Gas left in the frame once the last opcode had run: what a call or create kept back.
     kept_back: u64,
     /// Open frames, outermost first.
@@ -126,9 +131,14 @@ pub struct Tracer {
     carry_over: TraceCarryOver,
     /// Slots are shown as soon as their opcode starts, not only once it is paid for.
     storage_before_gas: bool,
-    /// Slots seen in this transaction.
-    storage: HashMap<Address, BTreeMap<U256, U256>>,
-    previous_memory: Vec<u8>,
+    memory: MemoryChanges,
+    /// The opcode that runs may reveal memory that nobody paid for.
+    unpaid_memory: bool,
+    /// Frame of the last step: its stack is known but for what that opcode took and left.
+    last_frame: Option<u64>,
+    cost: AnswerCost,
+    /// What a create returned, and the return data it was last shown before.
+    joined: Option<(Bytes, Bytes)>,
     /// Frame that shows what a create returned as return data, until another runs.
     shows_created: Option<u64>,
     /// The RETURN that runs is the batch's first of a create.
@@ -145,14 +155,17 @@ impl Tracer {
         Self {
             options,
             storage_before_gas: rules.storage_traced_before_gas,
-            steps: Vec::new(),
+            steps: TraceSteps::default(),
             kept_back: 0,
             frames: vec![OpenFrame::default()],
             frame_count: 0,
             entries: HashMap::new(),
             carry_over,
-            storage: HashMap::new(),
-            previous_memory: Vec::new(),
+            memory: MemoryChanges::default(),
+            unpaid_memory: false,
+            last_frame: None,
+            cost: AnswerCost::default(),
+            joined: None,
             shows_created: None,
             first_create_returns: false,
             last_root: B256::ZERO,
@@ -187,8 +200,7 @@ impl Tracer {
         let op = interpreter.bytecode.opcode();
         self.skipped_stop = false;
         if self.options.steps == Steps::Empty {
-            self.steps.push(empty_step());
-            return;
+            return self.push_empty();
         }
         let return_data = self.return_data_of(interpreter, frame, op);
         if self.options.steps == Steps::Dropped {
@@ -202,7 +214,10 @@ impl Tracer {
         if let Some(last) = self.steps.last_mut().filter(|last| last.op == opcode::SSTORE && refund > 0) {
             last.gas_refund = refund;
         }
-        let memory = self.memory_of(interpreter);
+        let memory = match self.options.memory {
+            true => self.memory.next(interpreter, self.frame(), self.steps.is_empty()),
+            false => Default::default(),
+        };
         // The original asks for the length of the code in the state, which init code does not have.
         let no_code = frame.runs_init_code || interpreter.bytecode.is_empty();
         self.skipped_stop = op == opcode::STOP && no_code && self.stop_is_left_out();
@@ -213,31 +228,57 @@ impl Tracer {
         let input = &interpreter.input;
         let code_address = input.bytecode_address().copied().unwrap_or(input.target_address());
         let (kind, entry_gas) = self.entries.get(&frame.depth).copied().unwrap_or_default();
-        self.steps.push(TraceStep {
-            state_root: self.last_root,
-            depth: frame.depth,
-            pc: interpreter.bytecode.pc() as u64,
-            gas,
-            gas_cost: static_gas(op),
-            gas_refund: refund,
-            op: if is_defined(op) { op } else { opcode::INVALID },
-            stack: if self.options.stack { interpreter.stack.data().clone() } else { Vec::new() },
-            memory: memory.0,
-            memory_size: memory.1,
-            memory_offset: memory.2,
-            return_data,
-            contract_address: code_address,
-            contract_caller: match kind {
-                FrameKind::DelegateCall => input.target_address(),
-                _ => input.caller_address(),
+        let caller = if kind == FrameKind::DelegateCall { input.target_address() } else { input.caller_address() };
+        let memory_size = if self.options.memory { interpreter.memory.size() } else { 0 };
+        let shown = interpreter.memory.slice(0..memory_size);
+        let step = NewStep {
+            numbers: StepNumbers {
+                gas,
+                gas_cost: static_gas(op),
+                gas_refund: refund,
+                pc: interpreter.bytecode.pc() as u32,
+                op: if is_defined(op) { op } else { opcode::INVALID },
+                error: RomError::NoError,
             },
-            contract_value: input.call_value(),
+            frame: StepFrame {
+                depth: frame.depth,
+                address: code_address,
+                caller,
+                value: input.call_value(),
+                gas: entry_gas,
+                kind,
+            },
+            state_root: self.last_root,
+            stack: if self.options.stack { interpreter.stack.data() } else { &[] },
+            stack_kept: self.stack_kept(),
+            memory_offset: memory.start as u32,
+            memory: shown.get(memory).unwrap_or_default(),
+            memory_size: memory_size as u32,
+            return_data,
             contract_data: if opened { frame.data.clone() } else { Bytes::new() },
-            contract_gas: entry_gas,
-            contract_kind: kind,
-            error: RomError::NoError,
-            storage: BTreeMap::new(),
-        });
+        };
+        self.cost.push(&mut self.steps, step);
+        self.last_frame = self.frame();
+    }
+
+    fn push_empty(&mut self) {
+        self.steps.push_empty();
+        self.cost.add_empty();
+    }
+
+    /// Returns which frame runs.
+    fn frame(&self) -> Option<u64> {
+        self.frames.last().map(|open| open.id)
+    }
+
+    /// Returns how many words at the bottom of the stack the last opcode left alone.
+    fn stack_kept(&self) -> usize {
+        let Some(last) = self.steps.last().filter(|_| self.last_frame.is_some() && self.last_frame == self.frame())
+        else {
+            return 0;
+        };
+        let taken = OpCode::new(last.op).map_or(STACK_LIMIT, |op| usize::from(op.inputs()));
+        self.steps.stack_len().saturating_sub(taken)
     }
 
     /// Records the STOP of a call to an account without code, which revm does not run.
@@ -246,7 +287,7 @@ impl Tracer {
         self.shows_created = None;
         match self.options.steps {
             Steps::Full => {}
-            Steps::Empty => return self.steps.push(empty_step()),
+            Steps::Empty => return self.push_empty(),
             Steps::Dropped => return,
         }
         self.price_last_step(call.gas_limit, depth, self.kept_back);
@@ -254,24 +295,25 @@ impl Tracer {
         let (kind, entry_gas) = self.entries.get(&depth).copied().unwrap_or_default();
         let refund = self.steps.last().map_or(0, |step| step.gas_refund);
         if self.options.memory {
-            self.previous_memory.clear();
+            self.memory.clear();
         }
-        self.steps.push(TraceStep {
-            state_root: self.last_root,
-            depth,
-            gas: call.gas_limit,
-            gas_refund: refund,
-            contract_address: call.bytecode_address,
-            contract_caller: match call.scheme {
-                CallScheme::DelegateCall => call.target_address,
-                _ => call.caller,
+        let caller = if call.scheme == CallScheme::DelegateCall { call.target_address } else { call.caller };
+        let step = NewStep {
+            numbers: StepNumbers { gas: call.gas_limit, gas_refund: refund, ..StepNumbers::default() },
+            frame: StepFrame {
+                depth,
+                address: call.bytecode_address,
+                caller,
+                value: call.value.get(),
+                gas: entry_gas,
+                kind,
             },
-            contract_value: call.value.get(),
+            state_root: self.last_root,
             contract_data: data,
-            contract_gas: entry_gas,
-            contract_kind: kind,
-            ..empty_step()
-        });
+            ..NewStep::default()
+        };
+        self.cost.push(&mut self.steps, step);
+        self.last_frame = None;
     }
 
     /// Notes how the frame of this step was entered, if the last step changed the depth by a call or a create.
@@ -288,7 +330,7 @@ impl Tracer {
             opcode::CREATE2 => Some(FrameKind::Create2),
             _ => None,
         };
-        if let Some(kind) = kind.filter(|_| last.depth != depth) {
+        if let Some(kind) = kind.filter(|_| self.steps.last_depth() != Some(depth)) {
             // Also when the opcode failed and ended its frame: the caller's frame then shows the opcode.
             self.entries.insert(depth, (kind, self.carry_over.requested_gas));
         }
@@ -300,6 +342,7 @@ impl Tracer {
         &mut self,
         interpreter: &Interpreter<EthInterpreter>,
         op: u8,
+        operands: &[U256],
         result: Option<InstructionResult>,
         slot: Option<(Address, U256, U256)>,
     ) {
@@ -310,19 +353,21 @@ impl Tracer {
         if self.options.steps == Steps::Dropped {
             return;
         }
-        let slot = slot.filter(|_| self.storage_before_gas || result.is_none());
-        if let Some((address, slot, value)) = slot {
-            self.storage.entry(address).or_default().insert(slot, value);
+        if self.options.memory {
+            match std::mem::take(&mut self.unpaid_memory) {
+                true => self.memory.note_anything(),
+                false => self.memory.note_opcode(op, operands),
+            }
+        }
+        if let Some((address, slot, value)) = slot.filter(|_| self.storage_before_gas || result.is_none()) {
+            let shows = self.options.storage && !self.skipped_stop;
+            self.steps.note_slot(address, slot, value, shows);
+            self.cost.note_slot(address, slot, value, shows);
         }
         if self.skipped_stop {
             return;
         }
-        let storage = match slot {
-            Some((address, ..)) if self.options.storage => self.storage.get(&address).cloned().unwrap_or_default(),
-            _ => BTreeMap::new(),
-        };
         let Some(step) = self.steps.last_mut() else { return };
-        step.storage = storage;
         if let Some(error) = result.map(rom_error).filter(|&error| error != RomError::NoError) {
             step.error = error;
         }
@@ -380,7 +425,7 @@ impl Tracer {
     }
 
     /// Ends the trace. `gas_left` is the gas register at the end.
-    pub fn finish(mut self, gas_left: u64, is_create: bool) -> (Vec<TraceStep>, TraceCarryOver) {
+    pub fn finish(mut self, gas_left: u64, is_create: bool) -> (TraceSteps, TraceCarryOver) {
         if self.steps.len() >= 2
             && !is_create
             && let Some(last) = self.steps.last_mut()
@@ -405,7 +450,8 @@ impl Tracer {
     /// the caller of the frame that runs now keeps back. In 64 bits with sign, as the original.
     fn price_last_step(&mut self, gas: u64, depth: u32, kept_by_caller: u64) {
         let requested_gas = self.carry_over.requested_gas;
-        let before = self.steps.len().checked_sub(2).map(|at| self.steps[at].gas);
+        let before = self.steps.last_but_one().map(|step| step.gas);
+        let last_depth = self.steps.last_depth().unwrap_or_default();
         let Some(step) = self.steps.last_mut() else { return };
         let failed = step.error != RomError::NoError;
         let cost = match step.op {
@@ -413,10 +459,10 @@ impl Tracer {
             // A failed create is priced by the last gas anything asked for, which it may not have got as far as setting.
             opcode::CREATE | opcode::CREATE2 if failed => step.gas.wrapping_sub(requested_gas),
             opcode::CREATE | opcode::CREATE2 => step.gas.wrapping_sub(gas).wrapping_sub(kept_by_caller),
-            opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL if step.depth != depth => {
+            opcode::CALL | opcode::CALLCODE | opcode::DELEGATECALL | opcode::STATICCALL if last_depth != depth => {
                 step.gas.wrapping_sub(kept_by_caller)
             }
-            _ if step.depth == depth => step.gas.wrapping_sub(gas),
+            _ if last_depth == depth => step.gas.wrapping_sub(gas),
             _ if failed => step.gas,
             _ => step.gas_cost,
         };
@@ -450,68 +496,29 @@ impl Tracer {
         match (shown.is_empty(), own.is_empty()) {
             (true, _) => own.clone(),
             (false, true) => shown,
-            (false, false) => [&shown[..], &own[..]].concat().into(),
+            (false, false) => self.joined(shown, own),
         }
     }
 
-    /// Returns changed bytes, length and offset of memory (executor-service §8.5).
-    fn memory_of(&mut self, interpreter: &Interpreter<EthInterpreter>) -> (Bytes, u32, u32) {
-        if !self.options.memory {
-            return (Bytes::new(), 0, 0);
+    /// Returns what a create returned with the return data behind it: the same bytes as long as both are.
+    fn joined(&mut self, shown: Bytes, own: &Bytes) -> Bytes {
+        let is_same = |bytes: &Bytes| (bytes.as_ptr(), bytes.len()) == (own.as_ptr(), own.len());
+        if let Some((_, joined)) = self.joined.as_ref().filter(|(behind, _)| is_same(behind)) {
+            return joined.clone();
         }
-        let size = interpreter.memory.size();
-        let memory = interpreter.memory.slice(0..size).to_vec();
-        let result = if self.steps.is_empty() {
-            (memory.clone().into(), size as u32, 0)
-        } else {
-            let (start, end) = changed_range(&self.previous_memory, &memory);
-            (Bytes::copy_from_slice(&memory[start..end]), size as u32, if start == end { 0 } else { start as u32 })
-        };
-        if !self.steps.is_empty() {
-            self.previous_memory = memory;
-        }
-        result
+        let joined = Bytes::from([&shown[..], &own[..]].concat());
+        self.joined = Some((own.clone(), joined.clone()));
+        joined
     }
-}
 
-/// Returns the slice of `new` that differs from `old`, empty if only zero bytes were appended.
-fn changed_range(old: &[u8], new: &[u8]) -> (usize, usize) {
-    if new.len() < old.len() {
-        return (0, new.len());
+    /// Notes that opcodes may reveal memory that nobody paid for.
+    pub(crate) fn memory_is_unpaid(&mut self) {
+        self.unpaid_memory = true;
     }
-    let (kept, appended) = new.split_at(old.len());
-    let first_changed = kept.iter().zip(old).position(|(new, old)| new != old);
-    let last_changed = kept.iter().zip(old).rposition(|(new, old)| new != old);
-    let first_appended = appended.iter().position(|&byte| byte != 0).map(|at| at + old.len());
-    let last_appended = appended.iter().rposition(|&byte| byte != 0).map(|at| at + old.len());
-    match (first_changed.or(first_appended), last_appended.or(last_changed)) {
-        (Some(first), Some(last)) => (first, last + 1),
-        _ => (0, 0),
-    }
-}
 
-fn empty_step() -> TraceStep {
-    TraceStep {
-        state_root: B256::ZERO,
-        depth: 0,
-        pc: 0,
-        gas: 0,
-        gas_cost: 0,
-        gas_refund: 0,
-        op: 0,
-        stack: Vec::new(),
-        memory: Bytes::new(),
-        memory_size: 0,
-        memory_offset: 0,
-        return_data: Bytes::new(),
-        contract_address: Address::ZERO,
-        contract_caller: Address::ZERO,
-        contract_value: U256::ZERO,
-        contract_data: Bytes::new(),
-        contract_gas: 0,
-        contract_kind: FrameKind::Call,
-        error: RomError::NoError,
-        storage: BTreeMap::new(),
+    /// Takes what the trace has grown by. True if the batch is to stop.
+    pub(crate) fn take_memory(&mut self, interrupt: &mut Interrupt) -> bool {
+        self.cost.take(&self.steps, self.memory.bytes(), interrupt)
     }
 }
 

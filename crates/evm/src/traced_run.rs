@@ -18,14 +18,19 @@ use super::modexp_memory::UnpaidWords;
 use super::observer::EvmObserver;
 use super::trace::{CREATE_GAS, FrameView, Tracer};
 
-/// Runs a frame one opcode at a time, recording each.
+/// Operands that are looked at, at most.
+const OPERANDS_MAX: usize = 4;
+/// Opcodes that a traced one counts as.
+const STEPS_PER_TRACED: u32 = 16;
+
+/// Runs a frame one opcode at a time, recording each; `None` if the batch is to stop.
 pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
     frame: &mut EthFrame<EthInterpreter>,
     table: &ZkInstructions<DB, O>,
     context: &mut ZkContext<DB, O>,
     tracer: &mut Tracer,
     mut unpaid: Option<&mut UnpaidWords>,
-) -> Result<InterpreterAction, ContextDbError<ZkContext<DB, O>>> {
+) -> Result<Option<InterpreterAction>, ContextDbError<ZkContext<DB, O>>> {
     let data = match &frame.input {
         FrameInput::Create(create) => create.init_code().clone(),
         _ => frame.interpreter.input.input.as_bytes(&*context).to_vec().into(),
@@ -40,10 +45,17 @@ pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
         }
         let op = interpreter.bytecode.opcode();
         tracer.begin_step(interpreter, &view);
+        if tracer.take_memory(&mut context.chain.interrupt) || context.chain.interrupt.spend(STEPS_PER_TRACED) {
+            return Ok(None);
+        }
         let gas_before = interpreter.gas.remaining();
         let operands_count = interpreter.stack.len();
-        let operands = interpreter.stack.data().iter().rev().take(2).copied().collect::<Vec<_>>();
+        let mut operands = [U256::ZERO; OPERANDS_MAX];
+        let copied = operands.iter_mut().zip(interpreter.stack.data().iter().rev());
+        let operands_copied = copied.map(|(operand, word)| *operand = *word).count();
+        let operands = &operands[..operands_copied];
         if let Some(unpaid) = &mut unpaid {
+            tracer.memory_is_unpaid();
             unpaid.reveal(interpreter, context.gas_params());
         }
         let end = O::run_opcode(interpreter, table, context).err();
@@ -52,15 +64,15 @@ pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
         }
         let result = end.map(|end| error_order::reported(interpreter, end));
         if op == opcode::RETURN && tracer.wants_returned_memory() {
-            tracer.create_returned(interpreter, &operands);
+            tracer.create_returned(interpreter, operands);
         }
         let touched = &context.chain.touched;
-        tracer.end_step(interpreter, op, result, storage_access(op, &operands, interpreter, touched));
-        if let Some(gas) = requested_gas(op, gas_before, operands_count, &operands, interpreter) {
+        tracer.end_step(interpreter, op, operands, result, storage_access(op, operands, interpreter, touched));
+        if let Some(gas) = requested_gas(op, gas_before, operands_count, operands, interpreter) {
             tracer.request_gas(gas);
         }
         if let Some(end) = end {
-            return Ok(error_order::finish(interpreter, end));
+            return Ok(Some(error_order::finish(interpreter, end)));
         }
     }
 }
@@ -115,7 +127,7 @@ fn storage_access(
     let address = interpreter.input.target_address();
     match (op, operands) {
         (opcode::SLOAD, [slot, ..]) => Some((address, *slot, touched.last_value(address, *slot)?)),
-        (opcode::SSTORE, [slot, value]) => Some((address, *slot, *value)),
+        (opcode::SSTORE, [slot, value, ..]) => Some((address, *slot, *value)),
         _ => None,
     }
 }

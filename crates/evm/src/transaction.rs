@@ -3,7 +3,8 @@
 use revm::interpreter::InstructionResult;
 use revm::primitives::{Address, B256, Bytes, Log, TxKind, U256};
 use revm::state::EvmState;
-use zkevm_types::TraceStep;
+use zkevm_pool::Cancelled;
+use zkevm_types::TraceSteps;
 
 /// A transaction that passed the intrinsic checks (batch §8.1).
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ pub struct TxOutcome {
     /// Programs deployed, also in frames that failed later.
     pub new_programs: Vec<(B256, Bytes)>,
     /// Steps of a traced transaction.
-    pub steps: Vec<TraceStep>,
+    pub steps: TraceSteps,
     /// Address of a deploy transaction.
     pub created: Option<Address>,
     /// The transaction went straight to an address of a precompile this fork does not run.
@@ -62,6 +63,9 @@ pub enum EvmFailure<E> {
     /// The code never ends (evm Q7).
     #[error("the code ends in a PUSH without immediate, which this fork never finishes")]
     NeverEnds,
+    /// It was given up before its end.
+    #[error(transparent)]
+    Cancelled(Cancelled),
     /// The observer ended the transaction.
     #[error("the observer ended the transaction")]
     GivenUp {

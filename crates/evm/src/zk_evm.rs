@@ -25,6 +25,7 @@ use super::context::{BatchScratch, PrecompileEffect, StateDatabase, ZkContext, n
 use super::error_order;
 use super::errors::rom_error;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
+use super::interrupt::{FRAME_STEPS, Interrupt};
 use super::modexp_memory::{self, UnpaidMemory};
 use super::observer::{CreateStart, EvmObserver};
 use super::precompiles::ZkPrecompiles;
@@ -35,7 +36,7 @@ use super::transfer;
 use super::unchecked::{push_frame, with_unchecked_jumpdests};
 use zkevm_tree::linear_hash;
 use zkevm_types::ForkRules;
-use zkevm_types::RomError;
+use zkevm_types::{RomError, TraceSteps};
 
 /// Largest deployed code, in bytes (EIP-170).
 const CODE_SIZE_MAX_BYTES: usize = 24_576;
@@ -61,14 +62,16 @@ pub struct ZkEvm<DB: StateDatabase, O: EvmObserver> {
     carry_over: TraceCarryOver,
     /// What MODEXP wrote behind the end of memory.
     unpaid: UnpaidMemory,
+    /// Memory of the frames that has been taken.
+    frame_memory_bytes: usize,
 }
 
 impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
     /// Creates the EVM of a batch.
-    pub fn new(db: DB, rules: &'static ForkRules, chain_id: u64, observer: O) -> Self {
+    pub fn new(db: DB, rules: &'static ForkRules, chain_id: u64, interrupt: Interrupt, observer: O) -> Self {
         let table = instruction_table(rules);
         let endless_push = rules.truncated_push_loops.then(|| endless_push_table(table.clone()));
-        let inner = Evm::new(new_context(db, rules, chain_id, observer), table, ZkPrecompiles::new(rules));
+        let inner = Evm::new(new_context(db, rules, chain_id, interrupt, observer), table, ZkPrecompiles::new(rules));
         Self {
             inner,
             endless_push,
@@ -77,6 +80,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             tracer: None,
             carry_over: TraceCarryOver::default(),
             unpaid: UnpaidMemory::default(),
+            frame_memory_bytes: 0,
         }
     }
 
@@ -145,6 +149,9 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         let never_ends = std::mem::take(&mut self.inner.ctx.chain.never_ends);
         let given_up_at = self.inner.ctx.chain.given_up_at.take();
         let state = self.inner.ctx.journaled_state.finalize();
+        if let Some(cancelled) = self.inner.ctx.chain.interrupt.reason() {
+            return Err(EvmFailure::Cancelled(cancelled));
+        }
         if never_ends {
             return Err(EvmFailure::NeverEnds);
         }
@@ -162,7 +169,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         let Some(end) = handler.end else {
             return Err(EvmFailure::Internal("the run has no end".into()));
         };
-        let mut steps = Vec::new();
+        let mut steps = TraceSteps::default();
         if let Some(tracer) = self.tracer.take() {
             (steps, self.carry_over) = tracer.finish(end.gas_left, tx.kind.is_create());
         }
@@ -206,6 +213,19 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             tracer.codeless_call(&call, data, depth);
         }
         Ok(ItemOrResult::Result(result))
+    }
+
+    /// Counts the start of a frame, and the memory of the frames that wait for it. True if the batch is to stop.
+    fn stops_before_frame(&mut self) -> bool {
+        let interrupt = &mut self.inner.ctx.chain.interrupt;
+        if interrupt.spend(FRAME_STEPS) {
+            return true;
+        }
+        // All frames of a transaction share one buffer, whose memory stays with the batch.
+        let bytes = self.inner.ctx.local.shared_memory_buffer().borrow().capacity();
+        let more = bytes.saturating_sub(self.frame_memory_bytes);
+        self.frame_memory_bytes = self.frame_memory_bytes.max(bytes);
+        more > 0 && interrupt.take(more)
     }
 
     /// Starts a call: its frame is on the stack, or it is over already. A sum beyond 2^256 wraps around as in the ROM; revm
@@ -474,6 +494,9 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
         init: FrameInit,
     ) -> Result<FrameInitResult<'_, Self::Frame>, ContextDbError<Self::Context>> {
         let depth = init.depth as u32 + 1;
+        if self.stops_before_frame() {
+            return Err(given_up());
+        }
         let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
             self.touch_call(inputs);
@@ -518,9 +541,12 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
         let action = match (&mut self.tracer, unpaid) {
             (Some(tracer), unpaid) => run_traced(frame, table, &mut self.inner.ctx, tracer, unpaid)?,
             (None, Some(unpaid)) => modexp_memory::run(&mut frame.interpreter, table, &mut self.inner.ctx, unpaid),
-            (None, None) => error_order::run(&mut frame.interpreter, |interpreter| {
-                O::run_opcode(interpreter, table, &mut self.inner.ctx)
+            (None, None) => error_order::run(&mut frame.interpreter, &mut self.inner.ctx, |interpreter, context| {
+                O::run_opcode(interpreter, table, context)
             }),
+        };
+        let Some(action) = action.filter(|_| self.inner.ctx.chain.interrupt.reason().is_none()) else {
+            return Err(given_up());
         };
         if self.inner.ctx.chain.never_ends {
             return Err(ContextError::Custom("the code never ends".into()));
@@ -591,6 +617,11 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
             }
         }
     }
+}
+
+/// The error that ends a run to be given up: the interrupt knows why.
+fn given_up<E>() -> ContextError<E> {
+    ContextError::Custom("given up".into())
 }
 
 /// How the top frame ended.

@@ -1,6 +1,6 @@
-//! Threads that help running batches while cores are idle, and the token that cancels a batch.
+//! Threads that help running batches while cores are idle, the token that stops a batch, and the memory calls may take.
 //!
-//! Decides: which idle threads take chunks of a running batch's work. Must not know: what the work is.
+//! Decides: which idle threads take chunks of a running batch's work; when a batch must stop. Must not know: what the work is.
 //!
 //! Two parts of a batch are dear and come in chunks that do not depend on each other: recovering the senders, and hashing a
 //! level of the tree. The thread that runs the batch offers the chunks and works on them itself, or goes on with what the first
@@ -13,6 +13,7 @@
 
 mod cancel;
 mod chunks;
+pub mod memory;
 mod workers;
 
 pub use cancel::{CancelToken, Cancelled};

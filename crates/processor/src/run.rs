@@ -14,8 +14,10 @@ use zkevm_batch::observer::Stage;
 use zkevm_evm::access_log::{AccessedLeaves, AccountLeaves};
 use zkevm_evm::context::{SYSTEM_ADDRESS, ZkContext};
 use zkevm_evm::errors::rom_error;
+use zkevm_evm::interrupt::Interrupt;
 use zkevm_evm::transaction::{EvmFailure, TxCall, TxOutcome};
 use zkevm_evm::zk_evm::ZkEvm;
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::StateReader;
 use zkevm_tree::{LeafKind, TreeRef};
 use zkevm_types::BatchInput;
@@ -24,6 +26,11 @@ use zkevm_types::EngineReport;
 use zkevm_types::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use zkevm_types::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
 use zkevm_types::{ExecutorError, RomError};
+
+/// Bytes of a result without its data, in memory and in the answer.
+const RESULT_BYTES: usize = 512;
+/// Bytes of a log without its data.
+const LOG_BYTES: usize = 384;
 
 /// GlobalExitRootManagerL2, the same for every chain and fork (batch §2).
 pub(crate) const GER_MANAGER_ADDRESS: Address = address!("a40D5f56745a118D0906a34E69aeC8C0Db1cB8fA");
@@ -46,19 +53,50 @@ impl Abort {
     }
 }
 
+/// Why a running batch does not go on.
+#[derive(Clone, Debug)]
+pub(crate) enum Halt {
+    /// No answer beyond a code.
+    Abort(Abort),
+    /// It was given up.
+    Cancelled(Cancelled),
+}
+
+impl From<Abort> for Halt {
+    fn from(abort: Abort) -> Self {
+        Self::Abort(abort)
+    }
+}
+
+impl From<Cancelled> for Halt {
+    fn from(cancelled: Cancelled) -> Self {
+        Self::Cancelled(cancelled)
+    }
+}
+
+impl From<StateError> for Halt {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Cancelled(cancelled) => Self::Cancelled(cancelled),
+            error => Self::Abort(error.into()),
+        }
+    }
+}
+
 impl From<StateError> for Abort {
     fn from(error: StateError) -> Self {
         Self::new(error.code(), error.to_string())
     }
 }
 
-impl From<EvmFailure<StateError>> for Abort {
+impl From<EvmFailure<StateError>> for Halt {
     fn from(failure: EvmFailure<StateError>) -> Self {
         match failure {
             EvmFailure::Database(error) => error.into(),
-            EvmFailure::GivenUp { .. } => Self::new(ExecutorError::Assert, failure.to_string()),
-            EvmFailure::NeverEnds => Self::new(ExecutorError::CountersOverflowSteps, failure.to_string()),
-            EvmFailure::Internal(message) => Self::new(ExecutorError::Assert, message),
+            EvmFailure::NeverEnds => Abort::new(ExecutorError::CountersOverflowSteps, failure.to_string()).into(),
+            EvmFailure::Cancelled(cancelled) => cancelled.into(),
+            EvmFailure::Internal(message) => Abort::new(ExecutorError::Assert, message).into(),
+            EvmFailure::GivenUp { .. } => Abort::new(ExecutorError::Assert, failure.to_string()).into(),
         }
     }
 }
@@ -104,14 +142,25 @@ pub(crate) struct BatchRun<'a, O: Observer> {
     abandoned: EvmState,
     /// Items that have not run, from when the batch is decoded.
     pub(super) items: Option<Items>,
+    /// Whether to go on, and the memory to take from.
+    cancel: CancelToken,
+    /// Memory of the state that has been taken.
+    state_bytes: usize,
 }
 
 impl<'a, O: Observer> BatchRun<'a, O> {
     /// Opens the state of a batch.
-    pub(crate) fn new(engine: &'a Engine, input: &'a BatchInput, state: &'a dyn StateReader, observer: O) -> Self {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        input: &'a BatchInput,
+        state: &'a dyn StateReader,
+        cancel: &CancelToken,
+        observer: O,
+    ) -> Self {
         let rules = input.fork_id.rules();
-        let state = StateView::new(engine, state, input.old_state_root, &input.state_override, input.get_keys);
-        let mut evm = ZkEvm::new(state, rules, input.chain_id, observer);
+        let state = StateView::new(engine, state, input.old_state_root, &input.state_override, input.get_keys)
+            .stopped_by(cancel.clone());
+        let mut evm = ZkEvm::new(state, rules, input.chain_id, Interrupt::new(cancel.clone()), observer);
         evm.context().block.beneficiary = input.coinbase;
         evm.context().block.gas_limit = input.block_gas_limit();
         evm.context().chain.log_hashes = input.get_keys.then(Vec::new);
@@ -128,6 +177,8 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             kept_versions: Vec::new(),
             abandoned: EvmState::default(),
             items: None,
+            cancel: cancel.clone(),
+            state_bytes: 0,
         }
     }
 
@@ -181,7 +232,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     /// Runs one transaction: intrinsic checks, execution, commit. Returns its response without state root and cumulative
     /// gas, which depend on the version of the API. `listed_as` is the hash of the entry that takes the result: a trace
     /// is asked for by it.
-    pub(crate) fn transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
+    pub(crate) fn transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Halt> {
         let start = Instant::now();
         let tree_before = self.state().tree_time();
         let result = self.run_transaction(prepared, listed_as);
@@ -190,7 +241,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         result
     }
 
-    fn run_transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Abort> {
+    fn run_transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Halt> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
         let start = self.state().version();
@@ -242,7 +293,22 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         let flags = self.rules.effective_percentage && !self.input.no_counters;
         output.has_gasprice_opcode = flags && scratch.used_gasprice;
         output.has_balance_opcode = flags && scratch.used_balance;
+        self.take_memory(&output)?;
         Ok((output, end))
+    }
+
+    /// Takes the memory of a result, and what the state has grown by.
+    fn take_memory(&mut self, output: &TxOutput) -> Result<(), Cancelled> {
+        let logs: usize = output.logs.iter().map(|log| LOG_BYTES + log.data.len()).sum();
+        let shown = output.return_value.len() + output.rlp_tx.len();
+        self.cancel.take(RESULT_BYTES + shown + logs)?;
+        // Each block lists the logs of its transactions once more, and a trace the return value.
+        let again = output.full_trace.as_ref().map_or(0, |trace| trace.context.data.len() + output.return_value.len());
+        self.cancel.take_answer(RESULT_BYTES + shown + 2 * logs + again)?;
+        let state_bytes = self.state().memory_bytes();
+        let more = state_bytes.saturating_sub(self.state_bytes);
+        self.state_bytes = self.state_bytes.max(state_bytes);
+        self.cancel.take(more)
     }
 
     /// Returns the error with which a batch ends that ran out of counters, judged by all that it has counted.
@@ -329,7 +395,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         &mut self,
         prepared: &PreparedTx,
         output: &mut TxOutput,
-    ) -> Result<Result<TxCall, RomError>, Abort> {
+    ) -> Result<Result<TxCall, RomError>, Halt> {
         let tx = &prepared.tx;
         let Some(caller) = prepared.signer else {
             return Ok(Err(RomError::IntrinsicInvalidSignature));
@@ -391,7 +457,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         prepared: &PreparedTx,
         outcome: TxOutcome,
         output: &mut TxOutput,
-    ) -> Result<TxEnd, Abort> {
+    ) -> Result<TxEnd, Halt> {
         let error = rom_error(outcome.result);
         let mut status = outcome.result.is_ok();
         if outcome.unsupported_precompile && self.rules.unsupported_precompile_top_level_status {

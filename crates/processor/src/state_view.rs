@@ -15,7 +15,9 @@ use zkevm_batch::observer::StateAccess;
 use zkevm_evm::access_log::{AccessedLeaves, AccountLeaves};
 use zkevm_evm::context::StateDatabase;
 use zkevm_evm::unchecked::with_unchecked_jumpdests;
-use zkevm_tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeMemory, TreeRef, linear_hash};
+use zkevm_pool::{CancelToken, Cancelled};
+use zkevm_tree::poseidon::linear_hash_while;
+use zkevm_tree::{Digest, KeyCache, LeafKind, NodeData, StateTree, TreeError, TreeMemory, TreeRef};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::AccountOverride;
 use zkevm_types::ExecutorError;
@@ -30,6 +32,9 @@ struct MissingLeaves {
     leaves: AccountLeaves,
     node: Digest,
 }
+/// Bytes of a node of the tree, its leaf and its value, and of a slot that was read or written.
+const NODE_BYTES: usize = 128;
+const SLOT_BYTES: usize = 256;
 
 /// Leaves read of every account.
 const ACCOUNT_LEAVES: [LeafKind; 3] = [LeafKind::Balance, LeafKind::Nonce, LeafKind::CodeHash];
@@ -46,6 +51,9 @@ pub(crate) enum StateError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The batch was given up meanwhile.
+    #[error(transparent)]
+    Cancelled(Cancelled),
 }
 
 impl DBErrorMarker for StateError {}
@@ -59,7 +67,7 @@ impl StateError {
                 StoreError::InvalidNodeSize { .. } => ExecutorError::SmtInvalidDataSize,
                 _ => ExecutorError::DbError,
             },
-            Self::Tree(_) => ExecutorError::DbError,
+            Self::Tree(_) | Self::Cancelled(_) => ExecutorError::DbError,
         }
     }
 }
@@ -101,6 +109,16 @@ pub(crate) struct StateView<'a> {
     smt_keys: Option<BTreeSet<B256>>,
     program_keys: Option<BTreeSet<B256>>,
     tree_time: Duration,
+    cancel: CancelToken,
+    /// The last version that was made to be thrown away.
+    speculation: Option<Speculation>,
+}
+
+/// A version with the changes of a transaction that still runs.
+struct Speculation {
+    base: TreeRef,
+    version: TreeRef,
+    writes: HashMap<Digest, U256, RandomState>,
 }
 
 impl<'a> StateView<'a> {
@@ -134,7 +152,20 @@ impl<'a> StateView<'a> {
             smt_keys: collect_keys.then(BTreeSet::new),
             program_keys: collect_keys.then(BTreeSet::new),
             tree_time: Duration::ZERO,
+            cancel: CancelToken::default(),
+            speculation: None,
         }
+    }
+
+    /// Puts the token in place at which long work looks.
+    pub(crate) fn stopped_by(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Returns the bytes that the batch keeps of the state, estimated.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.tree.node_count() * NODE_BYTES + self.storage.len() * SLOT_BYTES
     }
 
     /// Makes the tree keys of these accounts together.
@@ -405,6 +436,25 @@ impl<'a> StateView<'a> {
         Ok(ChangedAccount { account: new, code_length })
     }
 
+    /// Returns the current version with these writes. Goes on from the last such version, so that a long trace makes as many
+    /// nodes as its transaction changes leaves, not the square of it.
+    fn speculate(&mut self, writes: HashMap<Digest, U256, RandomState>) -> Result<TreeRef, StateError> {
+        let last = self.speculation.take().filter(|last| last.base == self.version);
+        let (from, before) =
+            last.map_or_else(|| (self.version, HashMap::default()), |last| (last.version, last.writes));
+        let mut changes: Vec<_> = writes
+            .iter()
+            .filter(|(key, value)| before.get(key) != Some(value))
+            .map(|(key, value)| (*key, *value))
+            .collect();
+        for key in before.keys().filter(|key| !writes.contains_key(key)) {
+            changes.push((*key, self.tree.get(self.version, key)?));
+        }
+        let version = if changes.is_empty() { from } else { self.tree.update(from, &mut changes)? };
+        self.speculation = Some(Speculation { base: self.version, version, writes });
+        Ok(version)
+    }
+
     fn update(&mut self, writes: &mut [(Digest, U256)]) -> Result<(), StateError> {
         self.advance(|tree, version| tree.update(version, writes))
     }
@@ -443,7 +493,15 @@ impl<'a> StateView<'a> {
             account.balance = replaced.balance.unwrap_or(account.balance);
             account.nonce = replaced.nonce.map_or(account.nonce, U256::from);
             if let Some(code) = &replaced.code {
-                let hash = linear_hash(code).to_b256();
+                let mut stop = None;
+                let hash = linear_hash_while(code, || {
+                    stop = self.cancel.check().err();
+                    stop.is_none()
+                });
+                if let Some(cancelled) = stop {
+                    return Err(StateError::Cancelled(cancelled));
+                }
+                let hash = hash.unwrap_or_default().to_b256();
                 account.code_hash = hash.into();
                 self.programs.insert(hash, with_unchecked_jumpdests(code));
             }
@@ -580,7 +638,8 @@ impl StateDatabase for StateView<'_> {
         for (address, account) in state {
             self.account_writes(*address, account, None, &mut writes)?;
         }
-        let version = self.tree.update(self.version, &mut writes)?;
+        let writes: HashMap<_, _, RandomState> = writes.into_iter().collect();
+        let version = self.speculate(writes)?;
         Ok(self.root_of(version))
     }
 }

@@ -51,7 +51,7 @@ impl<O: Observer> BatchRun<'_, O> {
     pub(super) fn empty_trace(&mut self, prepared: &PreparedTx, hash: B256) -> Option<Box<FullTrace>> {
         self.input.trace.as_ref().filter(|config| config.is_for(hash))?;
         let context = trace_context(prepared, self.state().root());
-        Some(Box::new(FullTrace { context, steps: Vec::new() }))
+        Some(Box::new(FullTrace { context, ..FullTrace::default() }))
     }
 
     /// Returns the entry of a transaction that is about to run, for a fork that lists it before its result.

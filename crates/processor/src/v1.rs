@@ -5,7 +5,7 @@ use revm::primitives::{B256, U256};
 use super::Observer;
 use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
-use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
+use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, Halt, TxEnd};
 use zkevm_batch::observer::{ExitRoot, Stage};
 use zkevm_batch::{acc_input_hash_v1, keccak_slot};
 use zkevm_evm::context::SYSTEM_ADDRESS;
@@ -32,7 +32,7 @@ pub(crate) fn process<O: Observer>(
     // The original keeps the timestamp in one field element.
     let eth_timestamp =
         if eth_timestamp >= GOLDILOCKS_PRIME { eth_timestamp - GOLDILOCKS_PRIME } else { eth_timestamp };
-    let mut run = BatchRun::new(engine, input, state, observer);
+    let mut run = BatchRun::new(engine, input, state, cancel, observer);
     run.evm.context().block.timestamp = U256::from(eth_timestamp);
     let mut transactions = Vec::new();
     let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, cancel)?;
@@ -95,7 +95,8 @@ fn execute<O: Observer>(
                     break;
                 }
             }
-            Err(abort) => {
+            Err(Halt::Cancelled(cancelled)) => return Err(cancelled),
+            Err(Halt::Abort(abort)) => {
                 end = Err(abort);
                 break;
             }
@@ -135,7 +136,7 @@ fn one_transaction<O: Observer>(
     run: &mut BatchRun<'_, O>,
     prepared: &PreparedTx,
     tx_count: &mut U256,
-) -> Result<TxOutput, Abort> {
+) -> Result<TxOutput, Halt> {
     run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
     let (output, end) = run.transaction(prepared, prepared.hash)?;
     if let TxEnd::Included { .. } = end {

@@ -6,7 +6,7 @@ use super::Observer;
 use super::block_info::BlockInfo;
 use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
-use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, TxEnd};
+use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, Halt, TxEnd};
 use super::state_view::StateError;
 use zkevm_batch::observer::{BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage};
 use zkevm_batch::{
@@ -38,7 +38,7 @@ pub(crate) fn process<O: Observer>(
     observer: O,
 ) -> Result<(BatchOutput, O), Cancelled> {
     let mut batch = V2Batch {
-        run: BatchRun::new(engine, input, state, observer),
+        run: BatchRun::new(engine, input, state, cancel, observer),
         context,
         block_number: U256::ZERO,
         timestamp: U256::ZERO,
@@ -85,6 +85,15 @@ enum Stop {
 impl From<Abort> for Stop {
     fn from(abort: Abort) -> Self {
         Self::Abort(abort)
+    }
+}
+
+impl From<Halt> for Stop {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Abort(abort) => Self::Abort(abort),
+            Halt::Cancelled(cancelled) => Self::Cancelled(cancelled),
+        }
     }
 }
 

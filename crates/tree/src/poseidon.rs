@@ -14,6 +14,8 @@ use super::digest::Digest;
 
 /// Bytes hashed per permutation by [`linear_hash`]: 8 elements of 7 bytes.
 const CHUNK_BYTES: usize = 56;
+/// Permutations of a long hash from one look to the next.
+const PERMUTATIONS_PER_LOOK: usize = 1024;
 
 /// Returns H(input, capacity): the first four elements after one permutation. Elements ≥ p count modulo p.
 pub fn hash(input: &[u64; 8], capacity: &[u64; 4]) -> Digest {
@@ -93,11 +95,20 @@ pub fn hashes_of(states: &[[u64; 12]]) -> Vec<Digest> {
 
 /// Returns the linear Poseidon hash of a byte string: bytecode, or the log digests of fork 7 and later (state-tree §6).
 pub fn linear_hash(bytes: &[u8]) -> Digest {
+    linear_hash_while(bytes, || true).unwrap_or_default()
+}
+
+/// Returns the same as [`linear_hash`]; asks `goes_on` every thousand permutations, about a millisecond, and gives up with
+/// `None` if told so.
+pub fn linear_hash_while(bytes: &[u8], mut goes_on: impl FnMut() -> bool) -> Option<Digest> {
     let mut capacity = Digest::ZERO;
     for chunk in 0..chunk_count(bytes) {
+        if chunk % PERMUTATIONS_PER_LOOK == PERMUTATIONS_PER_LOOK - 1 && !goes_on() {
+            return None;
+        }
         capacity = hash(&chunk_elements(bytes, chunk), &capacity.0);
     }
-    capacity
+    Some(capacity)
 }
 
 /// Returns the linear Poseidon hash of every message, one message per lane.

@@ -9,6 +9,7 @@ mod errors;
 mod fork;
 mod input;
 mod output;
+mod trace;
 
 pub use counters::Counters;
 pub use errors::{ExecutorError, RomError};
@@ -20,6 +21,7 @@ pub use input::{
     TraceConfig, V2Context,
 };
 pub use output::{
-    BatchOutput, BatchRoots, BlockOutput, EngineName, EngineReport, FlushIds, FrameKind, FullTrace, LogOutput,
-    PhaseTimes, TouchedAccount, TraceContext, TraceStep, TxOutput,
+    BatchOutput, BatchRoots, BlockOutput, EngineName, EngineReport, FlushIds, LogOutput, PhaseTimes, TouchedAccount,
+    TxOutput,
 };
+pub use trace::{FrameKind, FullTrace, NewStep, StepFrame, StepNumbers, TraceContext, TraceStep, TraceSteps};

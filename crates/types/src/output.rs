@@ -6,6 +6,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, Bytes, U256};
 
 use super::errors::{ExecutorError, RomError};
+use super::trace::FullTrace;
 use crate::Counters;
 use zkevm_tree::{Digest, NodeData};
 
@@ -216,121 +217,6 @@ pub struct LogOutput {
     pub data: Bytes,
     /// Log index: within the transaction (forks up to 7) or the block (from fork 8).
     pub index: u32,
-}
-
-/// A full trace (executor-service §8).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FullTrace {
-    /// Context of the transaction.
-    pub context: TraceContext,
-    /// One step per opcode.
-    pub steps: Vec<TraceStep>,
-}
-
-/// Transaction context of a trace (executor-service §8.2).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TraceContext {
-    /// True for a contract creation.
-    pub is_create: bool,
-    /// Sender; `None` in the entry of a transaction that fork 7 wrote no result to.
-    pub from: Option<Address>,
-    /// Recipient; `None` for a creation.
-    pub to: Option<Address>,
-    /// Input data.
-    pub data: Bytes,
-    /// Gas limit.
-    pub gas: u64,
-    /// Value in wei.
-    pub value: U256,
-    /// Output of the top frame.
-    pub output: Bytes,
-    /// Gas used.
-    pub gas_used: u64,
-    /// Gas price of the signed transaction.
-    pub gas_price: U256,
-    /// State root before the transaction.
-    pub old_state_root: B256,
-    /// Index in the block (V2).
-    pub tx_index: u64,
-    /// Chain id of the transaction, 0 before EIP-155 (V2).
-    pub chain_id: u64,
-}
-
-/// The way a frame was entered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FrameKind {
-    /// CALL, and the outermost frame.
-    #[default]
-    Call,
-    /// CALLCODE.
-    CallCode,
-    /// DELEGATECALL.
-    DelegateCall,
-    /// STATICCALL.
-    StaticCall,
-    /// CREATE.
-    Create,
-    /// CREATE2.
-    Create2,
-}
-
-impl FrameKind {
-    /// Returns the mnemonic the response carries.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Call => "CALL",
-            Self::CallCode => "CALLCODE",
-            Self::DelegateCall => "DELEGATECALL",
-            Self::StaticCall => "STATICCALL",
-            Self::Create => "CREATE",
-            Self::Create2 => "CREATE2",
-        }
-    }
-}
-
-/// One opcode about to run (executor-service §8.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceStep {
-    /// State root before the opcode.
-    pub state_root: B256,
-    /// Depth, 1 for the outermost frame.
-    pub depth: u32,
-    /// Program counter.
-    pub pc: u64,
-    /// Gas before.
-    pub gas: u64,
-    /// Cost (executor-service §8.4).
-    pub gas_cost: u64,
-    /// Refund counter.
-    pub gas_refund: u64,
-    /// Opcode byte.
-    pub op: u8,
-    /// Stack, bottom first.
-    pub stack: Vec<U256>,
-    /// Changed part of memory.
-    pub memory: Bytes,
-    /// Memory length.
-    pub memory_size: u32,
-    /// The offset at which `memory` starts.
-    pub memory_offset: u32,
-    /// Return data buffer.
-    pub return_data: Bytes,
-    /// Code address of the frame.
-    pub contract_address: Address,
-    /// Caller of the frame.
-    pub contract_caller: Address,
-    /// Value of the frame.
-    pub contract_value: U256,
-    /// Call data, on the first step of a frame and after it only.
-    pub contract_data: Bytes,
-    /// Gas given to the frame.
-    pub contract_gas: u64,
-    /// The way the frame was entered.
-    pub contract_kind: FrameKind,
-    /// Error placed on this step.
-    pub error: RomError,
-    /// Storage of the contract seen so far, on SLOAD and SSTORE.
-    pub storage: BTreeMap<U256, U256>,
 }
 
 /// Flush ids an answer carries (executor-service §9); zero after an abort.

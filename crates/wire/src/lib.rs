@@ -5,6 +5,8 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod decoded_size;
+pub mod full_trace;
 pub mod preencoded;
 pub mod protobuf_text;
 pub mod request;

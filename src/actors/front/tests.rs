@@ -106,6 +106,7 @@ impl Bench {
             rpc: Rpc::ProcessBatchV2,
             input: self.workload.chain(0, Default::default()).empty_batch(),
             request_bytes,
+            may_be_long: false,
             context_id: name.to_owned(),
             files: None,
             trace: CallSpan::default(),

@@ -56,9 +56,14 @@ impl Accumulator {
                     | BatchFailure::ReceptionFull { .. }
                     | BatchFailure::StateFull { .. }
                     | BatchFailure::Draining
+                    | BatchFailure::CallMemory { .. }
+                    | BatchFailure::ServerMemory { .. }
+                    | BatchFailure::AnswerTooLarge { .. }
                     | BatchFailure::Stopped => sums.refused += 1,
                     BatchFailure::Cancelled => sums.cancelled += 1,
-                    BatchFailure::DeadlineExceeded | BatchFailure::ReceptionSlow { .. } => sums.expired += 1,
+                    BatchFailure::DeadlineExceeded
+                    | BatchFailure::ReceptionSlow { .. }
+                    | BatchFailure::TooLong { .. } => sums.expired += 1,
                     BatchFailure::Panicked => {}
                 }
             }

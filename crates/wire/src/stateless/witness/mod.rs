@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use alloy_primitives::{Address, B256, Bytes, U256};
 
 use super::reader::Reader;
-use zkevm_tree::poseidon::{hashes_of, linear_hash_many};
+use zkevm_tree::poseidon::{hashes_of, linear_hash_many, linear_hash_while};
 use zkevm_tree::{
     Digest, LeafKind, NodeData, branch_node, first_difference, key_of_turns, leaf_keys, leaf_node, remaining,
     value_node,
@@ -29,6 +29,13 @@ const BRANCH: u8 = 0x02;
 const HASH: u8 = 0x03;
 const CODE: u8 = 0x04;
 const LEAF: u8 = 0x07;
+/// Nodes that are read or hashed from one look whether to go on to the next.
+const NODES_PER_LOOK: usize = 1024;
+/// Memory of a node, from when it is read until its batch has run.
+const NODE_BYTES: usize = 384;
+/// Programs that are hashed together, each of so many bytes at most.
+const PROGRAMS_TOGETHER: usize = 16;
+const PROGRAM_BYTES_TOGETHER: usize = 32 << 10;
 /// Deepest level of a node; the root's is 0.
 const LEVEL_MAX: usize = 255;
 
@@ -82,6 +89,9 @@ pub enum WitnessError {
     /// A program that is followed by another.
     #[error("two programs in a row")]
     TwoPrograms,
+    /// Reading was given up.
+    #[error("given up")]
+    GivenUp,
     /// More nodes than the server takes.
     #[error("more than {0} nodes (limits.witness_nodes)")]
     TooManyNodes(usize),
@@ -91,14 +101,24 @@ pub enum WitnessError {
 ///
 /// Every node and program in the result has the hash it stands under.
 pub fn read_witness(bytes: &[u8], nodes_max: usize) -> Result<Witness, WitnessError> {
+    read_witness_while(bytes, nodes_max, &mut |_| true)
+}
+
+/// Reads a witness as [`read_witness`] does. Before each thousand or so nodes or hashes `goes_on` is told the bytes of memory
+/// that they will take, and may give the reading up.
+pub fn read_witness_while(
+    bytes: &[u8],
+    nodes_max: usize,
+    goes_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Witness, WitnessError> {
     let mut shape = Shape { reader: Reader::new(bytes), nodes_max, ..Shape::default() };
     match shape.reader.byte() {
         Some(VERSION) => {}
         Some(version) => return Err(WitnessError::Version(version)),
         None => return Err(WitnessError::Truncated),
     }
-    let top = shape.read_tree()?;
-    shape.hash(top)
+    let top = shape.read_tree(goes_on)?;
+    shape.hash(top, goes_on)
 }
 
 /// What stands at a place of the tree. Numbers are indices into the lists of [`Shape`].
@@ -143,9 +163,12 @@ struct Shape<'a> {
 
 impl Shape<'_> {
     /// Reads one tree and returns its root. The branches on the way down are kept in a list instead of on the stack.
-    fn read_tree(&mut self) -> Result<Place, WitnessError> {
+    fn read_tree(&mut self, goes_on: &mut dyn FnMut(usize) -> bool) -> Result<Place, WitnessError> {
         let mut open: Vec<Open> = Vec::new();
-        loop {
+        for read in 0_usize.. {
+            if read.is_multiple_of(NODES_PER_LOOK) && !goes_on(NODES_PER_LOOK * NODE_BYTES) {
+                return Err(WitnessError::GivenUp);
+            }
             let mut done = match self.read_node(&open)? {
                 Node::Opened(branch) => {
                     open.push(branch);
@@ -167,6 +190,7 @@ impl Shape<'_> {
                 done = Place::Branch(index);
             }
         }
+        Err(WitnessError::Truncated)
     }
 
     fn read_node(&mut self, open: &[Open]) -> Result<Node, WitnessError> {
@@ -253,8 +277,12 @@ impl Shape<'_> {
     }
 
     /// Hashes everything, from the values up to the root.
-    fn hash(self, top: Place) -> Result<Witness, WitnessError> {
-        let keys = leaf_keys(&self.leaves);
+    fn hash(self, top: Place, goes_on: &mut dyn FnMut(usize) -> bool) -> Result<Witness, WitnessError> {
+        let mut keys = Vec::with_capacity(self.leaves.len());
+        for leaves in self.leaves.chunks(NODES_PER_LOOK) {
+            look(goes_on)?;
+            keys.extend(leaf_keys(leaves));
+        }
         let misplaced = |(key, found): (&Digest, &Found)| {
             first_difference(key, &found.turns).is_some_and(|level| level < usize::from(found.level))
         };
@@ -264,10 +292,10 @@ impl Shape<'_> {
         let mut nodes = HashMap::with_capacity(self.branches.len() + 2 * self.leaves.len());
         let zero = Digest::ZERO;
         let values = self.values.iter().copied().map(value_node).collect();
-        let values = keep(&mut nodes, values);
+        let values = keep(&mut nodes, values, goes_on)?;
         let rests = keys.iter().zip(&self.found).map(|(key, found)| remaining(key, usize::from(found.level)));
         let leaves = rests.zip(&values).map(|(rest, value)| leaf_node(&rest, value)).collect();
-        let leaves = keep(&mut nodes, leaves);
+        let leaves = keep(&mut nodes, leaves, goes_on)?;
 
         let mut levels: Vec<Vec<u32>> = Vec::new();
         for (index, branch) in self.branches.iter().enumerate() {
@@ -287,12 +315,25 @@ impl Shape<'_> {
         for level in levels.iter().rev() {
             let both =
                 level.iter().map(|&index| self.branches[index as usize].children.map(|child| of(child, &branches)));
-            let hashes = keep(&mut nodes, both.map(|[left, right]| branch_node(&left, &right)).collect());
+            let contents = both.map(|[left, right]| branch_node(&left, &right)).collect();
+            let hashes = keep(&mut nodes, contents, goes_on)?;
             for (&index, hash) in level.iter().zip(hashes) {
                 branches[index as usize] = hash;
             }
         }
-        let hashes = linear_hash_many(&self.programs);
+        let mut hashes = Vec::with_capacity(self.programs.len());
+        for programs in self.programs.chunk_by(|one, next| one.len().max(next.len()) <= PROGRAM_BYTES_TOGETHER) {
+            for programs in programs.chunks(PROGRAMS_TOGETHER) {
+                look(goes_on)?;
+                match programs {
+                    [program] => {
+                        let hash = linear_hash_while(program, || goes_on(0)).ok_or(WitnessError::GivenUp)?;
+                        hashes.push(hash);
+                    }
+                    programs => hashes.extend(linear_hash_many(programs)),
+                }
+            }
+        }
         // Copies: a slice would keep the whole witness in memory for as long as one program is.
         let programs = hashes.into_iter().zip(self.programs.iter().map(|code| Bytes::copy_from_slice(code))).collect();
         Ok(Witness { root: of(top, &branches), nodes, programs })
@@ -313,10 +354,23 @@ fn push<T>(list: &mut Vec<T>, item: T) -> u32 {
 }
 
 /// Hashes nodes together, keeps each under its hash, and returns the hashes in order.
-fn keep(nodes: &mut HashMap<Digest, Vec<u64>>, contents: Vec<NodeData>) -> Vec<Digest> {
-    let hashes = hashes_of(&contents);
-    nodes.extend(hashes.iter().zip(&contents).map(|(hash, content)| (*hash, content.to_vec())));
-    hashes
+fn keep(
+    nodes: &mut HashMap<Digest, Vec<u64>>,
+    contents: Vec<NodeData>,
+    goes_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Vec<Digest>, WitnessError> {
+    let mut all = Vec::with_capacity(contents.len());
+    for contents in contents.chunks(NODES_PER_LOOK) {
+        look(goes_on)?;
+        let hashes = hashes_of(contents);
+        nodes.extend(hashes.iter().zip(contents).map(|(hash, content)| (*hash, content.to_vec())));
+        all.extend(hashes);
+    }
+    Ok(all)
+}
+
+fn look(goes_on: &mut dyn FnMut(usize) -> bool) -> Result<(), WitnessError> {
+    if goes_on(0) { Ok(()) } else { Err(WitnessError::GivenUp) }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Opcodes (main-state-machine §9.6, executor-service §8.3, §8.4).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use alloy_primitives::{Address, Bytes, U256};
 use zkevm_types::{FrameKind, RomError, TraceConfig, TraceStep};
 
 use super::return_data::ReturnedByCreate;
-use super::steps::{Step, Steps, empty_step};
+use super::steps::{Step, Steps};
 use super::{Tracer, address_of, low_u64, memory_delta};
 use crate::{Abort, Register, Variable, View};
 
@@ -40,8 +40,6 @@ pub(super) struct OpcodeTrace {
     depth: i64,
     previous_context: u64,
     previous_memory: Vec<u8>,
-    /// Slots seen in the transaction.
-    storage: HashMap<Address, BTreeMap<U256, U256>>,
     /// Gas a depth was entered with.
     forwarded: HashMap<i64, u64>,
     /// How the frame of a context was entered.
@@ -56,7 +54,6 @@ impl OpcodeTrace {
         self.depth = 1;
         self.previous_context = context;
         self.previous_memory.clear();
-        self.storage.clear();
         self.forwarded.clear();
         self.frames.insert(context, FrameKind::Call);
     }
@@ -128,7 +125,7 @@ impl Tracer<'_> {
         if op == STOP && self.stop_is_left_out() && view.local(Variable::BytecodeLength)?.is_zero() {
             return Ok(());
         }
-        self.push_step(step, || shown.unwrap_or_else(empty_step))
+        self.push_step(step, || shown.unwrap_or_default())
     }
 
     fn push_step(&mut self, step: Step, shown: impl FnOnce() -> TraceStep) -> Result<(), Abort> {
@@ -137,7 +134,7 @@ impl Tracer<'_> {
             return Ok(());
         }
         let shown = shown();
-        let heap = 32 * (shown.stack.len() + 2 * shown.storage.len()) + shown.memory.len() + shown.return_data.len();
+        let heap = 32 * shown.stack.len() + shown.memory.len() + shown.return_data.len();
         self.take(size_of::<TraceStep>() + heap)?;
         self.opcodes.steps.push(step, Some(shown));
         Ok(())
@@ -145,7 +142,7 @@ impl Tracer<'_> {
 
     /// Returns what a listed step shows beyond gas and depth.
     fn shown_step(&mut self, config: &TraceConfig, view: &View<'_, '_>) -> Result<TraceStep, Abort> {
-        let mut shown = empty_step();
+        let mut shown = TraceStep::default();
         if config.enable_memory {
             self.show_memory(&mut shown, view)?;
         }
@@ -172,13 +169,13 @@ impl Tracer<'_> {
         let memory = view.memory.bytes_at(view.context(), 0, length)?;
         shown.memory_size = memory.len() as u32;
         if self.opcodes.steps.is_empty() {
-            shown.memory = memory.into();
+            shown.memory = memory;
             return Ok(());
         }
         let changed = memory_delta::changed(&self.opcodes.previous_memory, &memory);
         if !changed.is_empty() {
             shown.memory_offset = changed.start as u32;
-            shown.memory = Bytes::copy_from_slice(&memory[changed]);
+            shown.memory = memory[changed].to_vec();
         }
         self.opcodes.previous_memory = memory;
         Ok(())
@@ -246,14 +243,8 @@ impl Tracer<'_> {
         }
         let (slot, value) = (view.register(key)?, view.register(value)?);
         let account = address_of(view.local(Variable::StorageAddr)?);
-        let slots = self.opcodes.storage.entry(account).or_default();
-        slots.insert(slot, value);
-        let count = slots.len();
-        if let Some(shown) = self.opcodes.steps.last_listed() {
-            shown.storage = slots.clone();
-            self.take(64 * count)?;
-        }
-        Ok(())
+        self.opcodes.steps.note_slot(account, slot, value);
+        self.take(size_of::<(Address, U256, U256)>())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The opcodes of a transaction: the last ones in short, and all of them in full where a trace is asked for.
 
-use zkevm_types::{RomError, TraceStep};
+use alloy_primitives::{Address, U256};
+use zkevm_types::{NewStep, RomError, StepFrame, StepNumbers, TraceStep, TraceSteps};
 
 /// What later opcodes, and errors, correct of a step.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,13 +24,13 @@ pub(super) struct Steps {
     last: Option<Step>,
     gas_before_last: u64,
     /// All steps. What [`Step`] has is filled in when the next one comes.
-    full: Option<Vec<TraceStep>>,
+    full: Option<Listed>,
 }
 
 impl Steps {
     /// Creates the steps of a transaction, listed if `in_full`.
     pub(super) fn new(in_full: bool) -> Self {
-        Self { full: in_full.then(Vec::new), ..Self::default() }
+        Self { full: in_full.then(Listed::default), ..Self::default() }
     }
 
     /// True if steps are listed.
@@ -58,16 +59,19 @@ impl Steps {
         self.gas_before_last
     }
 
-    /// Returns the last listed step.
-    pub(super) fn last_listed(&mut self) -> Option<&mut TraceStep> {
-        self.full.as_mut()?.last_mut()
+    /// Notes a slot that the last step read or wrote.
+    pub(super) fn note_slot(&mut self, account: Address, slot: U256, value: U256) {
+        if let Some(full) = &mut self.full {
+            full.slots.push((account, slot, value));
+        }
     }
 
     /// Adds a step; `listed` is what it shows, if steps are listed.
     pub(super) fn push(&mut self, step: Step, listed: Option<TraceStep>) {
         self.fill_in();
         if let (Some(full), Some(listed)) = (&mut self.full, listed) {
-            full.push(listed);
+            full.pack_last();
+            full.last = Some(listed);
         }
         self.gas_before_last = self.last.map_or(0, |last| last.gas);
         self.last = Some(step);
@@ -75,13 +79,15 @@ impl Steps {
     }
 
     /// Returns all listed steps.
-    pub(super) fn into_listed(mut self) -> Vec<TraceStep> {
+    pub(super) fn into_listed(mut self) -> TraceSteps {
         self.fill_in();
-        self.full.unwrap_or_default()
+        let mut listed = self.full.unwrap_or_default();
+        listed.pack_last();
+        listed.steps
     }
 
     fn fill_in(&mut self) {
-        let (Some(step), Some(listed)) = (self.last, self.last_listed()) else { return };
+        let (Some(step), Some(listed)) = (self.last, self.full.as_mut().and_then(|full| full.last.as_mut())) else { return };
         listed.error = step.error;
         if step.is_empty {
             return;
@@ -95,28 +101,49 @@ impl Steps {
     }
 }
 
-/// Returns a step of which nothing is known (executor-service §5.3).
-pub(super) fn empty_step() -> TraceStep {
-    TraceStep {
-        state_root: Default::default(),
-        depth: 0,
-        pc: 0,
-        gas: 0,
-        gas_cost: 0,
-        gas_refund: 0,
-        op: 0,
-        stack: Vec::new(),
-        memory: Default::default(),
-        memory_size: 0,
-        memory_offset: 0,
-        return_data: Default::default(),
-        contract_address: Default::default(),
-        contract_caller: Default::default(),
-        contract_value: Default::default(),
-        contract_data: Default::default(),
-        contract_gas: 0,
-        contract_kind: Default::default(),
-        error: RomError::NoError,
-        storage: Default::default(),
+/// All steps, the last one as it is shown: later opcodes correct it.
+#[derive(Debug, Default)]
+struct Listed {
+    steps: TraceSteps,
+    last: Option<TraceStep>,
+    /// Slots that the last step read or wrote, with their accounts.
+    slots: Vec<(Address, U256, U256)>,
+}
+
+impl Listed {
+    /// Packs the last step.
+    fn pack_last(&mut self) {
+        let Some(last) = self.last.take() else { return };
+        let numbers = StepNumbers {
+            gas: last.gas,
+            gas_cost: last.gas_cost,
+            gas_refund: last.gas_refund,
+            pc: u32::try_from(last.pc).unwrap_or(u32::MAX),
+            op: last.op,
+            error: last.error,
+        };
+        let frame = StepFrame {
+            depth: last.depth,
+            address: last.contract_address,
+            caller: last.contract_caller,
+            value: last.contract_value,
+            gas: last.contract_gas,
+            kind: last.contract_kind,
+        };
+        self.steps.push(NewStep {
+            numbers,
+            frame,
+            state_root: last.state_root,
+            stack: &last.stack,
+            stack_kept: 0,
+            memory: &last.memory,
+            memory_size: last.memory_size,
+            memory_offset: last.memory_offset,
+            return_data: last.return_data,
+            contract_data: last.contract_data,
+        });
+        for (account, slot, value) in self.slots.drain(..) {
+            self.steps.note_slot(account, slot, value, true);
+        }
     }
 }

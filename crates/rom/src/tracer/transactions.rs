@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Bytes, U256, keccak256};
 use zkevm_batch::Transaction;
-use zkevm_types::{ExecutorError, FullTrace, RomError, TraceContext, TraceStep, TxOutput};
+use zkevm_types::{ExecutorError, FullTrace, RomError, TraceContext, TraceSteps, TxOutput};
 
 use super::steps::Steps;
 use super::{Tracer, address_of, low_u64};
@@ -16,7 +16,7 @@ const CALL_DATA_WORD: u64 = 1024;
 pub(super) struct Entry {
     pub(super) output: TxOutput,
     context: TraceContext,
-    steps: Vec<TraceStep>,
+    steps: TraceSteps,
     is_traced: bool,
 }
 
@@ -111,7 +111,7 @@ impl Tracer<'_> {
             chain_id,
         };
         let is_traced = self.input.trace.as_ref().is_some_and(|config| config.is_for(tx_hash));
-        Ok(Entry { output, context, steps: Vec::new(), is_traced })
+        Ok(Entry { output, context, steps: TraceSteps::default(), is_traced })
     }
 
     /// Returns the call data of the running context.

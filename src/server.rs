@@ -309,8 +309,11 @@ async fn bind(
         Arc::clone(store),
         Arc::clone(&prover_id),
         capture,
-        ShortCalls { bytes_max: config.executor.small_batch_bytes_max, gas_max: config.executor.small_batch_gas },
-    );
+    )
+    .with_short_calls(ShortCalls {
+        bytes_max: config.executor.small_batch_bytes_max,
+        gas_max: config.executor.small_batch_gas,
+    });
     let receiving = {
         let LimitOptions { receive_bytes, receive, message_bytes, .. } = config.limits;
         ReceiveBudget::new(receive_bytes, receive, message_bytes, reporter.clone())

@@ -73,7 +73,7 @@ impl ShortCalls {
             return true;
         }
         let (forced, implicit_block) = match &input.context {
-            BatchContext::V1 { .. } => (false, false),
+            BatchContext::V1 { .. } => (false, true),
             BatchContext::V2(context) => {
                 (context.is_forced(), context.is_forced() || context.skip_first_change_l2_block)
             }
@@ -88,7 +88,7 @@ impl ShortCalls {
 }
 
 impl ExecutorApi {
-    /// Creates the service over running actors.
+    /// Creates the service over running actors. Until told of [`Self::with_short_calls`], only size makes a call long.
     pub fn new(
         front: FrontHandle,
         stats: StatsReporter,
@@ -97,10 +97,16 @@ impl ExecutorApi {
         store: Arc<StateStore>,
         prover_id: Arc<str>,
         capture: RequestCapture,
-        short: ShortCalls,
     ) -> Self {
         let witnesses = WitnessAdmission::new(rules.witness.waiting_bytes_max);
+        let short = ShortCalls { bytes_max: 0, gas_max: 0 };
         Self { front, stats, lifecycle, rules, store, prover_id, capture, witnesses, short }
+    }
+
+    /// Tells what makes a small request long all the same.
+    #[must_use]
+    pub fn with_short_calls(self, short: ShortCalls) -> Self {
+        Self { short, ..self }
     }
 
     /// Begins a call that brings a batch: takes the context id out of its message.

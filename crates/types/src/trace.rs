@@ -19,7 +19,7 @@ pub struct FullTrace {
 }
 
 /// Transaction context of a trace (executor-service §8.2).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceContext {
     /// True for a contract creation.
     pub is_create: bool,
@@ -48,7 +48,7 @@ pub struct TraceContext {
 }
 
 /// The way a frame was entered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FrameKind {
     /// CALL, and the outermost frame.
     #[default]
@@ -80,7 +80,7 @@ impl FrameKind {
 }
 
 /// One opcode about to run (executor-service §8.3).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TraceStep {
     /// State root before the opcode.
     pub state_root: B256,
@@ -236,11 +236,9 @@ impl TraceSteps {
 
     /// Returns the bytes that the steps take in memory.
     pub fn bytes(&self) -> usize {
-        fn of<T>(items: &Vec<T>) -> usize {
-            items.len() * size_of::<T>()
-        }
-        let tables = of(&self.steps) + of(&self.frames) + of(&self.roots) + of(&self.buffers);
-        tables + of(&self.words) + of(&self.memory) + of(&self.slots) + self.buffer_bytes
+        let tables = size_of_val(&*self.steps) + size_of_val(&*self.frames) + size_of_val(&*self.roots);
+        let contents = size_of_val(&*self.words) + self.memory.len() + size_of_val(&*self.slots);
+        tables + contents + size_of_val(&*self.buffers) + self.buffer_bytes
     }
 
     /// Returns the numbers of the last step.

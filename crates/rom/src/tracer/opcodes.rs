@@ -79,7 +79,7 @@ impl Tracer<'_> {
         }
         trace.previous_context = context;
         if self.input.no_counters && !(self.rules.later && code == LOG0) {
-            return self.push_step(Step { is_empty: true, ..Step::default() }, empty_step);
+            return self.push_step(Step { is_empty: true, ..Step::default() }, TraceStep::default);
         }
         let op = if is_defined(code) { code } else { INVALID };
         if self.rules.has_percentages {

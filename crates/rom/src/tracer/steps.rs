@@ -87,7 +87,9 @@ impl Steps {
     }
 
     fn fill_in(&mut self) {
-        let (Some(step), Some(listed)) = (self.last, self.full.as_mut().and_then(|full| full.last.as_mut())) else { return };
+        let (Some(step), Some(listed)) = (self.last, self.full.as_mut().and_then(|full| full.last.as_mut())) else {
+            return;
+        };
         listed.error = step.error;
         if step.is_empty {
             return;

@@ -67,7 +67,7 @@ async fn every_transaction_of_a_batch_is_traced_on_top_of_its_predecessors() {
             for (at, result) in results.iter().enumerate() {
                 assert_eq!((result.error, result.logs.len()), (1, 1), "transfer {at}");
                 let steps = result.full_trace.as_ref().map_or(0, |trace| trace.steps.len());
-                assert_eq!(steps > 30, at as u64 == last, "{steps} steps of transfer {at}, {last} is traced");
+                assert_eq!(steps > 0, at as u64 == last, "{steps} steps of transfer {at}, {last} is traced");
             }
             asked.elapsed()
         });

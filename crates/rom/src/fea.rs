@@ -11,7 +11,7 @@ use crate::tree::Root;
 
 /// The value of a register or of a word of memory: eight canonical field elements, the lowest first. Not bound to 32 bits.
 ///
-/// Inside of the machine it may be the mark of a root instead ([`is_mark`]).
+/// Inside of the machine it may be the mark of a root instead (`is_mark`).
 pub type Fea = [u64; 8];
 
 /// Nothing in all limbs.

@@ -10,6 +10,8 @@
 //! for equal points is written where it is done (`simd/field.rs`, `simd/point.rs`) and in `docs/decisions/019`.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+// What only the lanes need.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, unused_imports))]
 
 mod digits;
 mod scalars;

@@ -23,7 +23,6 @@ fn coordinates(key: &PublicKey) -> Key {
 }
 
 /// Returns the generator times 1, 2, … up to `count`, which is small.
-#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code))]
 pub(crate) fn generator_multiples(count: u32) -> Vec<Key> {
     let multiple = |factor: u32| {
         let mut secret = [0; 32];

@@ -21,8 +21,6 @@ use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::StateReader;
 use zkevm_tree::{LeafKind, TreeRef};
 use zkevm_types::BatchInput;
-use zkevm_types::Counters;
-use zkevm_types::EngineReport;
 use zkevm_types::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
 use zkevm_types::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
 use zkevm_types::{ExecutorError, RomError};
@@ -570,26 +568,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         self.finish_decoding();
         self.phases.tree = self.state().tree_time() + self.phases.info_tree;
         self.phases.permutations += self.state().permutations();
-        BatchOutput {
-            error,
-            roots: None,
-            gas_used: 0,
-            transactions: Vec::new(),
-            blocks: Vec::new(),
-            invalid_batch: false,
-            error_rom: RomError::NoError,
-            read_write_addresses: BTreeMap::new(),
-            smt_keys: Vec::new(),
-            program_keys: Vec::new(),
-            error_log: String::new(),
-            new_nodes: Vec::new(),
-            new_programs: Vec::new(),
-            phases: self.phases,
-            counters: Counters::default(),
-            reserved: Counters::default(),
-            model_counters: Counters::default(),
-            engine: EngineReport::default(),
-        }
+        BatchOutput { phases: self.phases, ..BatchOutput::of_error(error) }
     }
 
     /// Reads every touched account at the final state (executor-service §6.1).

@@ -7,9 +7,7 @@ use std::time::Instant;
 use alloy_primitives::B256;
 use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
 use zkevm_tree::{Digest, StateReader, TreeMemory};
-use zkevm_types::{
-    BatchInput, BatchOutput, Counters, EngineName, EngineReport, ExecutorError, ForkId, PhaseTimes, RomError,
-};
+use zkevm_types::{BatchInput, BatchOutput, EngineName, EngineReport, ExecutorError, ForkId, PhaseTimes};
 
 use crate::profile::{Profile, Profiled};
 use crate::tracer::{Traced, Tracer, TracerRules};
@@ -121,26 +119,7 @@ impl RomEngine {
 
 /// Returns the answer to a batch that was not run.
 fn refused(error: ExecutorError, message: String) -> BatchOutput {
-    BatchOutput {
-        error,
-        roots: None,
-        gas_used: 0,
-        transactions: Vec::new(),
-        blocks: Vec::new(),
-        invalid_batch: false,
-        error_rom: RomError::NoError,
-        read_write_addresses: Default::default(),
-        smt_keys: Vec::new(),
-        program_keys: Vec::new(),
-        error_log: message,
-        new_nodes: Vec::new(),
-        new_programs: Vec::new(),
-        phases: PhaseTimes::default(),
-        counters: Counters::default(),
-        reserved: Counters::default(),
-        model_counters: Counters::default(),
-        engine: EngineReport::default(),
-    }
+    BatchOutput { error_log: message, ..BatchOutput::of_error(error) }
 }
 
 /// Puts the answer together: what an abort leaves of it, and what stays of the state (main-state-machine §10.2).

@@ -109,9 +109,6 @@ pub struct ForkRules {
     pub precompiles: u16,
     /// P256VERIFY is a precompile at 0x100 (later-forks §4.1).
     pub p256_verify: bool,
-    /// A well-formed P256VERIFY input with a wrong signature keeps the caller's old return data: so the first public ROM of
-    /// fork 13, no later one (evm Q14).
-    pub stale_returndata_on_p256_mismatch: bool,
     /// Recovery to the point at infinity yields an address (evm Q5).
     pub ecrecover_infinity_bug: bool,
     /// Initcode can be read as call data (evm Q2).
@@ -189,7 +186,6 @@ const FORK_4: ForkRules = ForkRules {
     safe_range: 20,
     precompiles: V1_PRECOMPILES,
     p256_verify: false,
-    stale_returndata_on_p256_mismatch: false,
     ecrecover_infinity_bug: true,
     initcode_visible_as_calldata: true,
     stale_returndata_on_unsupported_precompile: true,

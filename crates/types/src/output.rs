@@ -52,6 +52,32 @@ pub struct BatchOutput {
 }
 
 impl BatchOutput {
+    /// Returns an answer that says nothing but this.
+    pub fn of_error(error: ExecutorError) -> Self {
+        Self {
+            error,
+            roots: None,
+            gas_used: 0,
+            transactions: Vec::new(),
+            blocks: Vec::new(),
+            invalid_batch: false,
+            error_rom: RomError::NoError,
+            read_write_addresses: BTreeMap::new(),
+            smt_keys: Vec::new(),
+            program_keys: Vec::new(),
+            error_log: String::new(),
+            new_nodes: Vec::new(),
+            new_programs: Vec::new(),
+            phases: PhaseTimes::default(),
+            counters: Counters::default(),
+            reserved: Counters::default(),
+            model_counters: Counters::default(),
+            engine: EngineReport::default(),
+        }
+    }
+}
+
+impl BatchOutput {
     /// True if the state that the batch leaves is kept, and the answer carries flush ids (executor-service §9).
     pub fn is_kept(&self) -> bool {
         self.roots.is_some() && self.error != ExecutorError::StateManager

@@ -300,6 +300,38 @@ impl TraceSteps {
         kept
     }
 
+    /// Adds a step as it is shown, but for its storage, which [`Self::note_slot`] adds.
+    pub fn push_shown(&mut self, step: TraceStep) {
+        let numbers = StepNumbers {
+            gas: step.gas,
+            gas_cost: step.gas_cost,
+            gas_refund: step.gas_refund,
+            pc: u32::try_from(step.pc).unwrap_or(u32::MAX),
+            op: step.op,
+            error: step.error,
+        };
+        let frame = StepFrame {
+            depth: step.depth,
+            address: step.contract_address,
+            caller: step.contract_caller,
+            value: step.contract_value,
+            gas: step.contract_gas,
+            kind: step.contract_kind,
+        };
+        self.push(NewStep {
+            numbers,
+            frame,
+            state_root: step.state_root,
+            stack: &step.stack,
+            stack_kept: 0,
+            memory: &step.memory,
+            memory_size: step.memory_size,
+            memory_offset: step.memory_offset,
+            return_data: step.return_data,
+            contract_data: step.contract_data,
+        });
+    }
+
     /// Notes a slot, and shows all slots of its account on the last step if told so.
     pub fn note_slot(&mut self, address: Address, slot: U256, value: U256, shows: bool) {
         self.slots.push((address, slot, value));
@@ -393,35 +425,11 @@ fn index_of<T: PartialEq>(items: &mut Vec<T>, item: T) -> u32 {
 impl FromIterator<TraceStep> for TraceSteps {
     fn from_iter<I: IntoIterator<Item = TraceStep>>(steps: I) -> Self {
         let mut packed = Self::default();
-        for step in steps {
-            packed.push(NewStep {
-                numbers: StepNumbers {
-                    gas: step.gas,
-                    gas_cost: step.gas_cost,
-                    gas_refund: step.gas_refund,
-                    pc: step.pc as u32,
-                    op: step.op,
-                    error: step.error,
-                },
-                frame: StepFrame {
-                    depth: step.depth,
-                    address: step.contract_address,
-                    caller: step.contract_caller,
-                    value: step.contract_value,
-                    gas: step.contract_gas,
-                    kind: step.contract_kind,
-                },
-                state_root: step.state_root,
-                stack: &step.stack,
-                stack_kept: 0,
-                memory: &step.memory,
-                memory_size: step.memory_size,
-                memory_offset: step.memory_offset,
-                return_data: step.return_data,
-                contract_data: step.contract_data,
-            });
-            for (slot, value) in step.storage {
-                packed.note_slot(step.contract_address, slot, value, true);
+        for mut step in steps {
+            let (account, storage) = (step.contract_address, std::mem::take(&mut step.storage));
+            packed.push_shown(step);
+            for (slot, value) in storage {
+                packed.note_slot(account, slot, value, true);
             }
         }
         packed

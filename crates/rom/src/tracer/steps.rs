@@ -1,7 +1,7 @@
 //! The opcodes of a transaction: the last ones in short, and all of them in full where a trace is asked for.
 
 use alloy_primitives::{Address, U256};
-use zkevm_types::{NewStep, RomError, StepFrame, StepNumbers, TraceStep, TraceSteps};
+use zkevm_types::{RomError, TraceStep, TraceSteps};
 
 /// What later opcodes, and errors, correct of a step.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,34 +116,7 @@ impl Listed {
     /// Packs the last step.
     fn pack_last(&mut self) {
         let Some(last) = self.last.take() else { return };
-        let numbers = StepNumbers {
-            gas: last.gas,
-            gas_cost: last.gas_cost,
-            gas_refund: last.gas_refund,
-            pc: u32::try_from(last.pc).unwrap_or(u32::MAX),
-            op: last.op,
-            error: last.error,
-        };
-        let frame = StepFrame {
-            depth: last.depth,
-            address: last.contract_address,
-            caller: last.contract_caller,
-            value: last.contract_value,
-            gas: last.contract_gas,
-            kind: last.contract_kind,
-        };
-        self.steps.push(NewStep {
-            numbers,
-            frame,
-            state_root: last.state_root,
-            stack: &last.stack,
-            stack_kept: 0,
-            memory: &last.memory,
-            memory_size: last.memory_size,
-            memory_offset: last.memory_offset,
-            return_data: last.return_data,
-            contract_data: last.contract_data,
-        });
+        self.steps.push_shown(last);
         for (account, slot, value) in self.slots.drain(..) {
             self.steps.note_slot(account, slot, value, true);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use serde_json::Value;
+use zkevm_counters::CounterMeter;
 use zkevm_counters::model::{Prices, R7, R9, R12};
 use zkevm_pool::CancelToken;
 use zkevm_store::{Durability, MemoryStore, RequestOverlay, StateWriter};
@@ -87,6 +88,8 @@ fn the_model_gives_the_known_answers() {
 struct Recorded {
     used: [[u64; 8]; 2],
     reserved: [[u64; 8]; 2],
+    /// What the ROM surely counts, or wants free.
+    at_least: [u64; 8],
     no_counters: bool,
 }
 
@@ -138,24 +141,29 @@ fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<Recorded> {
         }
     };
     let no_counters = input.no_counters;
-    let ours = run(&input, kept).map(Counters::to_array);
+    let [used, our_reserved, at_least] = run(&input, kept).map(Counters::to_array);
     let [theirs, their_reserved] = [theirs, reserved].map(|values| values.map(u64::from));
-    Some(Recorded { used: [ours[0], theirs], reserved: [ours[1], their_reserved], no_counters })
+    Some(Recorded { used: [used, theirs], reserved: [our_reserved, their_reserved], at_least, no_counters })
 }
 
-/// What was used, and what was reserved.
-fn run(input: &BatchInput, kept: &MemoryStore) -> [Counters; 2] {
+/// What was used, what was reserved, and what the ROM surely counts or wants free.
+fn run(input: &BatchInput, kept: &MemoryStore) -> [Counters; 3] {
     let state = RequestOverlay { base: kept, nodes: &input.db, programs: &input.contracts_bytecode };
-    let output = zkevm_processor::Engine::default().process(input, &state, &CancelToken::default()).unwrap();
+    let meter = CounterMeter::new(input, Prices::of_fork(input.fork_id.rules()));
+    let engine = zkevm_processor::Engine::default();
+    let (mut output, mut meter) = engine.process_observed(input, &state, &CancelToken::default(), meter).unwrap();
+    // The block that makes a batch invalid is counted to its end.
+    let at_least = if output.invalid_batch { Counters::default() } else { meter.at_least() };
+    meter.report(&mut output);
     kept.write(&state.verified_nodes(), &state.verified_programs(), Durability::Permanent).unwrap();
     kept.write(&output.new_nodes, &output.new_programs, Durability::Permanent).unwrap();
-    [output.counters, output.reserved]
+    [output.counters, output.reserved, at_least]
 }
 
 /// The counters from here on are the ROM's own numbers; those before are bounds.
 const FIRST_REAL: usize = 4;
 
-/// Hash counters are the recorded ones; the others and the reservations are never below.
+/// Hash counters are the recorded ones; the others and the reservations are never below, and what is sure never above.
 ///
 /// Columns of the table: fork, case, apart, no_counters, then eight counters each of ours, the recorded ones, our
 /// reservations and the recorded ones.
@@ -183,7 +191,9 @@ fn recorded_counters_are_met() {
             kept = Arc::new(MemoryStore::new(0));
             chain.clone_from(&case.chain);
         }
-        let Some(Recorded { used: [ours, theirs], reserved, no_counters }) = recorded(case, &kept) else { continue };
+        let Some(Recorded { used: [ours, theirs], reserved, at_least, no_counters }) = recorded(case, &kept) else {
+            continue;
+        };
         let apart = case.own_abort().is_some() || case.out_of_counters();
         if dump.is_some() {
             let cells = [ours, theirs, reserved[0], reserved[1]].concat();
@@ -203,6 +213,9 @@ fn recorded_counters_are_met() {
             let (ours, theirs) = (ours[index], theirs[index]);
             if ours < theirs || (index >= FIRST_REAL && ours != theirs) {
                 wrong.push(format!("{} {name}: ours {ours}, recorded {theirs}", case.name));
+            }
+            if at_least[index] > theirs.max(reserved[1][index]) {
+                wrong.push(format!("{} {name}: sure of {}, recorded {theirs}", case.name, at_least[index]));
             }
             if reserved[0][index] < reserved[1][index] {
                 let [ours, theirs] = reserved.map(|values| values[index]);

@@ -69,6 +69,31 @@ fn enforce_undoes_the_batch_and_names_the_counter() {
     }
 }
 
+/// Of plain transfers every counter is the ROM's own, so they end at the limit itself: 473 arithmetics each, most for the key.
+#[test]
+fn plain_transfers_end_at_the_limit_of_arithmetics() {
+    let state = state("");
+    let transfers = |fork_id, count| {
+        let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
+        batch.block(1, 0);
+        for nonce in 0..count {
+            let (gas_price, value) = (U256::from(1), U256::from(1));
+            let transfer = Transfer { nonce, gas_price, gas_limit: 21_000, to: Some(R), value, data: Bytes::new() };
+            batch.transaction(&sender(), &transfer);
+        }
+        BatchInput { counters_policy: CountersPolicy::Enforce, ..request(fork_id, state.root, batch.finish()) }
+    };
+    for fork_id in [8, 9] {
+        let limit = fork(fork_id).rules().counters_max().arithmetics;
+        let count = limit / 474;
+        let fits = state.run(&transfers(fork_id, count));
+        assert_eq!((fits.error_rom, fits.gas_used), (RomError::NoError, count * 21_000), "fork {fork_id}");
+        assert!(fits.counters.arithmetics > limit * 99 / 100, "fork {fork_id}: {:?} of {limit}", fits.counters);
+        let input = transfers(fork_id, limit / 472);
+        assert_undone(&state.run(&input), &input, RomError::OutOfCountersArith);
+    }
+}
+
 /// The block of a sequencer's trial stays, so that it can tell which transaction to drop.
 #[test]
 fn a_batch_inside_a_block_keeps_it() {

@@ -71,21 +71,22 @@ impl BatchObserver for CounterMeter {
 
     fn block_decoded(&mut self) {
         let price = self.prices.decode_block();
-        self.decoding().charge_exact(price, rom_costs::block_decoded());
+        self.decoding().charge_real(price, rom_costs::block_decoded());
     }
 
     /// Counts what decoding a transaction digests: the signed list, the public key, the L2 hash.
     fn transaction_decoded(&mut self, tx: &Transaction, recovered: Recovered) {
-        let real = self.decode_path(tx, recovered);
+        let path = self.decode_path(tx, recovered);
         let recovered = recovered.signer.is_some();
         let price = self.decode_price(tx, recovered);
         let extra = Counters { binaries: self.rules.recovery_extra_binaries, ..Counters::default() };
-        if real.is_none() {
+        if path.is_none() {
             self.reserve_recovery(tx, price);
         }
         let has_l2_hash = self.rules.api == ApiVersion::V2;
         let sums = self.decoding();
-        sums.charge_exact(price, real.unwrap_or(price + extra));
+        sums.charge_exact(price, path.map_or(price + extra, |path| path.at_most));
+        sums.is_sure(path.map_or(Counters::default(), |path| path.at_least));
         sums.keccak(tx.signed_rlp.len() as u64);
         if recovered {
             sums.keccak(PUBLIC_KEY_BYTES);
@@ -128,7 +129,7 @@ impl BatchObserver for CounterMeter {
     fn block_started(&mut self, change: Option<u32>) {
         let price = self.prices.open_block(change.is_none_or(|index| index != 0));
         self.reserve(reservations::BLOCK);
-        self.sums.charge_exact(price, rom_costs::block_started(change.is_none()));
+        self.sums.charge_real(price, rom_costs::block_started(change.is_none()));
         self.mapping_slot_hashed();
     }
 
@@ -139,7 +140,7 @@ impl BatchObserver for CounterMeter {
     /// Counts the digests of the proof; the ROM makes them whether or not somebody looks at the root.
     fn l1_info_proved(&mut self, index: u32) {
         self.reserve(reservations::L1_INFO_PROOF);
-        self.sums.charge_bound_only(rom_costs::l1_info_proof(index, self.rules.zero_l1_leaf_rule));
+        self.count_path(rom_costs::l1_info_proof(index, self.rules.zero_l1_leaf_rule));
         self.sums.keccak(L1_INFO_LEAF_BYTES);
         (0..L1_INFO_LEVELS).for_each(|_| self.sums.keccak(MAPPING_KEY_BYTES));
     }
@@ -195,12 +196,13 @@ impl BatchObserver for CounterMeter {
             RomError::IntrinsicTxGasOverflow => Rejection::GasOverflow,
             _ => Rejection::Balance,
         };
-        self.sums.charge_bound_only(rom.rejected(why, tx.data.len() as u64));
+        let checks = rom.rejected(why, tx.data.len() as u64);
+        if tx.data.is_empty() { self.count_path(checks) } else { self.count_bound(checks) }
     }
 
     /// Counts what adds up the gas of the data.
     fn transaction_accepted(&mut self, tx: &Transaction) {
-        self.count_path(rom_costs::data_gas(tx.data.len() as u64));
+        self.count_bound(rom_costs::data_gas(tx.data.len() as u64));
     }
 
     /// Notes what the checks inside the transaction can have wanted, if it was not a plain transfer.
@@ -243,7 +245,7 @@ impl BatchObserver for CounterMeter {
 
     fn block_closed(&mut self, gas_used: u64) {
         self.reserve(reservations::CLOSE);
-        self.sums.charge_bound_only(rom_costs::block_closed());
+        self.count_path(rom_costs::block_closed());
         let hashes = self.proof_cost.close_block(gas_used != 0);
         self.add_poseidons(Ok(hashes));
     }
@@ -280,15 +282,24 @@ impl CounterMeter {
         } else {
             self.sums.charge_bound_only(real);
         }
+        if self.rom.is_some() {
+            self.sums.is_sure(real);
+        }
     }
 
     /// Cost of decoding a transaction whose key is recovered: real without data, else the dearest.
-    fn decode_path(&mut self, tx: &Transaction, recovered: Recovered) -> Option<Counters> {
+    fn decode_path(&mut self, tx: &Transaction, recovered: Recovered) -> Option<DecodePath> {
         let (rom, bits) = self.rom.zip(recovered.scalar_bits)?;
         let decoded = rom.decoded(&fields(tx));
         let recovery = rom.recovery(bits, tx.v, recovered.root_is_negated);
         self.reserve_recovery(tx, decoded);
-        Some(decoded + recovery)
+        let at_most = decoded + recovery;
+        let at_least = match (rom.recovery_is_fitted, tx.data.is_empty()) {
+            (true, _) => Counters::default(),
+            (false, true) => at_most,
+            (false, false) => recovery,
+        };
+        Some(DecodePath { at_most, at_least })
     }
 
     /// Notes the checks for the list's digest and before its key is recovered, with what was decoded of the transaction.
@@ -374,6 +385,8 @@ impl CounterMeter {
         self.reserve(Reservation { beyond, stated });
         let kept = if is_in_model { self.sums.charged } else { model };
         self.sums.move_to_bound(kept, rest);
+        // The ROM may stop before the items in front of the bad one are all dealt with.
+        self.sums.leave_unsure();
     }
 
     /// Bound for the data after the items that decode: as much of one transaction as its list can hold, and the rest of it
@@ -402,6 +415,13 @@ impl CounterMeter {
     fn add_poseidons(&mut self, hashes: Result<u64, TreeError>) {
         self.sums.real.poseidons += hashes.unwrap_or(0);
     }
+}
+
+/// What decoding a transaction and recovering its key takes.
+#[derive(Clone, Copy)]
+struct DecodePath {
+    at_most: Counters,
+    at_least: Counters,
 }
 
 /// What decoding a transaction depends on.

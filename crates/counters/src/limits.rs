@@ -83,6 +83,15 @@ pub(crate) fn short(used: Counters, wanted: Counters, rules: &ForkRules) -> Opti
     ORDER.into_iter().find(is_short).map(|place| ALL[place])
 }
 
+/// Returns a bound of the counters raised to where what the ROM surely counts is in excess exactly when that passes the limit.
+pub(crate) fn weighed(bound: Counters, at_least: Counters) -> Counters {
+    let (mut values, sure) = (bound.to_array(), at_least.to_array());
+    for (value, sure) in values.iter_mut().zip(sure).take(FIRST_REAL) {
+        *value = (*value).max(sure.saturating_mul(BOUND_FACTOR));
+    }
+    Counters::from_array(values)
+}
+
 /// Returns the counter that runs out: of those in excess the one that is the largest multiple of where it ends.
 ///
 /// The ROM stops at the first excess; as often as this is asked, that is nearly always the same counter.
@@ -90,11 +99,12 @@ pub(crate) fn exceeded(counters: Counters, rules: &ForkRules) -> Option<Counter>
     worst(counters, rules, |place| if place < FIRST_REAL { BOUND_FACTOR } else { 1 })
 }
 
-/// Returns the counter that runs out while a batch is decoded, before anything ran.
-pub(crate) fn exceeded_by_decoding(counters: Counters, rules: &ForkRules) -> Option<Counter> {
-    let mut binaries = [0; 8];
-    binaries[BINARIES] = counters.binaries;
-    worst(Counters::from_array(binaries), rules, |_| 1).or_else(|| exceeded(counters, rules))
+/// Returns the counter that runs out while a batch is decoded, before anything ran: by this bound of its binaries, and by the
+/// counters as [`weighed`].
+pub(crate) fn exceeded_by_decoding(binaries: u64, counters: Counters, rules: &ForkRules) -> Option<Counter> {
+    let mut decoding = [0; 8];
+    decoding[BINARIES] = binaries;
+    worst(Counters::from_array(decoding), rules, |_| 1).or_else(|| exceeded(counters, rules))
 }
 
 fn worst(counters: Counters, rules: &ForkRules, factor: impl Fn(usize) -> u64) -> Option<Counter> {
@@ -169,8 +179,17 @@ mod tests {
 
     #[test]
     fn decoding_ends_at_the_limit_of_binaries() {
-        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries), rules(9)), None);
-        assert_eq!(exceeded_by_decoding(only(BINARIES, MAX.binaries + 1), rules(9)), Some(Counter::Binaries));
-        assert_eq!(exceeded_by_decoding(only(0, MAX.steps + 1), rules(9)), None);
+        let nothing = Counters::default();
+        assert_eq!(exceeded_by_decoding(MAX.binaries, nothing, rules(9)), None);
+        assert_eq!(exceeded_by_decoding(MAX.binaries + 1, nothing, rules(9)), Some(Counter::Binaries));
+        assert_eq!(exceeded_by_decoding(0, only(0, MAX.steps + 1), rules(9)), None);
+    }
+
+    #[test]
+    fn what_is_sure_ends_at_the_limit() {
+        let of = |bound, sure| exceeded(weighed(only(1, bound), only(1, sure)), rules(9));
+        assert_eq!(of(MAX.arithmetics * 2, MAX.arithmetics), None);
+        assert_eq!(of(MAX.arithmetics + 1, MAX.arithmetics + 1), Some(Counter::Arithmetics));
+        assert_eq!(weighed(only(4, 10), only(4, 10)), only(4, 10), "a real counter is judged as it is");
     }
 }

@@ -10,7 +10,7 @@ use super::model::{CallPart, Frame, Operands, Precompile, Prices};
 use super::opcodes;
 use super::proof_accesses::ProofAccesses;
 use super::proof_cost::ProofCost;
-use super::rom_costs::reservations::Reservation;
+use super::rom_costs::reservations::{self, Reservation};
 use super::rom_costs::{PlainCall, RomCosts};
 use zkevm_batch::observer::{Stage, StateAccess};
 use zkevm_tree::{TreeError, TreeRef};
@@ -39,6 +39,8 @@ pub(crate) struct Sums {
     pub(crate) charged: Counters,
     /// The bound's share of the same: real costs where they are known, and operations the model does not price.
     bounded: Counters,
+    /// The part of `bounded` that the ROM surely counts.
+    sure: Counters,
     /// Largest sum of what was counted and what a check of the ROM wanted free.
     reserved: Counters,
     /// Largest of what the checks wanted.
@@ -71,6 +73,22 @@ impl Sums {
         self.bounded += real;
     }
 
+    /// Charges the model for something on a path of the ROM that is known row by row.
+    pub(crate) fn charge_real(&mut self, price: Counters, real: Counters) {
+        self.charge_exact(price, real);
+        self.sure += real;
+    }
+
+    /// Says that of what was charged so much is surely counted by the ROM.
+    pub(crate) fn is_sure(&mut self, real: Counters) {
+        self.sure += real;
+    }
+
+    /// Leaves nothing of what was charged sure.
+    pub(crate) fn leave_unsure(&mut self) {
+        self.sure = Counters::default();
+    }
+
     /// Adds to the bound what the model does not price.
     pub(crate) fn charge_bound_only(&mut self, price: Counters) {
         self.bounded += price;
@@ -88,6 +106,13 @@ impl Sums {
         Counters { steps, arithmetics, binaries, mem_aligns, ..self.real }
     }
 
+    /// Returns what the ROM surely counts of steps, arithmetics, binaries and mem-aligns. If that is all there is, the arithmetics
+    /// and binaries that its checks want are sure as well.
+    fn at_least(&self) -> Counters {
+        let Counters { arithmetics, binaries, .. } = self.sure.max(self.reserved);
+        if self.sure == self.bounded { Counters { arithmetics, binaries, ..self.sure } } else { self.sure }
+    }
+
     /// Notes that a check of the ROM wants so much free.
     pub(crate) fn reserve(&mut self, reservation: Reservation) {
         self.reservation = self.reservation.max(reservation.stated);
@@ -102,6 +127,7 @@ impl Sums {
             real: self.real + earlier.real,
             charged: self.charged + earlier.charged,
             bounded: self.bounded + earlier.bounded,
+            sure: self.sure + earlier.sure,
             reserved: reserved.max(earlier.reserved),
             reservation: self.reservation.max(earlier.reservation),
         }
@@ -240,16 +266,21 @@ impl CounterMeter {
         }
         self.flush_opcodes();
         let counters = self.counters();
+        let weighed = limits::weighed(counters, self.total().at_least());
         let exceeded = match stage {
-            Stage::Decoded => limits::exceeded_by_decoding(counters, self.rules),
-            Stage::Ran => limits::exceeded(counters, self.rules),
+            Stage::Decoded => limits::exceeded_by_decoding(counters.binaries, weighed, self.rules),
+            Stage::Ran => limits::exceeded(weighed, self.rules),
         };
         exceeded.map(Counter::error)
     }
 
     /// True if decoding alone may pass a limit.
     pub(crate) fn decoding_may_exceed(&self) -> bool {
-        self.enforces && self.counts_all && limits::exceeded_by_decoding(self.at_most(), self.rules).is_some()
+        let at_most = self.at_most();
+        let weighed = limits::weighed(at_most, self.sure_at_most());
+        self.enforces
+            && self.counts_all
+            && limits::exceeded_by_decoding(at_most.binaries, weighed, self.rules).is_some()
     }
 
     /// True if the batch may be out of counters: whether it is takes what decoding really came to.
@@ -259,12 +290,26 @@ impl CounterMeter {
             && self.counts_all
             && self.stopped.is_none()
             && self.decoding.is_some()
-            && limits::exceeded(self.at_most(), self.rules).is_some()
+            && limits::exceeded(limits::weighed(self.at_most(), self.sure_at_most()), self.rules).is_some()
     }
 
     /// Returns what is counted so far, with decoding at its most; opcodes are in the sums.
     fn at_most(&self) -> Counters {
         self.sums.used() + self.decoding_at_most
+    }
+
+    /// Returns the most that [`Self::at_least`] can come to once all is decoded, by what is counted so far.
+    fn sure_at_most(&self) -> Counters {
+        let sure = self.decoding_at_most;
+        let reserved = if self.reserves() { sure + reservations::RECOVERY.beyond } else { Counters::default() };
+        self.sums.after(Sums { bounded: sure, sure, reserved, ..Sums::default() }).at_least()
+    }
+
+    /// Returns what the ROM counts at least of steps, arithmetics, binaries and mem-aligns; with what its last checks want,
+    /// where all of them are known.
+    pub fn at_least(&mut self) -> Counters {
+        self.flush_opcodes();
+        self.total().at_least()
     }
 
     /// True if the batch has passed a limit inside a transaction.
@@ -383,13 +428,21 @@ impl CounterMeter {
     pub(crate) fn count_path(&mut self, cost: Counters) {
         if self.rom.is_some() {
             self.sums.charge_bound_only(cost);
+            self.sums.is_sure(cost);
+        }
+    }
+
+    /// Counts what the ROM does at most where the price lists leave it out, in the forks whose paths are known.
+    pub(crate) fn count_bound(&mut self, cost: Counters) {
+        if self.rom.is_some() {
+            self.sums.charge_bound_only(cost);
         }
     }
 
     /// Counts the test whether an address is that of a precompile, where a price list or path leaves it out.
     pub(crate) fn precompile_tested(&mut self) {
         if let Some(rom) = self.rom {
-            self.sums.charge_bound_only(rom.precompile_test);
+            self.count_path(rom.precompile_test);
         }
     }
 
@@ -485,7 +538,7 @@ impl CounterMeter {
         let price = self.prices.process(part);
         self.partial_memory = false;
         match self.rom.zip(self.call) {
-            Some((rom, (call, false))) => self.sums.charge_exact(price, rom.plain_call(call)),
+            Some((rom, (call, false))) => self.sums.charge_real(price, rom.plain_call(call)),
             Some((rom, (call, true))) => self.sums.charge_exact(price, rom.contract_call(call)),
             None => self.sums.charge(price),
         }

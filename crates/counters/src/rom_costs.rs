@@ -44,6 +44,8 @@ pub(crate) struct RomCosts {
     chain_id: Counters,
     /// Recovering a key, and the rounds of its ladder after the leading ones: bits set in neither, in one, in both.
     recovery: [Counters; 4],
+    /// The recovery is a fit to recordings (exact-counters §2): near the ROM's, not its own.
+    pub(super) recovery_is_fitted: bool,
     /// Checks of a transaction up to its execution, to an account that is neither the sender nor zero.
     checks: Counters,
     /// Checks up to the one of the signature or the sender's code, the chain id, the nonce, the balance, the fee's size.
@@ -74,6 +76,7 @@ pub(crate) const ROM_4: RomCosts = RomCosts {
     recipient_steps: 0,
     chain_id: rows(38, 0, 2),
     recovery: [rows(139, 14, 524), rows(12, 1, 0), rows(21, 2, 1), rows(22, 2, 1)],
+    recovery_is_fitted: true,
     checks: rows(186, 1, 21),
     rejected: [rows(22, 0, 2), rows(26, 0, 2), rows(60, 0, 6), rows(135, 1, 14), rows(218, 2, 18)],
     fees: rows(144, 2, 9),
@@ -98,8 +101,11 @@ pub(crate) const ROM_5: RomCosts = RomCosts {
 };
 
 /// ROM of fork 6.
-pub(crate) const ROM_6: RomCosts =
-    RomCosts { recovery: [rows(143, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)], ..ROM_5 };
+pub(crate) const ROM_6: RomCosts = RomCosts {
+    recovery: [rows(143, 13, 525), rows(12, 1, 0), rows(19, 2, 0), rows(20, 2, 0)],
+    recovery_is_fitted: false,
+    ..ROM_5
+};
 
 /// ROM of fork 7, where doubling a point does not count as an arithmetic.
 pub(crate) const ROM_7: RomCosts = RomCosts {

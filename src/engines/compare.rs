@@ -1,9 +1,15 @@
-//! Two answers to one batch, field by field, under the names of the response.
+//! Two answers to one batch, field by field, under the names of the response. What the response of a fork does not send is no
+//! difference (`zkevm_wire::respond`).
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use zkevm_types::{BatchOutput, BlockOutput, FullTrace, LogOutput, TxOutput};
+use alloy_primitives::{Address, B256};
+use zkevm_types::{
+    ApiVersion, BatchOutput, BlockOutput, ExecutorError, ForkRules, FullTrace, LogOutput, TouchedAccount, TraceContext,
+    TxOutput,
+};
 
 /// Fields that differ.
 type Fields = BTreeSet<&'static str>;
@@ -15,15 +21,24 @@ macro_rules! compare {
     };
 }
 
-/// Returns the names of the fields in which the two answers differ, and of the counters whose bound is below the count.
-pub fn differences(native: &BatchOutput, rom: &BatchOutput) -> Vec<&'static str> {
+/// Returns the names of the fields in which the two answers to a batch of this fork differ, and of the counters whose bound is
+/// below the count.
+pub fn differences(native: &BatchOutput, rom: &BatchOutput, rules: &ForkRules) -> Vec<&'static str> {
     let mut found = Fields::new();
-    compare!(found, native, rom,
-        error: "error",
-        invalid_batch: "invalid_batch",
-        error_rom: "error_rom",
-        read_write_addresses: "read_write_addresses",
-    );
+    let version = rules.api;
+    compare!(found, native, rom, error: "error");
+    if version == ApiVersion::V2 {
+        compare!(found, native, rom, invalid_batch: "invalid_batch", error_rom: "error_rom");
+        if sorted(&native.smt_keys) != sorted(&rom.smt_keys) {
+            found.insert("smt_keys");
+        }
+        if sorted(&native.program_keys) != sorted(&rom.program_keys) {
+            found.insert("program_keys");
+        }
+    }
+    if shown_accounts(native, rules) != shown_accounts(rom, rules) {
+        found.insert("read_write_addresses");
+    }
     match (&native.roots, &rom.roots) {
         (Some(a), Some(b)) => {
             compare!(found, a, b,
@@ -36,17 +51,26 @@ pub fn differences(native: &BatchOutput, rom: &BatchOutput) -> Vec<&'static str>
         (None, None) => {}
         _ => _ = found.insert("new_state_root"),
     }
-    let sorted = |keys: &[alloy_primitives::B256]| keys.iter().copied().collect::<BTreeSet<_>>();
-    if sorted(&native.smt_keys) != sorted(&rom.smt_keys) {
-        found.insert("smt_keys");
-    }
-    if sorted(&native.program_keys) != sorted(&rom.program_keys) {
-        found.insert("program_keys");
-    }
     blocks(&native.blocks, &rom.blocks, &mut found);
-    transactions(&native.transactions, &rom.transactions, &mut found);
+    transactions(&native.transactions, &rom.transactions, version, &mut found);
     counters(native, rom, &mut found);
     found.into_iter().collect()
+}
+
+fn sorted(keys: &[B256]) -> BTreeSet<B256> {
+    keys.iter().copied().collect()
+}
+
+/// Returns the touched accounts as the response has them (executor-service §6.3).
+fn shown_accounts<'a>(output: &'a BatchOutput, rules: &ForkRules) -> Cow<'a, BTreeMap<Address, TouchedAccount>> {
+    if rules.touched_accounts_in_full {
+        return Cow::Borrowed(&output.read_write_addresses);
+    }
+    let shown = output.read_write_addresses.iter().map(|(address, account)| {
+        let TouchedAccount { nonce, balance, .. } = *account;
+        (*address, TouchedAccount { nonce, balance, ..TouchedAccount::default() })
+    });
+    Cow::Owned(shown.collect())
 }
 
 fn counters(native: &BatchOutput, rom: &BatchOutput, found: &mut Fields) {
@@ -60,8 +84,8 @@ fn counters(native: &BatchOutput, rom: &BatchOutput, found: &mut Fields) {
         "cnt_poseidon_hashes",
         "cnt_sha256_hashes",
     ];
-    // A batch that stopped elsewhere counted something else.
-    if native.error != rom.error || native.error_rom != rom.error_rom {
+    // A batch that stopped elsewhere counted something else, and so does one that never ends.
+    if rom.error != ExecutorError::NoError || native.error != rom.error || native.error_rom != rom.error_rom {
         return;
     }
     let pairs = native.counters.to_array().into_iter().zip(rom.counters.to_array());
@@ -86,23 +110,21 @@ fn blocks(native: &[BlockOutput], rom: &[BlockOutput], found: &mut Fields) {
             block_hash: "block_responses.block_hash",
             error: "block_responses.error",
         );
-        transactions(&a.transactions, &b.transactions, found);
+        transactions(&a.transactions, &b.transactions, ApiVersion::V2, found);
     }
 }
 
-fn transactions(native: &[TxOutput], rom: &[TxOutput], found: &mut Fields) {
+fn transactions(native: &[TxOutput], rom: &[TxOutput], version: ApiVersion, found: &mut Fields) {
     if native.len() != rom.len() {
         found.insert("responses");
     }
     for (a, b) in native.iter().zip(rom) {
         compare!(found, a, b,
             tx_hash: "responses.tx_hash",
-            tx_hash_l2: "responses.tx_hash_l2",
             rlp_tx: "responses.rlp_tx",
             return_value: "responses.return_value",
             gas_left: "responses.gas_left",
             gas_used: "responses.gas_used",
-            cumulative_gas_used: "responses.cumulative_gas_used",
             gas_refunded: "responses.gas_refunded",
             error: "responses.error",
             create_address: "responses.create_address",
@@ -111,10 +133,16 @@ fn transactions(native: &[TxOutput], rom: &[TxOutput], found: &mut Fields) {
             effective_percentage: "responses.effective_percentage",
             has_gasprice_opcode: "responses.has_gasprice_opcode",
             has_balance_opcode: "responses.has_balance_opcode",
-            status: "responses.status",
         );
+        if version == ApiVersion::V2 {
+            compare!(found, a, b,
+                tx_hash_l2: "responses.tx_hash_l2",
+                cumulative_gas_used: "responses.cumulative_gas_used",
+                status: "responses.status",
+            );
+        }
         logs(a, b, found);
-        traces(a.full_trace.as_deref(), b.full_trace.as_deref(), found);
+        traces(a.full_trace.as_deref(), b.full_trace.as_deref(), version, found);
     }
 }
 
@@ -125,16 +153,26 @@ fn logs(native: &TxOutput, rom: &TxOutput, found: &mut Fields) {
     }
 }
 
-fn traces(native: Option<&FullTrace>, rom: Option<&FullTrace>, found: &mut Fields) {
+fn traces(native: Option<&FullTrace>, rom: Option<&FullTrace>, version: ApiVersion, found: &mut Fields) {
     let (Some(a), Some(b)) = (native, rom) else {
         if native.is_some() != rom.is_some() {
             found.insert("responses.full_trace");
         }
         return;
     };
-    compare!(found, a, b, context: "responses.full_trace.context");
+    if shown_context(&a.context, version) != shown_context(&b.context, version) {
+        found.insert("responses.full_trace.context");
+    }
     if step_hashes(a) != step_hashes(b) {
         found.insert("responses.full_trace.steps");
+    }
+}
+
+/// Returns the context as the response has it (executor-service §8.2).
+fn shown_context(context: &TraceContext, version: ApiVersion) -> TraceContext {
+    match version {
+        ApiVersion::V1 => TraceContext { tx_index: 0, chain_id: 0, ..context.clone() },
+        ApiVersion::V2 => context.clone(),
     }
 }
 
@@ -154,11 +192,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use alloy_primitives::U256;
     use zkevm_pool::CancelToken;
     use zkevm_processor::Engine;
     use zkevm_store::MemoryStore;
     use zkevm_testkit::sample::{Kind, Workload};
-    use zkevm_types::ForkId;
+    use zkevm_types::{ForkId, RomError};
 
     fn answer(fork: u64) -> BatchOutput {
         let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 1).unwrap());
@@ -177,22 +216,42 @@ mod tests {
     #[test]
     fn names_what_differs_and_nothing_else() {
         for fork in [6, 9] {
+            let rules = ForkId::new(fork).unwrap().rules();
             let native = answer(fork);
             let mut rom = native.clone();
             rom.counters.steps -= 1;
             rom.reserved.keccaks += 1;
             rom.phases = Default::default();
-            assert_eq!(differences(&native, &rom), [""; 0]);
+            assert_eq!(differences(&native, &rom, rules), [""; 0]);
             rom.counters.steps += 2;
             rom.gas_used += 1;
             let list = transactions_of(&mut rom);
             list[1].logs[0].index += 7;
-            assert_eq!(differences(&native, &rom), ["cnt_steps", "gas_used", "responses.logs"]);
+            assert_eq!(differences(&native, &rom, rules), ["cnt_steps", "gas_used", "responses.logs"]);
             let list = transactions_of(&mut rom);
             list.pop();
             rom.roots = None;
-            let found = differences(&native, &rom);
+            let found = differences(&native, &rom, rules);
             assert!(found.contains(&"responses") && found.contains(&"new_state_root"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_sent_is_no_difference() {
+        for (fork, expected) in [(6, vec![]), (7, vec!["error_rom", "program_keys", "responses.status"])] {
+            let native = answer(fork);
+            let mut rom = native.clone();
+            rom.error_rom = RomError::InvalidRlp;
+            rom.program_keys.push(B256::repeat_byte(7));
+            let list = transactions_of(&mut rom);
+            list[0].status = !list[0].status;
+            let account = rom.read_write_addresses.values_mut().next().unwrap();
+            account.code_length = Some(U256::from(7));
+            assert_eq!(differences(&native, &rom, ForkId::new(fork).unwrap().rules()), expected, "fork {fork}");
+            let account = rom.read_write_addresses.values_mut().next().unwrap();
+            account.nonce = Some(U256::from(7));
+            let found = differences(&native, &rom, ForkId::new(fork).unwrap().rules());
+            assert!(found.contains(&"read_write_addresses"), "fork {fork}");
         }
     }
 }

@@ -77,7 +77,7 @@ impl Engines {
     ) -> Result<BatchOutput, Cancelled> {
         let native = self.native.process(input, state, cancel)?;
         let mut exact = rom.process(input, state, cancel)?;
-        exact.engine.differences = differences(&native, &exact);
+        exact.engine.differences = differences(&native, &exact, input.fork_id.rules());
         Ok(exact)
     }
 

@@ -52,7 +52,7 @@ fn generated_batches_are_answered_alike() {
         let batch = Generated::new(seed, fork, |input| run(&native, &rom, input).0);
         let (native, rom) = run(&native, &rom, &batch.input);
         *outcomes.entry(outcome(&rom)).or_default() += 1;
-        let found = differences(&native, &rom);
+        let found = differences(&native, &rom, fork.rules());
         // What only the original's own checks raise, and what the native engine does not judge.
         let is_own = own_abort(rom.error) || out_of_counters(&rom);
         if !found.is_empty() && !is_own {

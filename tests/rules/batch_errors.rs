@@ -278,3 +278,33 @@ fn a_first_transaction_that_is_skipped_reports_the_chain_id_as_gas_left() {
         same(&format!("fork {fork_id}, sum"), output.gas_used, 99_000);
     }
 }
+
+/// Hashes of transactions are made when the batch is decoded: it may end in any way after that (executor-service §5.7).
+#[test]
+fn keys_of_programs_have_the_hashes_of_all_that_was_decoded() {
+    for &fork_id in V2 {
+        let state = State::new(vec![GenesisAccount {
+            address: sender().address(),
+            balance: ether(1),
+            ..GenesisAccount::default()
+        }]);
+        let data = concat(&[&bytes(BLOCK), &transfer(fork_id, 0)]);
+        let ask = |data: Bytes, change: fn(&mut BatchInput)| {
+            let mut input = BatchInput { get_keys: true, ..request(fork_id, state.root, data) };
+            change(&mut input);
+            state.run(&input)
+        };
+        let regular = ask(data.clone(), unchanged);
+        let hash = regular.blocks[0].transactions[0].tx_hash_l2;
+        assert!(regular.program_keys.contains(&hash), "fork {fork_id}");
+        let late = ask(data.clone(), |input| v2(input).timestamp_limit = 0);
+        assert_eq!((late.invalid_batch, late.program_keys), (true, vec![hash]), "fork {fork_id}");
+        let undecodable = ask(concat(&[&data, &bytes("00")]), unchanged);
+        assert_eq!((undecodable.invalid_batch, undecodable.program_keys), (true, vec![hash]), "fork {fork_id}");
+        // A batch that is given up shows what it had by then.
+        let with_info = concat(&[&bytes("0b 00000064 00000001"), &transfer(fork_id, 0)]);
+        let aborted = ask(with_info, unchanged);
+        assert_eq!(aborted.error, ExecutorError::InvalidL1InfoTreeIndex, "fork {fork_id}");
+        assert_eq!((aborted.program_keys, aborted.smt_keys.is_empty()), (vec![hash], false), "fork {fork_id}");
+    }
+}

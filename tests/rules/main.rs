@@ -15,6 +15,7 @@ mod overrides;
 mod parts;
 mod precompile_tables;
 mod precompiles;
+mod returned;
 mod skips;
 mod support;
 mod touched;

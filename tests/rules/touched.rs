@@ -3,7 +3,7 @@
 use revm::primitives::{Address, Bytes, U256, address};
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{BatchBuilder, Transfer};
-use zkevm_types::{BatchInput, BatchOutput, TouchedAccount};
+use zkevm_types::{BatchInput, BatchOutput, ExecutorError, TouchedAccount};
 
 use super::support::{A, B, CHAIN_ID, State, bytes, ether, fork, request, sender};
 
@@ -128,5 +128,19 @@ fn without_counters_no_refund_is_shown() {
         let (shown, gas) = refund(false);
         assert_eq!(shown, 15_000, "fork {fork_id}");
         assert_eq!(refund(true), (0, gas), "fork {fork_id}: it is granted all the same");
+    }
+}
+
+/// The ROM stops in the middle of it: the nonce is up, the fee is taken and nothing is paid back.
+#[test]
+fn code_that_never_ends_has_taken_the_fee() {
+    for fork_id in IN_FULL {
+        // Code that ends in a PUSH1 without data.
+        let output = run(fork_id, "60", "", false);
+        assert_eq!(output.error, ExecutorError::CountersOverflowSteps, "fork {fork_id}");
+        let account = touched(&output, sender().address());
+        let shown = account.map(|account| (account.nonce, account.balance));
+        let left = ether(1) - U256::from(300_000);
+        assert_eq!(shown, Some((Some(U256::from(1)), Some(left))), "fork {fork_id}");
     }
 }

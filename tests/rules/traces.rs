@@ -12,10 +12,16 @@ use zkevm_types::{FrameKind, TraceStep, TxOutput};
 use super::support::{A, ALL, B, CHAIN_ID, D, R, State, V2, bytes, ether, fork, request, sender, transactions};
 
 /// One transaction of a batch: nonce, receiver (none deploys), data.
-type Sent<'a> = (u64, Option<Address>, &'a str);
+pub(crate) type Sent<'a> = (u64, Option<Address>, &'a str);
 
 /// Runs a batch of one block and traces the transaction at `wanted`, return data included.
-fn run(fork_id: u64, codes: &[(Address, &str)], sent: &[Sent<'_>], wanted: usize, no_counters: bool) -> Vec<TxOutput> {
+pub(crate) fn run(
+    fork_id: u64,
+    codes: &[(Address, &str)],
+    sent: &[Sent<'_>],
+    wanted: usize,
+    no_counters: bool,
+) -> Vec<TxOutput> {
     let account =
         |&(address, code): &(Address, &str)| GenesisAccount { address, code: bytes(code), ..GenesisAccount::default() };
     let rich = GenesisAccount { address: sender().address(), balance: ether(1), ..GenesisAccount::default() };
@@ -171,6 +177,72 @@ fn every_create_shows_what_the_first_of_the_batch_returned() {
 }
 
 #[test]
+fn in_fork_4_the_next_transaction_goes_on_with_it() {
+    let creates = create_of(0xaa);
+    for (forks, returned) in [(&ALL[..1], "aa"), (&ALL[1..], "")] {
+        for &fork_id in forks {
+            let codes = [(A, creates.as_str()), (B, "5b5b")];
+            let outputs = run(fork_id, &codes, &[(0, Some(A), ""), (1, Some(B), "")], 1, false);
+            let shown: Vec<_> = steps_of(&outputs[1]).iter().map(|step| step.return_data.clone()).collect();
+            assert_eq!(shown, [bytes(returned), bytes(returned), bytes(returned)], "fork {fork_id}");
+        }
+    }
+}
+
+/// A PUSH that the end of the code cuts off pushes the bytes there are as a number, and the program counter stays at the end. The
+/// code of a create is read from memory, where zeros follow it.
+#[test]
+fn the_data_of_a_push_ends_with_the_code_but_for_creates() {
+    let stop = |steps: &[TraceStep], depth| {
+        let stop = find(steps, opcode::STOP, depth);
+        (stop.pc, stop.stack.clone())
+    };
+    // Creates with the two bytes PUSH3 1, and with the byte PUSH3.
+    let (creates, creates_bare) = ("6162016000526002601e6000f0", "60626000526001601f6000f0");
+    for &fork_id in ALL {
+        let short = (2, vec![U256::from(1)]);
+        assert_eq!(stop(&steps(fork_id, &[(A, "6201")]), 1), short, "fork {fork_id}");
+        let deployed = steps_of(&run(fork_id, &[], &[(0, None, "6201")], 0, false)[0]);
+        assert_eq!(stop(&deployed, 1), short, "fork {fork_id}");
+        let full = (4, vec![U256::from(0x1_0000)]);
+        assert_eq!(stop(&steps(fork_id, &[(A, creates)]), 2), full, "fork {fork_id}");
+        let bare = (1, vec![U256::ZERO]);
+        assert_eq!(stop(&steps(fork_id, &[(A, creates_bare)]), 2), bare, "fork {fork_id}");
+    }
+}
+
+#[test]
+fn a_nonce_beyond_64_bits_is_part_of_the_roots_of_steps() {
+    for &fork_id in V2 {
+        let account = |address, nonce, code| GenesisAccount {
+            address,
+            nonce,
+            code: bytes(code),
+            balance: ether(1),
+            ..GenesisAccount::default()
+        };
+        let state = State::new(vec![account(A, 0, "5b"), account(sender().address(), u64::MAX, "")]);
+        let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
+        let call = Transfer {
+            nonce: u64::MAX,
+            gas_price: U256::ZERO,
+            gas_limit: 100_000,
+            to: Some(A),
+            value: U256::ZERO,
+            data: Bytes::new(),
+        };
+        batch.block(1, 0).transaction(&sender(), &call);
+        let plain = request(fork_id, state.root, batch.finish());
+        let tx_hash = transactions(&state.run(&plain))[0].tx_hash;
+        let trace = Some(TraceConfig { tx_hash: tx_hash.0.into(), ..TraceConfig::default() });
+        let output = state.run(&BatchInput { trace, ..plain });
+        // Without a fee nothing changes but the nonce.
+        let tx = transactions(&output)[0];
+        assert_eq!(steps_of(tx)[0].state_root, tx.state_root, "fork {fork_id}");
+    }
+}
+
+#[test]
 fn init_code_shows_no_return_data_of_its_calls() {
     // Calls D, which returns a word, and stops.
     let init = call(opcode::CALL, 10_000, D, 0);
@@ -219,6 +291,30 @@ fn fork_7_writes_the_trace_to_the_entry_that_takes_the_result() {
         assert!(steps_of(&run(fork_id, &codes, &sent, 0, false)[0]).is_empty(), "fork {fork_id}");
         assert_eq!(steps_of(&run(fork_id, &codes, &sent, 1, false)[1]).len(), 5, "fork {fork_id}");
     }
+}
+
+/// The result of the transaction that runs goes to the entry of the one that was skipped, its address if that one deploys.
+#[test]
+fn fork_7_gives_an_address_to_the_entry_that_takes_the_result() {
+    let deploy = (9, None, "00");
+    let outputs = run(7, &[], &[deploy, (0, Some(R), "")], 1, false);
+    assert_eq!([outputs[0].create_address, outputs[1].create_address], [Some(R), None]);
+    let outputs = run(7, &[], &[deploy, (0, None, "00")], 1, false);
+    assert_eq!([outputs[0].create_address, outputs[1].create_address], [Some(sender().address().create(0)), None]);
+    let outputs = run(7, &[], &[(9, Some(R), ""), (0, None, "00")], 1, false);
+    assert_eq!([outputs[0].create_address, outputs[1].create_address], [None, None]);
+}
+
+/// An error that is told before any opcode ran is the transaction's own and takes the place of what the entry has; that of an
+/// opcode fills a gap only.
+#[test]
+fn fork_7_overwrites_an_error_by_one_told_before_any_opcode() {
+    let skipped = (9, Some(R), "");
+    // RIPEMD-160, which no fork runs.
+    let outputs = run(7, &[], &[skipped, (0, Some(Address::with_last_byte(3)), "")], 1, false);
+    assert_eq!(outputs[0].error, RomError::ExecutionReverted);
+    let outputs = run(7, &[(A, "fe")], &[skipped, (0, Some(A), "")], 1, false);
+    assert_eq!(outputs[0].error, RomError::IntrinsicInvalidNonce);
 }
 
 /// In a static frame a create is charged for and wants its operands first; a call wants its operands and then refuses

@@ -47,6 +47,8 @@ pub struct BatchScratch<O> {
     pub precompile_effect: PrecompileEffect,
     /// The offset in memory of the last call's output, as the stack said; only noted where MODEXP needs it (evm Q6).
     pub output_offset: U256,
+    /// The area of memory that the top frame's RETURN or REVERT names.
+    pub(crate) returned: Option<(U256, U256)>,
     /// Refund counter of the frame that ran last.
     pub refund_counter: i64,
     /// Program counter of the top frame behind a create that met an existing account.
@@ -91,6 +93,7 @@ impl<O> BatchScratch<O> {
             used_balance: false,
             precompile_effect: PrecompileEffect::None,
             output_offset: U256::ZERO,
+            returned: None,
             refund_counter: 0,
             collision_behind: None,
             ended_in_collision: false,

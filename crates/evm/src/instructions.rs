@@ -4,7 +4,7 @@ use revm::bytecode::opcode;
 use revm::context::{ContextTr, Journal, JournalTr};
 use revm::context_interface::host::LoadError;
 use revm::handler::instructions::EthInstructions;
-use revm::interpreter::instructions::{contract, host, system};
+use revm::interpreter::instructions::{contract, control, host, system};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag};
 use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecResult, InstructionResult, Interpreter};
@@ -66,6 +66,8 @@ pub fn instruction_table<DB: StateDatabase, O: EvmObserver>(rules: &ForkRules) -
     table.insert_instruction(opcode::CREATE, Instruction::new(create::<false, DB, O>), 0);
     table.insert_instruction(opcode::CREATE2, Instruction::new(create::<true, DB, O>), 0);
     table.insert_instruction(opcode::SELFDESTRUCT, Instruction::new(sendall::<DB, O>), SENDALL_GAS);
+    table.insert_instruction(opcode::RETURN, Instruction::new(end_frame::<false, DB, O>), 0);
+    table.insert_instruction(opcode::REVERT, Instruction::new(end_frame::<true, DB, O>), 0);
     table.insert_instruction(opcode::LOG0, Instruction::new(log::<0, DB, O>), 375);
     table.insert_instruction(opcode::LOG1, Instruction::new(log::<1, DB, O>), 375);
     table.insert_instruction(opcode::LOG2, Instruction::new(log::<2, DB, O>), 375);
@@ -122,6 +124,16 @@ fn push0<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> Instruct
 
 fn push<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>, value: U256) -> InstructionExecResult {
     if context.interpreter.stack.push(value) { Ok(()) } else { Err(InstructionResult::StackOverflow) }
+}
+
+/// Stock, but the top frame's area counts from before it is paid for.
+fn end_frame<const REVERTS: bool, DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
+    if context.interpreter.input.depth == 0
+        && let [.., length, offset] = context.interpreter.stack.data()[..]
+    {
+        context.host.chain.returned = Some((offset, length));
+    }
+    if REVERTS { control::revert(context) } else { control::ret(context) }
 }
 
 fn gasprice<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {

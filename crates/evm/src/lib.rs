@@ -17,6 +17,7 @@ mod modexp;
 mod modexp_memory;
 pub mod observer;
 pub mod precompiles;
+mod returned;
 pub mod trace;
 mod trace_cost;
 mod trace_memory;

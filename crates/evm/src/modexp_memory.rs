@@ -94,6 +94,18 @@ impl UnpaidWords {
     }
 }
 
+impl UnpaidWords {
+    /// Copies what lies at `offset` over these bytes.
+    pub(crate) fn copy_to(&self, offset: usize, bytes: &mut [u8]) {
+        let end = offset.saturating_add(bytes.len());
+        for (at, word) in self.words.range(offset / WORD_BYTES..end.div_ceil(WORD_BYTES)) {
+            for (byte, position) in word.iter().zip(at * WORD_BYTES..).filter(|(_, at)| (offset..end).contains(at)) {
+                bytes[position - offset] = *byte;
+            }
+        }
+    }
+}
+
 /// Runs a frame that has unpaid memory, one opcode at a time; `None` if the batch is to stop.
 pub(crate) fn run<DB: StateDatabase, O: EvmObserver>(
     interpreter: &mut Interpreter<EthInterpreter>,

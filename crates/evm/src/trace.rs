@@ -14,6 +14,7 @@ use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::errors::rom_error;
 use super::interrupt::Interrupt;
+use super::returned::memory_at;
 use super::trace_cost::AnswerCost;
 use super::trace_memory::MemoryChanges;
 use zkevm_types::ForkRules;
@@ -56,14 +57,14 @@ pub struct TraceCarryOver {
     pub(super) outer_caller_gas: u64,
     /// What the first create of the batch returned: the original never reads the others.
     first_created: Option<Bytes>,
+    /// The top frame still showed it when its transaction ended.
+    shows_created: bool,
 }
 
 /// Static gas of CREATE; a create that costs no more had no init code (executor-service §8.3).
 pub const CREATE_GAS: u64 = 32_000;
 /// Static gas of LOG0, and of each topic.
 const LOG_GAS: u64 = 375;
-/// Longest return data shown of a create whose RETURN could not pay for its memory, in bytes.
-const UNPAID_RETURN_MAX: usize = 1 << 20;
 
 /// The position of a frame: its depth, how it was entered and by whom.
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ impl FrameView {
     }
 
     /// True in the frame of a CREATE or CREATE2; a deploy transaction is none.
-    fn is_create(&self) -> bool {
+    pub(super) fn is_create(&self) -> bool {
         matches!(self.kind, FrameKind::Create | FrameKind::Create2)
     }
 }
@@ -160,13 +161,14 @@ impl Tracer {
             frames: vec![OpenFrame::default()],
             frame_count: 0,
             entries: HashMap::new(),
+            // The number of the top frame.
+            shows_created: (rules.created_shown_across_transactions && carry_over.shows_created).then_some(1),
             carry_over,
             memory: MemoryChanges::default(),
             unpaid_memory: false,
             last_frame: None,
             cost: AnswerCost::default(),
             joined: None,
-            shows_created: None,
             first_create_returns: false,
             last_root: B256::ZERO,
             root_is_stale: true,
@@ -382,7 +384,7 @@ impl Tracer {
     pub fn create_returned(&mut self, interpreter: &Interpreter<EthInterpreter>, operands: &[U256]) {
         self.first_create_returns = false;
         let returned = match operands {
-            [offset, length, ..] => memory_behind(interpreter, *offset, *length),
+            [offset, length, ..] => memory_at((*offset, *length), &interpreter.memory, None),
             _ => Bytes::new(),
         };
         self.carry_over.first_created = Some(returned);
@@ -435,6 +437,7 @@ impl Tracer {
         {
             last.gas_cost = last.gas.wrapping_sub(gas_left).wrapping_add(last.gas_refund);
         }
+        self.carry_over.shows_created = self.shows_created.is_some();
         (self.steps, self.carry_over)
     }
 
@@ -552,20 +555,4 @@ fn static_gas(op: u8) -> u64 {
         _ if is_defined(op) => u64::from(gas_table_spec(SpecId::BERLIN)[op as usize]),
         _ => 0,
     }
-}
-
-/// Returns `length` bytes of memory from `offset`, zero where it does not reach.
-fn memory_behind(interpreter: &Interpreter<EthInterpreter>, offset: U256, length: U256) -> Bytes {
-    let Some(length) = usize::try_from(length)
-        .ok()
-        .filter(|&length| length <= interpreter.memory.size() || length <= UNPAID_RETURN_MAX)
-    else {
-        return Bytes::new();
-    };
-    let size = interpreter.memory.size();
-    let start = usize::try_from(offset).map_or(size, |offset| offset.min(size));
-    let end = start.saturating_add(length).min(size);
-    let mut bytes = interpreter.memory.slice(start..end).to_vec();
-    bytes.resize(length, 0);
-    bytes.into()
 }

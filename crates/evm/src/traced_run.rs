@@ -59,8 +59,8 @@ pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
             unpaid.reveal(interpreter, context.gas_params());
         }
         let end = O::run_opcode(interpreter, table, context).err();
-        if end.is_none() && context.chain.rules.truncated_push_is_short {
-            settle_truncated_push(interpreter, op);
+        if end.is_none() {
+            settle_truncated_push(interpreter, op, view.is_create());
         }
         let result = end.map(|end| error_order::reported(interpreter, end));
         if op == opcode::RETURN && tracer.wants_returned_memory() {
@@ -78,13 +78,14 @@ pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
 }
 
 /// Shows what the ROM pushed where code ends inside the data of a PUSH: the bytes there are, and the program counter at the
-/// end of the code.
-fn settle_truncated_push(interpreter: &mut Interpreter<EthInterpreter>, op: u8) {
+/// end of the code (later-forks §2.1). In the code of a create it reads zeros behind the end, if there is any byte before it.
+fn settle_truncated_push(interpreter: &mut Interpreter<EthInterpreter>, op: u8, is_create: bool) {
     if !(opcode::PUSH1..=opcode::PUSH32).contains(&op) {
         return;
     }
     let missing = interpreter.bytecode.pc().saturating_sub(interpreter.bytecode.bytecode_len());
-    if missing == 0 {
+    let has_some = missing < usize::from(op - opcode::PUSH0);
+    if missing == 0 || (is_create && has_some) {
         return;
     }
     if let Ok(value) = interpreter.stack.pop() {

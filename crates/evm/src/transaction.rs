@@ -50,6 +50,8 @@ pub struct TxOutcome {
     pub created: Option<Address>,
     /// The transaction went straight to an address of a precompile this fork does not run.
     pub unsupported_precompile: bool,
+    /// An opcode ran; without one, an error is told of the transaction itself (executor-service §7.3).
+    pub ran_opcodes: bool,
     /// The last opcode of a successful top frame was a create that met an existing account.
     pub ended_in_collision: bool,
 }

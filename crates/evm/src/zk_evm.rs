@@ -31,6 +31,7 @@ use super::interrupt::{FRAME_STEPS, Interrupt};
 use super::modexp_memory::{self, UnpaidMemory};
 use super::observer::{CreateStart, EvmObserver};
 use super::precompiles::ZkPrecompiles;
+use super::returned::memory_at;
 use super::trace::{TraceCarryOver, TraceOptions, Tracer};
 use super::traced_run::run_traced;
 use super::transaction::{EvmFailure, TxCall, TxOutcome};
@@ -68,6 +69,8 @@ pub struct ZkEvm<DB: StateDatabase, O: EvmObserver> {
     unpaid: UnpaidMemory,
     /// Memory of the frames that has been taken.
     frame_memory_bytes: usize,
+    /// The running transaction ran an opcode.
+    ran_opcodes: bool,
 }
 
 impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
@@ -85,6 +88,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             carry_over: TraceCarryOver::default(),
             unpaid: UnpaidMemory::default(),
             frame_memory_bytes: 0,
+            ran_opcodes: false,
         }
     }
 
@@ -132,10 +136,12 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         scratch.gas_price = tx.gas_price;
         scratch.precompile_effect = PrecompileEffect::None;
         scratch.refund_counter = 0;
+        scratch.returned = None;
         scratch.collision_behind = None;
         scratch.ended_in_collision = false;
         self.new_programs.clear();
         self.unpaid.clear();
+        self.ran_opcodes = false;
         self.inner.ctx.tx = TxEnv {
             tx_type: 0,
             caller: tx.caller,
@@ -189,6 +195,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             steps,
             refund_counter: self.inner.ctx.chain.refund_counter.max(0) as u64,
             unsupported_precompile: end.unsupported_precompile,
+            ran_opcodes: self.ran_opcodes,
             ended_in_collision: self.inner.ctx.chain.ended_in_collision,
         })
     }
@@ -532,6 +539,7 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
     }
 
     fn frame_run(&mut self) -> Result<FrameInitOrResult<Self::Frame>, ContextDbError<Self::Context>> {
+        self.ran_opcodes = true;
         let frame = self.inner.frame_stack.get();
         let is_create = matches!(frame.data, FrameData::Create(_));
         let table = match &self.endless_push {
@@ -549,17 +557,23 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
                 O::run_opcode(interpreter, table, context)
             }),
         };
-        let Some(action) = action.filter(|_| self.inner.ctx.chain.interrupt.reason().is_none()) else {
+        let Some(mut action) = action.filter(|_| self.inner.ctx.chain.interrupt.reason().is_none()) else {
             return Err(given_up());
         };
         if self.inner.ctx.chain.never_ends {
+            self.abandoned = self.inner.ctx.journaled_state.inner.state.clone();
             return Err(ContextError::Custom("the code never ends".into()));
         }
         if self.inner.ctx.chain.observer.gives_up() {
             self.inner.ctx.chain.given_up_at = Some(frame.interpreter.gas.remaining());
             return Err(ContextError::Custom("the observer ended the run".into()));
         }
-        if let InterpreterAction::Return(result) = &action {
+        if let InterpreterAction::Return(result) = &mut action {
+            let area = self.inner.ctx.chain.returned.filter(|_| frame.depth == 0 && result.result.is_halt());
+            if let Some(area) = area {
+                let unpaid = self.unpaid.of_frame(frame.depth);
+                result.output = memory_at(area, &frame.interpreter.memory, unpaid.as_deref());
+            }
             self.unpaid.frame_ended(frame.depth);
             let scratch = &mut self.inner.ctx.chain;
             scratch.refund_counter = result.gas.refunded();

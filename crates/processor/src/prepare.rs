@@ -12,7 +12,7 @@ use super::run::{Abort, BatchRun};
 use zkevm_batch::observer::{DecodedBatch, Stage};
 use zkevm_batch::{BatchItem, Recovered, Signers, Transaction};
 use zkevm_tree::Digest;
-use zkevm_tree::poseidon::{linear_hash_many, linear_permutations};
+use zkevm_tree::poseidon::{linear_hash, linear_hash_many, linear_permutations};
 use zkevm_types::ApiVersion;
 use zkevm_types::RomError;
 
@@ -68,6 +68,9 @@ impl<O: Observer> BatchRun<'_, O> {
             .batch_decoded(DecodedBatch { items: &items, end: decoded, is_forced: forced }, |signatures| {
                 signatures.iter().map(|signature| senders.recover_one(*signature, recovery)).collect()
             });
+        if decoded.is_err() {
+            self.note_l2_hashes(&items);
+        }
         decoded?;
         let start = Instant::now();
         let signatures: Vec<_> = items.iter().filter_map(BatchItem::transaction).map(Transaction::signature).collect();
@@ -81,6 +84,19 @@ impl<O: Observer> BatchRun<'_, O> {
         }
         let judges = self.observer().judges_decoding();
         judges.then(|| self.observer().out_of_counters(Stage::Decoded)).flatten().map_or(Ok(()), Err)
+    }
+
+    /// Notes the hashes of what was decoded before the batch turned out to be undecodable.
+    fn note_l2_hashes(&mut self, items: &[BatchItem]) {
+        if !self.input.get_keys {
+            return;
+        }
+        let recovery = self.rules.recovery();
+        for tx in items.iter().filter_map(BatchItem::transaction) {
+            let recovered = self.engine.senders.recover_one(tx.signature(), recovery);
+            let from = self.input.from.or(recovered.signer).unwrap_or_default();
+            self.state().note_program(linear_hash(&tx.l2_preimage(from)).to_b256());
+        }
     }
 
     /// Traces depend on hashes of later transactions, an observer that judges decoding on all items; and some stores answer
@@ -169,6 +185,9 @@ impl<O: Observer> BatchRun<'_, O> {
             }
             BatchItem::Transaction(tx) => {
                 let (recovered, l2_hash) = parts.next().unwrap_or_default();
+                if self.input.get_keys {
+                    self.state().note_program(l2_hash.to_b256());
+                }
                 self.prepare_transaction(*tx, recovered, l2_hash)
             }
         };

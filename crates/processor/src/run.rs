@@ -111,6 +111,8 @@ pub(crate) enum TxEnd {
         logs: Vec<revm::primitives::Log>,
         /// Status of the block info tree and of the response.
         status: bool,
+        /// Its error, if there is one, was told before any opcode ran.
+        is_told_at_once: bool,
     },
 }
 
@@ -243,9 +245,6 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
         let start = self.state().version();
-        if self.input.get_keys {
-            self.state().note_program(prepared.l2_hash.to_b256());
-        }
         self.observer().transaction_started(tx);
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
@@ -259,6 +258,8 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             Ok(call) => {
                 self.observer().transaction_accepted(tx);
                 let trace = self.trace_options(output.full_trace.is_some());
+                let overflow = (prepared.tx.nonce == u64::MAX).then_some(call.caller);
+                self.state().set_nonce_overflow(overflow);
                 match self.evm.transact(&call, trace) {
                     Ok(outcome) => {
                         self.check_missing()?;
@@ -271,7 +272,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                         (TxEnd::GivenUp, gas_left)
                     }
                     Err(failure) => {
-                        self.note_abandoned(&call);
+                        self.note_abandoned(&call, &failure);
                         return Err(failure.into());
                     }
                 }
@@ -339,12 +340,12 @@ impl<'a, O: Observer> BatchRun<'a, O> {
 
     /// Writes a result over one that is listed already, as fork 7 of the original does after a skipped transaction.
     ///
-    /// The listed entry keeps what names its transaction, and its logs; gas is counted down from what the entry has left.
-    pub(crate) fn overwrite_result(&mut self, listed: &mut TxOutput, result: TxOutput) {
+    /// The listed entry keeps what names its transaction, and its logs; gas is counted down from what the entry has left. An error
+    /// `told_at_once` takes the place of the one that is listed; that of an opcode only fills a gap.
+    pub(crate) fn overwrite_result(&mut self, listed: &mut TxOutput, result: TxOutput, told_at_once: bool) {
         self.gas_used = self.gas_used.wrapping_sub(result.gas_used);
         let used = listed.gas_left.checked_sub(self.gas_register).unwrap_or(listed.gas_left);
         self.gas_used = self.gas_used.wrapping_add(used);
-        let is_its_own = listed.tx_hash == result.tx_hash;
         let mut full_trace = listed.full_trace.take();
         if let (Some(trace), Some(run)) = (&mut full_trace, result.full_trace) {
             trace.context.from = run.context.from;
@@ -360,15 +361,15 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             tx_hash: listed.tx_hash,
             tx_hash_l2: listed.tx_hash_l2,
             rlp_tx: std::mem::take(&mut listed.rlp_tx),
-            create_address: if is_its_own { result.create_address } else { listed.create_address },
             effective_percentage: listed.effective_percentage,
             has_gasprice_opcode: listed.has_gasprice_opcode,
             has_balance_opcode: listed.has_balance_opcode,
             gas_used: used,
             gas_left: listed.gas_left - used,
             error: match (listed.error, result.error) {
-                // An intrinsic error is an event that overwrites; the error of the last opcode only fills a gap.
-                (listed, result) if result.is_intrinsic() || listed == RomError::NoError => result,
+                (listed, RomError::NoError) => listed,
+                (RomError::NoError, result) => result,
+                (_, result) if told_at_once => result,
                 (listed, _) => listed,
             },
             ..result
@@ -478,17 +479,20 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                 self.state().note_program(*hash);
             }
         }
-        let overflow = (prepared.tx.nonce == u64::MAX).then_some(prepared.signer).flatten();
-        if let Err(error) = self.state().commit(&outcome.state, outcome.new_programs, overflow) {
+        if let Err(error) = self.state().commit(&outcome.state, outcome.new_programs) {
             self.note_unwritten(prepared, outcome.state);
             return Err(error.into());
         }
-        Ok(TxEnd::Included { logs: outcome.logs, status })
+        Ok(TxEnd::Included { logs: outcome.logs, status, is_told_at_once: !outcome.ran_opcodes })
     }
 
     /// Notes what the ROM would show of a transaction that could not go on: its fee is taken, nothing paid back.
-    fn note_abandoned(&mut self, call: &TxCall) {
+    fn note_abandoned(&mut self, call: &TxCall, failure: &EvmFailure<StateError>) {
         self.abandoned = self.evm.take_abandoned();
+        if matches!(failure, EvmFailure::NeverEnds) {
+            // The state as it stands.
+            return;
+        }
         if let Some(sender) = self.abandoned.get_mut(&call.caller) {
             sender.info.balance =
                 sender.info.balance.saturating_sub(self.last_price.saturating_mul(U256::from(call.gas_limit)));
@@ -560,6 +564,10 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             reported.balance = reported.balance.map(|_| account.info.balance);
         }
         output.read_write_addresses = accounts;
+        if self.input.get_keys {
+            self.state().note_touched(&touched);
+            (output.smt_keys, output.program_keys) = self.state().take_keys();
+        }
         output.error_log = abort.message;
         output
     }

@@ -110,6 +110,8 @@ pub(crate) struct StateView<'a> {
     program_keys: Option<BTreeSet<B256>>,
     tree_time: Duration,
     cancel: CancelToken,
+    /// The sender of the running transaction, if its nonce goes from 2^64 − 1 to 2^64, which revm cannot hold.
+    nonce_overflow: Option<Address>,
     /// The last version that was made to be thrown away.
     speculation: Option<Speculation>,
 }
@@ -153,6 +155,7 @@ impl<'a> StateView<'a> {
             program_keys: collect_keys.then(BTreeSet::new),
             tree_time: Duration::ZERO,
             cancel: CancelToken::default(),
+            nonce_overflow: None,
             speculation: None,
         }
     }
@@ -371,17 +374,10 @@ impl<'a> StateView<'a> {
     }
 
     /// Writes what a transaction changed: differences only, nothing is ever cleared (evm §7.1, §11.7).
-    ///
-    /// `nonce_overflow` names a sender whose nonce went from 2^64 − 1 to 2^64, which revm cannot hold.
-    pub(crate) fn commit(
-        &mut self,
-        state: &EvmState,
-        new_programs: Vec<(B256, Bytes)>,
-        nonce_overflow: Option<Address>,
-    ) -> Result<(), StateError> {
+    pub(crate) fn commit(&mut self, state: &EvmState, new_programs: Vec<(B256, Bytes)>) -> Result<(), StateError> {
         let mut writes = Vec::new();
         for (address, account) in state {
-            let new = self.account_writes(*address, account, nonce_overflow, &mut writes)?;
+            let new = self.account_writes(*address, account, &mut writes)?;
             if let Some(length) = new.code_length {
                 self.code_lengths.insert(*address, length);
             }
@@ -397,16 +393,21 @@ impl<'a> StateView<'a> {
         self.update(&mut writes)
     }
 
+    /// Names the sender of the transaction that runs next, if its nonce goes beyond 64 bits.
+    pub(crate) fn set_nonce_overflow(&mut self, sender: Option<Address>) {
+        self.nonce_overflow = sender;
+    }
+
     /// Adds the leaves of an account that differ from the state to `writes`.
     fn account_writes(
         &mut self,
         address: Address,
         account: &Account,
-        nonce_overflow: Option<Address>,
         writes: &mut Vec<(Digest, U256)>,
     ) -> Result<ChangedAccount, StateError> {
         let old = self.account(address)?;
-        let nonce = if nonce_overflow == Some(address) { U256::from(1) << 64 } else { U256::from(account.info.nonce) };
+        let nonce =
+            if self.nonce_overflow == Some(address) { U256::from(1) << 64 } else { U256::from(account.info.nonce) };
         let code_hash = account.info.code_hash;
         let new = CachedAccount {
             balance: account.info.balance,
@@ -636,7 +637,7 @@ impl StateDatabase for StateView<'_> {
     fn speculative_root(&mut self, state: &EvmState) -> Result<B256, StateError> {
         let mut writes = Vec::new();
         for (address, account) in state {
-            self.account_writes(*address, account, None, &mut writes)?;
+            self.account_writes(*address, account, &mut writes)?;
         }
         let writes: HashMap<_, _, RandomState> = writes.into_iter().collect();
         let version = self.speculate(writes)?;

@@ -60,7 +60,7 @@ impl<O: Observer> BatchRun<'_, O> {
         if let Some(trace) = &mut full_trace {
             trace.context.from = None;
         }
-        TxOutput { full_trace, ..self.empty_output(prepared) }
+        TxOutput { full_trace, create_address: None, ..self.empty_output(prepared) }
     }
 }
 

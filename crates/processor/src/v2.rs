@@ -122,11 +122,19 @@ struct OpenBlock {
     ger: B256,
     block_hash_l1: B256,
     transactions: Vec<TxOutput>,
-    /// State after each transaction; hashed together when the block closes.
-    versions: Vec<TreeRef>,
+    /// What is known of each transaction beside its result.
+    listed: Vec<Listed>,
     tx_index: u64,
     log_index: u64,
     cumulative_gas_used: u64,
+}
+
+/// A transaction of the block being run.
+struct Listed {
+    /// State after it; all are hashed together when the block closes.
+    version: TreeRef,
+    /// It deploys a contract.
+    is_create: bool,
 }
 
 impl<O: Observer> V2Batch<'_, O> {
@@ -316,7 +324,7 @@ impl<O: Observer> V2Batch<'_, O> {
                 trace.context.tx_index = block.tx_index;
             }
             block.transactions.push(listed);
-            block.versions.push(before);
+            block.listed.push(Listed { version: before, is_create: prepared.tx.to.is_none() });
         }
         let place = if follows_index { block.tx_index as usize } else { block.transactions.len() };
         let listed_as = block.transactions.get(place).map_or(prepared.hash, |listed| listed.tx_hash);
@@ -333,19 +341,23 @@ impl<O: Observer> V2Batch<'_, O> {
             trace.context.tx_index = block.tx_index;
         }
         self.run.note_logs(block.tx_index, block.log_index);
-        if let TxEnd::Included { logs, status } = end {
+        let told_at_once = !matches!(end, TxEnd::Included { is_told_at_once: false, .. });
+        if let TxEnd::Included { logs, status, .. } = end {
             self.include(&mut block, prepared, &mut output, &logs, status);
         }
         output.cumulative_gas_used = block.cumulative_gas_used;
         let version = self.run.state().version();
-        match block.transactions.get_mut(place) {
-            Some(listed) => {
-                self.run.overwrite_result(listed, output);
-                block.versions[place] = version;
+        match (block.transactions.get_mut(place), block.listed.get_mut(place)) {
+            (Some(result), Some(listed)) => {
+                // Of the entry is only whether it has an address: the address itself is that of what ran.
+                output.create_address =
+                    listed.is_create.then(|| output.create_address.or(prepared.tx.to).unwrap_or_default());
+                self.run.overwrite_result(result, output, told_at_once);
+                listed.version = version;
             }
-            None => {
+            _ => {
                 block.transactions.push(output);
-                block.versions.push(version);
+                block.listed.push(Listed { version, is_create: prepared.tx.to.is_none() });
             }
         }
         self.open = Some(block);
@@ -393,9 +405,9 @@ impl<O: Observer> V2Batch<'_, O> {
         self.run.set_system(BLOCK_INFO_ROOT_SLOT, written.into())?;
         let state = self.run.state();
         let version = state.version();
-        let versions: Vec<TreeRef> = block.versions.iter().copied().chain([version]).collect();
+        let versions: Vec<TreeRef> = block.listed.iter().map(|listed| listed.version).chain([version]).collect();
         state.hash_versions(&versions);
-        for (output, version) in block.transactions.iter_mut().zip(&block.versions) {
+        for (output, version) in block.transactions.iter_mut().zip(&versions) {
             output.state_root = state.root_of(*version);
         }
         let block_hash = state.root_of(version);

@@ -126,9 +126,6 @@ pub struct ForkRules {
     /// Code that ends in a PUSH without immediate never ends (evm Q7). Forks 10 and 11 were built both ways; what is proven
     /// on L1 ends (later-forks §1).
     pub truncated_push_loops: bool,
-    /// A PUSH that the end of the code cuts off pushes the bytes there are as a number, and the program counter stays at the
-    /// end. Only a trace can tell (later-forks §2.1).
-    pub truncated_push_is_short: bool,
     /// The STOP right behind a create that met an account is never seen: the create's error is the transaction's
     /// (later-forks §7).
     pub stop_hides_behind_failed_create: bool,
@@ -143,6 +140,9 @@ pub struct ForkRules {
     /// A trace reads the length of the batch's last RLP list, which the ROM keeps at the same place, as the gas kept by the
     /// caller of the outermost frame.
     pub outermost_caller_keeps_rlp_length: bool,
+    /// A trace shows what a create returned also at the start of the next transaction: the ROM does not say that another
+    /// context runs (main-state-machine §9.7).
+    pub created_shown_across_transactions: bool,
     /// A traced SSTORE shows its slot before gas and the static flag are checked.
     pub storage_traced_before_gas: bool,
     /// A stateless batch of which nothing is kept takes a flush id all the same.
@@ -195,9 +195,9 @@ const FORK_4: ForkRules = ForkRules {
     modexp_keeps_shifted_top_word: false,
     results_follow_rom_index: false,
     outermost_caller_keeps_rlp_length: false,
+    created_shown_across_transactions: true,
     storage_traced_before_gas: false,
     truncated_push_loops: false,
-    truncated_push_is_short: false,
     stop_hides_behind_failed_create: true,
     failed_create_leaves_address_warm: false,
     invalid_rlp_listed: false,
@@ -221,6 +221,7 @@ const FORK_5: ForkRules = ForkRules {
     stale_returndata_on_unsupported_precompile: false,
     ef_create_leaks_refund: false,
     invalid_rlp_listed: true,
+    created_shown_across_transactions: false,
     storage_traced_before_gas: true,
     calls_copy_arguments: false,
     rom: Some(RomVersion::Rom5),
@@ -257,7 +258,6 @@ const FORK_8: ForkRules = ForkRules {
     modexp_copies_whole_output: false,
     results_follow_rom_index: false,
     truncated_push_loops: true,
-    truncated_push_is_short: true,
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
     counter_prices: CounterRevision::R12,

@@ -170,3 +170,12 @@ fn no_operand_overflows_what_is_counted() {
         }
     }
 }
+
+/// Each pair of a pairing is read word by word, however the model of the counters sees it: 12 words and the result, by the ROM of
+/// fork 9.
+#[test]
+fn a_pairing_of_two_pairs_counts_what_it_reads() {
+    // Calls it with twelve words of zeros and room for one.
+    let output = run(9, "60206000610180600060085afa", "", false);
+    assert!(output.counters.mem_aligns >= 13, "{:?}", output.counters);
+}

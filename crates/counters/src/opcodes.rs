@@ -20,7 +20,7 @@ const FETCH: Counters = path(10, 0, 0, 0);
 /// Ending a frame with an error.
 const ERROR: Counters = path(20, 0, 1, 0);
 /// Reading a word of memory, unaligned.
-const MEMORY_WORD: Counters = path(44, 0, 2, 1);
+pub(crate) const MEMORY_WORD: Counters = path(44, 0, 2, 1);
 /// Copying a word from memory to memory, both unaligned.
 const COPIED_WORD: Counters = path(91, 0, 4, 2);
 /// Copying part of a word from memory to memory.

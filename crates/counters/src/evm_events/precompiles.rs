@@ -4,10 +4,13 @@ use revm::primitives::U256;
 
 use crate::meter::CounterMeter;
 use crate::model::{ModexpInput, P256Class, Precompile, SECP256K1_ORDER, SignatureClass};
+use crate::opcodes::MEMORY_WORD;
 use crate::rom_costs::{reservations, rows};
 use zkevm_evm::observer::{PrecompileEnd, PrecompileRun};
 use zkevm_types::{Counters, P256_VERIFY, RomVersion};
 
+/// Bytes of a word.
+const WORD_BYTES: u64 = 32;
 /// Bytes of one pair of a pairing.
 const PAIR_BYTES: u64 = 192;
 /// Number of MODEXP.
@@ -31,6 +34,8 @@ pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>
         }),
         2 => meter.reserve(reservations::sha256(bytes)),
         8 if bytes > 0 && bytes.is_multiple_of(PAIR_BYTES) => {
+            // The model reads one pair, the ROM all.
+            meter.sums.charge_bound_only(MEMORY_WORD.times(PAIR_BYTES / WORD_BYTES * (bytes / PAIR_BYTES - 1)));
             meter.reserve(reservations::pairing(meter.rules.rom.unwrap_or(RomVersion::Rom8), bytes));
         }
         _ => {}

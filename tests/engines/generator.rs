@@ -2,20 +2,25 @@
 
 use std::collections::HashMap;
 
-use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
 use fastrand::Rng;
 use zkevm_testkit::sample::genesis::{Genesis, GenesisAccount};
 use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
 use zkevm_types::{
-    ApiVersion, BatchContext, BatchInput, BatchOutput, CountersPolicy, ForkId, StateSource, TraceConfig, V2Context,
+    AccountOverride, ApiVersion, BatchContext, BatchInput, BatchOutput, CountersPolicy, ForkId, StateSource,
+    TraceConfig, TxOutput,
 };
 
-use super::programs;
+use super::contexts;
+use super::precompiles;
+use super::programs::{Programs, edge};
 
 const CHAIN_ID: u64 = 1001;
 const SENDERS: usize = 3;
 const CONTRACTS: usize = 4;
 const ETHER: u64 = 1_000_000_000_000_000_000;
+/// Keeps numbers and roots of blocks.
+const SYSTEM: Address = address!("000000000000000000000000000000005ca1ab1e");
 
 /// A batch with the state it runs on.
 pub(crate) struct Generated {
@@ -32,7 +37,7 @@ struct Generator {
 }
 
 impl Generated {
-    /// Makes the batch of a seed. `run` answers it without a trace: a trace is asked for by hash.
+    /// Makes the batch of a seed. `run` answers it without a trace: gas limits are found and traces are asked for by that.
     pub(crate) fn new(seed: u64, fork: ForkId, run: impl Fn(&BatchInput) -> BatchOutput) -> Self {
         let rng = Rng::with_seed(seed);
         let senders: Vec<Account> = (0..SENDERS).map(|n| Account::named(&format!("engines {n}"))).collect();
@@ -44,7 +49,7 @@ impl Generated {
         input.old_state_root = state.root.to_b256();
         input.db = state.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
         input.contracts_bytecode = state.programs;
-        if generator.rng.u8(..10) < 3 {
+        if generator.rng.u8(..3) == 0 {
             input.trace = generator.trace(&run(&input));
         }
         Self { input }
@@ -56,64 +61,102 @@ fn contract_address(number: usize) -> Address {
 }
 
 impl Generator {
+    /// Returns true once in so many times.
+    fn once_in(&mut self, times: u32) -> bool {
+        self.rng.u32(..times) == 0
+    }
+
+    fn programs(&mut self) -> Programs<'_> {
+        Programs { rng: &mut self.rng, contracts: &self.contracts }
+    }
+
     fn genesis(&mut self) -> Genesis {
-        let mut accounts: Vec<GenesisAccount> = self
-            .senders
-            .iter()
-            .map(|sender| GenesisAccount {
-                address: sender.address(),
+        let mut accounts = Vec::new();
+        for lane in 0..SENDERS {
+            if self.once_in(12) {
+                self.nonces[lane] = [1, 255, u64::from(u32::MAX), u64::MAX - 1][self.rng.usize(..4)];
+            }
+            let account = GenesisAccount {
+                address: self.senders[lane].address(),
                 balance: U256::from(ETHER) * U256::from(10),
+                nonce: self.nonces[lane],
+                code: if self.once_in(60) { self.programs().contract() } else { Bytes::new() },
                 ..GenesisAccount::default()
-            })
-            .collect();
+            };
+            accounts.push(account);
+        }
         for address in self.contracts.clone() {
-            let storage =
-                (0..self.rng.u64(..4)).map(|slot| (U256::from(slot), U256::from(self.rng.u64(..5)))).collect();
-            accounts.push(GenesisAccount {
-                address,
-                balance: U256::from(self.rng.u64(..1000)),
-                nonce: 1,
-                code: programs::program(&mut self.rng, &self.contracts),
-                storage,
-            });
+            accounts.push(self.contract(address));
+            if self.once_in(4) {
+                accounts.push(self.occupied(address, 1));
+            }
+        }
+        if self.once_in(8) {
+            accounts.push(self.occupied(self.senders[0].address(), self.nonces[0]));
+        }
+        let block = self.rng.u64(..300);
+        if self.once_in(2) {
+            let mut storage: HashMap<U256, U256> =
+                [(0, block), (2, 500)].map(|(slot, value)| (U256::from(slot), U256::from(value))).into();
+            let mapped = [U256::from(block).to_be_bytes::<32>(), U256::from(1).to_be_bytes::<32>()].concat();
+            storage.insert(keccak256(mapped).into(), U256::from(7));
+            accounts.push(GenesisAccount { address: SYSTEM, storage, ..GenesisAccount::default() });
         }
         Genesis { accounts }
     }
 
+    fn contract(&mut self, address: Address) -> GenesisAccount {
+        let storage = (0..self.rng.u64(..4)).map(|slot| (U256::from(slot), U256::from(self.rng.u64(..5)))).collect();
+        GenesisAccount {
+            address,
+            // With what senders have, a sum beyond all there can be.
+            balance: if self.once_in(40) { U256::MAX } else { U256::from(self.rng.u64(..1000)) },
+            nonce: if self.once_in(40) { u64::MAX } else { 1 },
+            code: self.programs().contract(),
+            storage,
+        }
+    }
+
+    /// An account where the creator's next create goes: one that stops it, or one that does not.
+    fn occupied(&mut self, creator: Address, nonce: u64) -> GenesisAccount {
+        let kind = self.rng.u8(..4);
+        GenesisAccount {
+            address: creator.create(nonce),
+            balance: U256::from(if kind == 0 { 5 } else { 0 }),
+            nonce: u64::from(kind == 1),
+            code: if kind == 2 { self.programs().contract() } else { Bytes::new() },
+            storage: if kind == 3 { [(U256::from(1), U256::from(9))].into() } else { HashMap::new() },
+        }
+    }
+
     fn batch(&mut self) -> BatchInput {
         let is_v2 = self.fork.rules().api == ApiVersion::V2;
-        let is_forced = is_v2 && self.rng.u8(..10) == 0;
-        let skips_first = is_v2 && !is_forced && self.rng.u8(..12) == 0;
+        let is_forced = is_v2 && self.once_in(10);
+        let skips_first = is_v2 && !is_forced && self.once_in(12);
+        let l1_info = contexts::L1Info::new(&mut self.rng);
         let mut builder = BatchBuilder::new(self.fork, CHAIN_ID);
-        if !is_forced && !skips_first && self.rng.u8(..40) > 0 {
-            builder.block(self.rng.u32(..1000), 0);
+        if !is_forced && !skips_first && !self.once_in(40) {
+            self.block(&mut builder, &l1_info);
         }
         for _ in 0..self.rng.usize(1..6) {
-            let (sender, transfer) = self.transaction();
-            match self.rng.u8(..10) {
-                0 => builder.plain_transaction(&sender, &transfer),
-                _ => builder.transaction(&sender, &transfer),
-            };
-            if !is_forced && self.rng.u8(..4) == 0 {
-                builder.block(self.rng.u32(..1000), 0);
+            self.transaction(&mut builder);
+            if !is_forced && self.once_in(4) {
+                self.block(&mut builder, &l1_info);
             }
         }
-        let mut data = builder.finish().to_vec();
+        let mut data = if self.once_in(100) { Vec::new() } else { builder.finish().to_vec() };
         self.damage(&mut data);
-        let timestamp_limit = if self.rng.u8(..30) == 0 { self.rng.u64(..2000) } else { u64::from(u32::MAX) };
         let context = match is_v2 {
             false => BatchContext::V1 {
                 global_exit_root: if self.rng.bool() { B256::ZERO } else { B256::with_last_byte(self.rng.u8(..)) },
                 eth_timestamp: self.rng.u64(..1 << 31),
             },
-            true => BatchContext::V2(V2Context {
-                l1_info_root: if is_forced { B256::with_last_byte(self.rng.u8(..)) } else { B256::ZERO },
-                timestamp_limit,
-                forced_blockhash_l1: if is_forced { B256::repeat_byte(self.rng.u8(1..)) } else { B256::ZERO },
-                skip_first_change_l2_block: skips_first,
-                skip_write_block_info_root: self.rng.u8(..12) == 0,
-                ..V2Context::default()
-            }),
+            true => BatchContext::V2(contexts::v2(&mut self.rng, is_forced, skips_first, l1_info)),
+        };
+        let from = match self.rng.u8(..30) {
+            0 | 1 => Some(self.senders[self.rng.usize(..SENDERS)].address()),
+            2 => Some(self.contracts[self.rng.usize(..CONTRACTS)]),
+            _ => None,
         };
         BatchInput {
             fork_id: self.fork,
@@ -123,24 +166,38 @@ impl Generator {
             chain_id: CHAIN_ID,
             batch_l2_data: data.into(),
             coinbase: if self.rng.bool() { contract_address(9) } else { self.senders[0].address() },
-            from: (self.rng.u8(..12) == 0).then(|| self.senders[self.rng.usize(..SENDERS)].address()),
+            from,
             update_merkle_tree: true,
-            no_counters: self.rng.u8(..10) == 0,
+            no_counters: self.once_in(10),
             counters_policy: CountersPolicy::Report,
-            get_keys: is_v2 && self.rng.u8(..10) == 0,
+            get_keys: is_v2 && self.once_in(10),
             context,
             db: HashMap::new(),
             contracts_bytecode: HashMap::new(),
             state_source: StateSource::Store,
             block_gas_limit_max: u64::MAX,
-            state_override: HashMap::new(),
+            state_override: self.state_override(),
             trace: None,
         }
     }
 
-    /// Damages one batch in thirty.
+    fn block(&mut self, builder: &mut BatchBuilder, l1_info: &contexts::L1Info) {
+        let index = if self.once_in(3) { l1_info.index } else { 0 };
+        builder.block(self.rng.u32(..1000), index);
+    }
+
+    /// Replaces an account that nothing reads: one that something reads ends the batch (executor-service §5.9).
+    fn state_override(&mut self) -> HashMap<Address, AccountOverride> {
+        if !self.once_in(20) {
+            return HashMap::new();
+        }
+        let balance = Some(U256::from(self.rng.u8(..)));
+        [(contract_address(50), AccountOverride { balance, ..AccountOverride::default() })].into()
+    }
+
+    /// Damages one batch in forty.
     fn damage(&mut self, data: &mut Vec<u8>) {
-        if self.rng.u8(..30) > 0 || data.is_empty() {
+        if !self.once_in(40) || data.is_empty() {
             return;
         }
         let at = self.rng.usize(..data.len());
@@ -151,49 +208,73 @@ impl Generator {
         }
     }
 
-    fn transaction(&mut self) -> (Account, Transfer) {
+    fn transaction(&mut self, builder: &mut BatchBuilder) {
         let lane = self.rng.usize(..SENDERS);
-        let sender = self.senders[lane];
         let (to, data) = self.target();
         let mut transfer = Transfer {
             nonce: self.nonces[lane],
             gas_price: U256::from(self.rng.u64(..3)) * U256::from(1_000_000_000),
-            gas_limit: self.rng.u64(60_000..600_000),
+            gas_limit: self.gas_limit(),
             to,
-            value: if self.rng.u8(..3) == 0 { U256::from(self.rng.u64(..1000)) } else { U256::ZERO },
+            value: if self.once_in(3) { U256::from(self.rng.u64(..1000)) } else { U256::ZERO },
             data,
         };
-        match self.rng.u8(..24) {
-            0 => transfer.nonce += 1,
-            1 => transfer.gas_limit = self.rng.u64(..60_000),
+        let mut chain_id = CHAIN_ID;
+        match self.rng.u8(..40) {
+            0 => transfer.nonce = transfer.nonce.wrapping_add(1),
+            1 => transfer.gas_limit = self.rng.u64(..30_000),
             2 => transfer.value = U256::from(ETHER) * U256::from(1000),
             3 => transfer.gas_price = U256::MAX,
             4 => transfer.gas_limit = self.rng.u64(29_999_990..30_000_010),
-            _ => self.nonces[lane] += 1,
+            5 => chain_id += 1,
+            6 => transfer.value = edge(&mut self.rng),
+            _ => self.nonces[lane] = self.nonces[lane].wrapping_add(1),
         }
-        (sender, transfer)
+        let sender = self.senders[lane];
+        let mut signed = BatchBuilder::new(self.fork, chain_id);
+        match self.once_in(10) {
+            true => signed.plain_transaction(&sender, &transfer),
+            false => signed.transaction(&sender, &transfer),
+        };
+        builder.raw(&signed.finish());
+        if self.once_in(4) {
+            builder.percentage(self.rng.u8(..));
+        }
+    }
+
+    /// Enough for most programs, or for part of one.
+    fn gas_limit(&mut self) -> u64 {
+        match self.rng.u8(..12) {
+            0 => self.rng.u64(21_000..60_000),
+            1 => self.rng.u64(1_000_000..8_000_000),
+            _ => self.rng.u64(60_000..600_000),
+        }
     }
 
     fn target(&mut self) -> (Option<Address>, Bytes) {
         let length = self.rng.usize(..70);
         let data: Bytes =
             (0..length).map(|_| if self.rng.bool() { 0 } else { self.rng.u8(..) }).collect::<Vec<_>>().into();
-        match self.rng.u8(..12) {
-            0 => (Some(contract_address(100 + self.rng.usize(..3))), Bytes::new()),
-            1 => (Some(self.senders[self.rng.usize(..SENDERS)].address()), data),
-            2 => (Some(Address::with_last_byte(self.rng.u8(1..=10))), programs::precompile_input(&mut self.rng).into()),
-            3 | 4 => (None, programs::init_code(&mut self.rng, &self.contracts.clone())),
+        match self.rng.u8(..24) {
+            0 | 1 => (Some(contract_address(100 + self.rng.usize(..3))), Bytes::new()),
+            2 => (Some(self.senders[self.rng.usize(..SENDERS)].address()), data),
+            3..=5 => {
+                let number = self.rng.u8(1..=10);
+                (Some(Address::with_last_byte(number)), precompiles::input(&mut self.rng, number).into())
+            }
+            6..=9 => (None, self.programs().init_code()),
+            10 => (None, data),
             _ => (Some(self.contracts[self.rng.usize(..CONTRACTS)]), data),
         }
     }
 
     fn trace(&mut self, output: &BatchOutput) -> Option<TraceConfig> {
         let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
-        let hashes: Vec<B256> = in_blocks.chain(&output.transactions).map(|tx| tx.tx_hash).collect();
+        let hashes: Vec<B256> = in_blocks.chain(&output.transactions).map(|tx: &TxOutput| tx.tx_hash).collect();
         let tx_hash = *hashes.get(self.rng.usize(..hashes.len().max(1)))?;
         Some(TraceConfig {
-            disable_storage: self.rng.u8(..4) == 0,
-            disable_stack: self.rng.u8(..4) == 0,
+            disable_storage: self.once_in(4),
+            disable_stack: self.once_in(4),
             enable_memory: self.rng.bool(),
             enable_return_data: self.rng.bool(),
             tx_hash: tx_hash.0.to_vec().into(),

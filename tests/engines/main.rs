@@ -7,20 +7,22 @@
 //! ZKEVM_ROMS=roms ZKEVM_GENERATED=10000 cargo test --release --test engines -- --nocapture
 //! ```
 
+mod code;
+mod contexts;
 mod generator;
+mod precompiles;
 mod programs;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use generator::Generated;
-use zkevm_executor::engines::differences;
-use zkevm_pool::{CancelToken, WorkerPool};
+use verdict::Pair;
+use zkevm_pool::WorkerPool;
 use zkevm_processor::Engine;
 use zkevm_rom::{RomEngine, Roms};
-use zkevm_store::{MemoryStore, RequestOverlay};
 use zkevm_testkit::skip;
-use zkevm_types::{BatchOutput, ExecutorError, RomError};
 
 /// Batches without `ZKEVM_GENERATED`.
 const BATCHES: u64 = 120;
@@ -41,57 +43,26 @@ fn generated_batches_are_answered_alike() {
         return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
     };
     let roms = Roms::read(Path::new(&folder)).unwrap();
-    let (rom, native) = (RomEngine::new(roms, WorkerPool::none()), Engine::default());
+    let pair = Pair { native: Engine::default(), rom: RomEngine::new(roms, WorkerPool::none()) };
     let first = setting("ZKEVM_SEED", 0);
-    let forks: Vec<_> = FORKS.filter_map(zkevm_types::ForkId::new).filter(|fork| rom.has_fork(*fork)).collect();
+    let forks: Vec<_> = FORKS.filter_map(zkevm_types::ForkId::new).filter(|fork| pair.rom.has_fork(*fork)).collect();
     assert!(!forks.is_empty(), "the folder has a ROM of a fork that the native engine knows");
-    let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
+    let mut outcomes: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut uncounted, mut own_aborts) = (0, 0);
     let mut failures = Vec::new();
     for seed in first..first + setting("ZKEVM_GENERATED", BATCHES) {
         let fork = forks[seed as usize % forks.len()];
-        let batch = Generated::new(seed, fork, |input| run(&native, &rom, input).0);
-        let (native, rom) = run(&native, &rom, &batch.input);
-        *outcomes.entry(outcome(&rom)).or_default() += 1;
-        let found = differences(&native, &rom, fork.rules());
-        // What only the original's own checks raise, and what the native engine does not judge.
-        let is_own = own_abort(rom.error) || out_of_counters(&rom);
-        if !found.is_empty() && !is_own {
-            println!("seed {seed}, fork {fork}: {}", found.join(", "));
+        let batch = Generated::new(seed, fork, |input| pair.run(input).0);
+        let verdict = pair.compare(&batch.input);
+        verdict.outcomes.iter().for_each(|name| *outcomes.entry(name).or_default() += 1);
+        uncounted += u64::from(verdict.is_uncounted);
+        own_aborts += u64::from(verdict.is_own_abort);
+        if !verdict.differences.is_empty() {
+            println!("seed {seed}, fork {fork}: {}", verdict.differences.join(", "));
             failures.push(seed);
         }
     }
-    println!("{outcomes:#?}");
+    println!("batches by what happened in them: {outcomes:#?}");
+    println!("compared without counters: {uncounted}; given up by the original's own checks: {own_aborts}");
     assert!(failures.is_empty(), "{} batches are answered differently: seeds {failures:?}", failures.len());
-}
-
-fn run(native: &Engine, rom: &RomEngine, input: &zkevm_types::BatchInput) -> (BatchOutput, BatchOutput) {
-    let nothing = MemoryStore::new(0);
-    let state = RequestOverlay { base: &nothing, nodes: &input.db, programs: &input.contracts_bytecode };
-    let cancel = CancelToken::default();
-    (native.process(input, &state, &cancel).unwrap(), rom.process(input, &state, &cancel).unwrap())
-}
-
-fn own_abort(error: ExecutorError) -> bool {
-    matches!(error.number(), 11 | 12 | 117)
-}
-
-fn errors(output: &BatchOutput) -> impl Iterator<Item = RomError> {
-    let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
-    in_blocks.chain(&output.transactions).map(|tx| tx.error).chain([output.error_rom])
-}
-
-fn out_of_counters(output: &BatchOutput) -> bool {
-    errors(output).any(RomError::is_out_of_counters)
-}
-
-/// Names how a batch ended.
-fn outcome(output: &BatchOutput) -> String {
-    match (output.error, output.error_rom) {
-        (ExecutorError::NoError, RomError::NoError) => {
-            let failed = errors(output).filter(|error| *error != RomError::NoError).count();
-            if failed > 0 { "with failed transactions" } else { "all well" }.to_owned()
-        }
-        (ExecutorError::NoError, error) => error.name().to_owned(),
-        (error, _) => error.name().to_owned(),
-    }
 }

@@ -89,6 +89,20 @@ impl BatchBuilder {
         self
     }
 
+    /// Adds bytes that are no item of these.
+    pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    /// Replaces the percentage of the transaction added last; forks without one ignore it.
+    pub fn percentage(&mut self, percentage: u8) -> &mut Self {
+        if let (true, Some(last)) = (self.fork_id.rules().effective_percentage, self.bytes.last_mut()) {
+            *last = percentage;
+        }
+        self
+    }
+
     /// Returns the size so far, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.bytes.len()

@@ -1,0 +1,84 @@
+//! What is compared of a batch, and what counts as a difference.
+
+use zkevm_executor::engines::differences;
+use zkevm_pool::CancelToken;
+use zkevm_processor::Engine;
+use zkevm_rom::RomEngine;
+use zkevm_store::{MemoryStore, RequestOverlay};
+use zkevm_types::{BatchInput, BatchOutput, ExecutorError, RomError};
+
+/// The two engines.
+pub(crate) struct Pair {
+    pub(crate) native: Engine,
+    pub(crate) rom: RomEngine,
+}
+
+/// How the answers to a batch compare.
+pub(crate) struct Verdict {
+    /// What became of the batch: the names of its own error, and of those of its transactions.
+    pub(crate) outcomes: Vec<&'static str>,
+    /// Counters ran out: it was compared without them.
+    pub(crate) is_uncounted: bool,
+    /// The machine gave it up for a reason that only the original's own checks know.
+    pub(crate) is_own_abort: bool,
+    /// Fields that differ.
+    pub(crate) differences: Vec<&'static str>,
+}
+
+impl Pair {
+    /// Answers a batch by both engines, the native one first.
+    pub(crate) fn run(&self, input: &BatchInput) -> (BatchOutput, BatchOutput) {
+        let nothing = MemoryStore::new(0);
+        let state = RequestOverlay { base: &nothing, nodes: &input.db, programs: &input.contracts_bytecode };
+        let cancel = CancelToken::default();
+        (self.native.process(input, &state, &cancel).unwrap(), self.rom.process(input, &state, &cancel).unwrap())
+    }
+
+    /// Compares the answers to a batch. Where counters run out the native engine only judges on bounds: such a batch is run once
+    /// more, without counters.
+    pub(crate) fn compare(&self, input: &BatchInput) -> Verdict {
+        let (mut native, mut rom) = self.run(input);
+        let outcomes = outcomes(&rom);
+        let is_uncounted = errors(&rom).any(RomError::is_out_of_counters);
+        if is_uncounted {
+            (native, rom) = self.run(&BatchInput { no_counters: true, ..input.clone() });
+        }
+        let is_own_abort = is_own_abort(&rom);
+        let mut differences = differences(&native, &rom, input.fork_id.rules());
+        differences.retain(|field| !is_own_abort && !is_known(field, &rom));
+        Verdict { outcomes, is_uncounted, is_own_abort, differences }
+    }
+}
+
+/// True if the original's own bookkeeping ended the batch: balances that do not add up (11), a number out of range (12), a status
+/// against an error (117), too many contexts (0); a hash that a LOG had begun before it could not pay (51, fork 7).
+fn is_own_abort(output: &BatchOutput) -> bool {
+    use ExecutorError::*;
+    matches!(
+        output.error,
+        BalanceMismatch | Fea2Scalar | InvalidTxStatusError | Unspecified | HashPDigestDigestMismatch
+    )
+}
+
+/// True for what is known to differ in batches that are given up (docs/engines.md, known differences).
+fn is_known(field: &str, output: &BatchOutput) -> bool {
+    let never_ends = output.error == ExecutorError::CountersOverflowSteps;
+    match field {
+        "read_write_addresses" => output.roots.is_none(),
+        "smt_keys" | "program_keys" => never_ends,
+        _ => false,
+    }
+}
+
+fn errors(output: &BatchOutput) -> impl Iterator<Item = RomError> {
+    let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
+    in_blocks.chain(&output.transactions).map(|tx| tx.error).chain([output.error_rom])
+}
+
+fn outcomes(output: &BatchOutput) -> Vec<&'static str> {
+    let mut names = vec![output.error.name()];
+    names.extend(errors(output).map(RomError::name));
+    names.sort_unstable();
+    names.dedup();
+    names
+}

@@ -16,6 +16,7 @@ pub mod interrupt;
 mod modexp;
 mod modexp_memory;
 pub mod observer;
+mod p256;
 pub mod precompiles;
 mod returned;
 pub mod trace;

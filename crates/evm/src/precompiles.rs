@@ -11,6 +11,7 @@ use revm::primitives::{Address, AddressSet, B256, Bytes};
 use super::context::{PrecompileEffect, StateDatabase, ZkContext};
 use super::modexp::{ModexpBuffer, ModexpOutcome};
 use super::observer::{EvmObserver, PrecompileEnd, PrecompileRun};
+use super::p256;
 use zkevm_batch::{INFINITY_ADDRESS, recover_infinity};
 use zkevm_types::{ForkRules, P256_VERIFY};
 
@@ -96,7 +97,15 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
             }
             6 => bn254::run_add(&input, BN_ADD_GAS, gas_limit),
             7 => bn254::run_mul(&input, BN_MUL_GAS, gas_limit),
-            P256_VERIFY => Self::p256_verify(&input, gas_limit),
+            P256_VERIFY => {
+                let input = p256::padded(&input);
+                let result = secp256r1::p256_verify(&input, gas_limit);
+                let is_wrong = result.as_ref().is_ok_and(|output| output.bytes.is_empty());
+                if is_wrong && self.rules.p256_keeps_returndata_of_wrong_signature && p256::is_well_formed(&input) {
+                    context.chain.precompile_effect = PrecompileEffect::KeepReturnData;
+                }
+                result
+            }
             _ => bn254::run_pair(&input, BN_PAIR_PER_POINT_GAS, BN_PAIR_BASE_GAS, gas_limit),
         };
         let end = match &result {
@@ -120,16 +129,6 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
 }
 
 impl ZkPrecompiles {
-    /// Verifies a secp256r1 signature: the input is padded or cut to its five words, and a bad one has no output
-    /// (later-forks §4.1).
-    fn p256_verify(input: &[u8], gas_limit: u64) -> EthPrecompileResult {
-        const INPUT_BYTES: usize = 5 * 32;
-        let mut padded = [0; INPUT_BYTES];
-        let present = input.len().min(INPUT_BYTES);
-        padded[..present].copy_from_slice(&input[..present]);
-        secp256r1::p256_verify(&padded, gas_limit)
-    }
-
     fn modexp_result<DB: StateDatabase, O: EvmObserver>(
         &mut self,
         context: &mut ZkContext<DB, O>,

@@ -109,6 +109,9 @@ pub struct ForkRules {
     pub precompiles: u16,
     /// P256VERIFY is a precompile at 0x100 (later-forks §4.1).
     pub p256_verify: bool,
+    /// P256VERIFY of a well-formed signature that is wrong keeps the return data of the call before (evm Q14). The first public
+    /// ROM of fork 13 does; the next one, taken for what is in use, does not (later-forks §4.1).
+    pub p256_keeps_returndata_of_wrong_signature: bool,
     /// Recovery to the point at infinity yields an address (evm Q5).
     pub ecrecover_infinity_bug: bool,
     /// Initcode can be read as call data (evm Q2).
@@ -186,6 +189,7 @@ const FORK_4: ForkRules = ForkRules {
     safe_range: 20,
     precompiles: V1_PRECOMPILES,
     p256_verify: false,
+    p256_keeps_returndata_of_wrong_signature: false,
     ecrecover_infinity_bug: true,
     initcode_visible_as_calldata: true,
     stale_returndata_on_unsupported_precompile: true,

@@ -2,6 +2,7 @@
 //!
 //! The vectors and the recordings are not part of this repository. Without them a test says so and passes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use prost::Message;
@@ -17,6 +18,7 @@ use zkevm_types::BatchInput;
 use zkevm_types::Counters;
 use zkevm_wire::proto::executor::v1::{
     ProcessBatchRequest, ProcessBatchRequestV2, ProcessBatchResponse, ProcessBatchResponseV2,
+    ProcessStatelessBatchRequestV2,
 };
 use zkevm_wire::validate::{self, ValidationRules};
 
@@ -113,9 +115,13 @@ fn recorded(case: &GoldenCase, kept: &MemoryStore) -> Option<Recorded> {
             ];
             (input, theirs, [0; 8])
         }
-        Rpc::ProcessStatelessBatchV2 => return None,
-        Rpc::ProcessBatchV2 => {
-            let input = validate::process_batch_v2(ProcessBatchRequestV2::decode(&*request).unwrap(), rules).ok()?;
+        Rpc::ProcessBatchV2 | Rpc::ProcessStatelessBatchV2 => {
+            let input = if case.rpc == Rpc::ProcessBatchV2 {
+                validate::process_batch_v2(ProcessBatchRequestV2::decode(&*request).unwrap(), rules).ok()?
+            } else {
+                let request = ProcessStatelessBatchRequestV2::decode(&*request).unwrap();
+                validate::process_stateless_batch_v2(request, rules).ok()?
+            };
             let r = ProcessBatchResponseV2::decode(&*answer).unwrap();
             let theirs = [
                 r.cnt_steps,
@@ -167,13 +173,11 @@ const FIRST_REAL: usize = 4;
 ///
 /// Columns of the table: fork, case, apart, no_counters, then eight counters each of ours, the recorded ones, our
 /// reservations and the recorded ones.
-#[test]
-fn recorded_counters_are_met() {
-    let Some(golden) = skip::recordings("vectors") else { return };
-    let every = if std::env::var_os("ZKEVM_VECTORS_ALL").is_some() { 1 } else { 11 };
-    let mut cases = read_indexes(&[golden]).unwrap();
+fn compare_counters(recordings: &[PathBuf], every: usize, table_variable: &str) {
+    let every = if std::env::var_os("ZKEVM_VECTORS_ALL").is_some() { 1 } else { every };
+    let mut cases = read_indexes(recordings).unwrap();
     cases.sort_by(|a, b| (&a.chain, a.step, &a.name).cmp(&(&b.chain, b.step, &b.name)));
-    let dump = std::env::var_os("ZKEVM_COUNTERS_TSV");
+    let dump = std::env::var_os(table_variable);
     let mut table = String::new();
     let mut wrong = Vec::new();
     let mut kept = Arc::new(MemoryStore::new(0));
@@ -227,4 +231,23 @@ fn recorded_counters_are_met() {
         std::fs::write(path, table).unwrap();
     }
     assert!(wrong.is_empty(), "{} counters:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn recorded_counters_are_met() {
+    let Some(golden) = skip::recordings("vectors") else { return };
+    compare_counters(&[golden], 11, "ZKEVM_COUNTERS_TSV");
+}
+
+#[test]
+fn recorded_counters_of_later_forks_are_met() {
+    let folders = ["vectors", "variants"].map(skip::later_recordings);
+    let [Some(vectors), Some(variants)] = folders else { return };
+    compare_counters(&[vectors, variants], 9, "ZKEVM_COUNTERS_LATER_TSV");
+}
+
+#[test]
+fn recorded_counters_of_stateless_batches_are_met() {
+    let Some(stateless) = skip::later_recordings("stateless") else { return };
+    compare_counters(&[stateless], 1, "ZKEVM_COUNTERS_STATELESS_TSV");
 }

@@ -101,19 +101,42 @@ fn what_cannot_be_paid_is_out_of_gas() {
     }
 }
 
-/// Eight times the rows of the machine, 67 108 864: a round of this loop takes 59 steps and 12 gas (67 or more steps where a
-/// PUSH is a loop).
+/// Up to fork 9 eight times the rows of the machine, 67 108 864: a round of this loop takes 59 steps and 12 gas (67 or more steps
+/// where a PUSH is a loop). No gas limit reaches the last step of later forks.
 #[test]
 fn a_run_beyond_the_last_step_has_no_answer() {
     const LOOP: &str = "5b 6000 56";
     for &fork_id in ALL {
+        let (output, _) = run(fork_id, LOOP, GAS, CountersPolicy::Report);
+        assert_eq!(transactions(&output)[0].error, RomError::OutOfGas, "fork {fork_id}: nothing is enforced");
+        if !UNTIL_9.contains(&fork_id) {
+            let (output, _) = run(fork_id, LOOP, GAS, CountersPolicy::Enforce);
+            assert_eq!(transactions(&output)[0].error, RomError::OutOfGas, "fork {fork_id}");
+            continue;
+        }
         let (output, _) = run(fork_id, LOOP, GAS, CountersPolicy::Enforce);
         assert_eq!(output.error, ExecutorError::CountersOverflowSteps, "fork {fork_id}");
         assert!(output.roots.is_none() && output.new_nodes.is_empty(), "fork {fork_id}");
         assert_eq!((output.counters, output.gas_used), (Counters::default(), 0), "fork {fork_id}");
         let (output, _) = run(fork_id, LOOP, 6_000_000, CountersPolicy::Enforce);
         assert_eq!(transactions(&output)[0].error, RomError::OutOfGas, "fork {fork_id}: some 30 million steps");
-        let (output, _) = run(fork_id, LOOP, GAS, CountersPolicy::Report);
-        assert_eq!(transactions(&output)[0].error, RomError::OutOfGas, "fork {fork_id}: nothing is enforced");
+    }
+}
+
+/// The ROM numbers the digests of a kind, up to 63 487 (later-forks §7).
+#[test]
+fn more_digests_than_have_numbers_have_no_answer() {
+    // The gas of a round, and the first fork that has it.
+    let loops = [("5b 6000 6000 20 50 6000 56", 50, 4), ("5b 6000 6000 6000 6000 6002 5a fa 50 6000 56", 191, 7)];
+    for (code, gas_of_round, first_fork) in loops {
+        for &fork_id in ALL.iter().filter(|&&fork_id| fork_id >= first_fork) {
+            for policy in [CountersPolicy::Enforce, CountersPolicy::Report] {
+                let (output, _) = run(fork_id, code, 63_500 * gas_of_round + 100_000, policy);
+                assert_eq!(output.error, ExecutorError::AddressOutOfRange, "fork {fork_id}, {code}");
+                assert!(output.roots.is_none() && !output.error_log.is_empty(), "fork {fork_id}, {code}");
+                let (output, _) = run(fork_id, code, 63_000 * gas_of_round, policy);
+                assert_eq!(transactions(&output)[0].error, RomError::OutOfGas, "fork {fork_id}, {code}");
+            }
+        }
     }
 }

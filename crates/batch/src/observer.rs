@@ -15,7 +15,7 @@ use alloy_primitives::{Address, B256, U256};
 
 use super::{BatchItem, Recovered, Signature, Transaction};
 use zkevm_tree::{KeyCache, LeafKind, StateTree, TreeRef};
-use zkevm_types::RomError;
+use zkevm_types::{ExecutorError, RomError};
 
 /// Listens to a batch. Every method does nothing unless it is overridden.
 #[allow(unused_variables)]
@@ -116,6 +116,10 @@ pub trait BatchObserver {
     #[inline]
     fn block_closed(&mut self, gas_used: u64) {}
 
+    /// The program of a transaction, of so many bytes, is not there: the batch has no answer.
+    #[inline]
+    fn program_missing(&mut self, bytes: u64) {}
+
     /// True if the observer may end the batch before anything runs: then all items are prepared before the first runs.
     #[inline]
     fn judges_decoding(&self) -> bool {
@@ -128,10 +132,10 @@ pub trait BatchObserver {
         false
     }
 
-    /// True if the batch took more steps than the machine has, and has no answer.
+    /// Returns the error of a batch that has no answer: it took more than the machine has room for.
     #[inline]
-    fn out_of_steps(&mut self) -> bool {
-        false
+    fn overflow(&mut self) -> Option<ExecutorError> {
+        None
     }
 
     /// Returns the error with which the batch has to end here, if the observer ends it.

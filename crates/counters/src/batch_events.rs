@@ -5,7 +5,7 @@
 use revm::primitives::{Address, U256};
 
 use super::lengths::{KECCAK_RATE_BYTES, keccak_blocks, poseidon_blocks};
-use super::meter::CounterMeter;
+use super::meter::{CounterMeter, Digests};
 use super::model::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
 use super::proof_accesses::Access;
 use super::proof_cost;
@@ -14,7 +14,7 @@ use super::rom_costs::{self, Fields, Rejection, RomCosts};
 use zkevm_batch::observer::{BatchObserver, BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage, StateAccess};
 use zkevm_batch::{BatchItem, Recovered, Signature, Transaction};
 use zkevm_tree::{LeafKind, TreeError, TreeRef};
-use zkevm_types::{ApiVersion, Counters, RomError};
+use zkevm_types::{ApiVersion, Counters, ExecutorError, RomError};
 
 /// Bytes of the accumulated input hash's digest: three words, a timestamp, an address, and with blocks another word.
 const ACC_INPUT_HASH_BYTES: u64 = 32 + 32 + 32 + 8 + 20;
@@ -50,6 +50,7 @@ impl BatchObserver for CounterMeter {
         self.charge_batch(is_in_model, batch.is_forced);
         match batch.end {
             Ok(()) => {
+                self.decoding_digests = batch.items.iter().map(|item| self.digests_at_most(item)).sum();
                 if self.enforces {
                     self.decoding_at_most = batch.items.iter().map(|item| self.item_at_most(item)).sum();
                 }
@@ -162,11 +163,8 @@ impl BatchObserver for CounterMeter {
     }
 
     fn transaction_started(&mut self, tx: &Transaction) {
-        let mut check = reservations::TRANSACTION;
-        if tx.chain_id.is_none() {
-            check.beyond += reservations::NO_CHAIN_ID;
-        }
-        self.reserve(check);
+        self.reserve(reservations::TRANSACTION);
+        self.has_chain_id = tx.chain_id.is_some();
     }
 
     fn account_read(&mut self, address: Address, leaf: LeafKind) {
@@ -178,6 +176,9 @@ impl BatchObserver for CounterMeter {
     }
 
     fn sender_touched(&mut self, sender: Address) {
+        if !self.has_chain_id && self.rom.is_some() {
+            self.sums.take_back(rom_costs::NO_CHAIN_ID);
+        }
         self.precompile_tested();
         if self.rules.precompile_number(&sender).is_none() {
             self.accesses.push(Access::TouchAccount(sender));
@@ -217,6 +218,7 @@ impl BatchObserver for CounterMeter {
     fn transaction_given_up(&mut self) {
         let part = if self.call.is_some() { self.transaction_part } else { CallPart::Deploy(0) };
         self.processed(part);
+        self.reserve(reservations::CODE);
         self.call = None;
     }
 
@@ -250,6 +252,10 @@ impl BatchObserver for CounterMeter {
         self.add_poseidons(Ok(hashes));
     }
 
+    fn program_missing(&mut self, bytes: u64) {
+        self.reserve(reservations::code_digest(bytes));
+    }
+
     fn judges_decoding(&self) -> bool {
         self.decoding_may_exceed()
     }
@@ -262,8 +268,11 @@ impl BatchObserver for CounterMeter {
         self.exceeded(stage)
     }
 
-    fn out_of_steps(&mut self) -> bool {
-        self.passed_last_step()
+    fn overflow(&mut self) -> Option<ExecutorError> {
+        if self.passed_last_digest() {
+            return Some(ExecutorError::AddressOutOfRange);
+        }
+        self.passed_last_step().then_some(ExecutorError::CountersOverflowSteps)
     }
 }
 
@@ -306,6 +315,7 @@ impl CounterMeter {
     fn reserve_recovery(&mut self, tx: &Transaction, decoded: Counters) {
         let mut check = reservations::RECOVERY;
         check.beyond += decoded;
+        check.beyond.keccaks += keccak_blocks(tx.signed_rlp.len() as u64);
         check.stated = check.stated.max(reservations::keccak(tx.signed_rlp.len() as u64).stated);
         self.reserve_decoding(check);
     }
@@ -333,6 +343,16 @@ impl CounterMeter {
             poseidon_paddings,
             poseidons: poseidon_paddings,
             sha256s: 0,
+        }
+    }
+
+    /// Returns the digests that decoding an item makes at most: those of its key are made if there is one.
+    fn digests_at_most(&self, item: &BatchItem) -> Digests {
+        match item {
+            BatchItem::ChangeL2Block { .. } => Digests::default(),
+            BatchItem::Transaction(_) => {
+                Digests { keccak: 2, poseidon: u64::from(self.rules.api == ApiVersion::V2), sha256: 0 }
+            }
         }
     }
 
@@ -381,7 +401,7 @@ impl CounterMeter {
         let (keccaks, rest) = (claimed_keccaks(data), self.undecodable_bound(data));
         let beyond = Counters { keccaks, ..Counters::default() };
         // Reading a number asks for a few binaries, whichever way it ends.
-        let stated = Counters { steps: 500, binaries: 10, keccaks: keccaks.saturating_sub(1), ..beyond };
+        let stated = Counters { steps: 500, binaries: 10, ..beyond };
         self.reserve(Reservation { beyond, stated });
         let kept = if is_in_model { self.sums.charged } else { model };
         self.sums.move_to_bound(kept, rest);
@@ -435,13 +455,17 @@ fn fields(tx: &Transaction) -> Fields {
     }
 }
 
-/// Keccaks for a list as long as the one that data begins with says it is.
+/// Keccaks that the ROM asks for once it has read the header of a list, for one as long as it says it is (batch §3.1).
 fn claimed_keccaks(data: &[u8]) -> u64 {
-    let bytes = match data {
+    let (header_bytes, bytes) = match data {
         [first @ 0xf8..=0xfa, rest @ ..] => {
-            rest.iter().take(usize::from(first - 0xf7)).fold(0, |length, byte| length << 8 | u64::from(*byte))
+            let length_bytes = usize::from(first - 0xf7);
+            let length = rest.iter().take(length_bytes).fold(0, |length, byte| length << 8 | u64::from(*byte));
+            (1 + length_bytes as u64, length)
         }
-        _ => 0,
+        [first @ 0xc0..=0xf7, ..] => (1, u64::from(first - 0xc0)),
+        [0xfb..=0xff, ..] => (1, 0),
+        _ => return 0,
     };
-    (bytes + 5) / KECCAK_RATE_BYTES + 2
+    1 + (header_bytes + bytes + 1) / KECCAK_RATE_BYTES
 }

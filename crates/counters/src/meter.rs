@@ -30,6 +30,42 @@ const END_KECCAKS: u64 = 2;
 /// Opcodes looked at together; divides 256.
 const OPCODES_TOGETHER: usize = 16;
 
+/// Numbers of digests, each of any length. The ROM numbers those of a kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Digests {
+    pub(crate) keccak: u64,
+    /// Linear Poseidon digests.
+    pub(crate) poseidon: u64,
+    pub(crate) sha256: u64,
+}
+
+impl Digests {
+    /// The largest number of a kind.
+    const fn most(self) -> u64 {
+        let Self { keccak, poseidon, sha256 } = self;
+        let most = if keccak > poseidon { keccak } else { poseidon };
+        if most > sha256 { most } else { sha256 }
+    }
+}
+
+impl std::ops::Add for Digests {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            keccak: self.keccak + other.keccak,
+            poseidon: self.poseidon + other.poseidon,
+            sha256: self.sha256 + other.sha256,
+        }
+    }
+}
+
+impl std::iter::Sum for Digests {
+    fn sum<I: Iterator<Item = Self>>(items: I) -> Self {
+        items.fold(Self::default(), std::ops::Add::add)
+    }
+}
+
 /// What a stretch of the batch adds up to, opcodes of fixed price aside.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sums {
@@ -45,6 +81,8 @@ pub(crate) struct Sums {
     reserved: Counters,
     /// Largest of what the checks wanted.
     reservation: Counters,
+    /// Digests made.
+    digests: Digests,
 }
 
 impl Sums {
@@ -52,6 +90,7 @@ impl Sums {
     #[inline]
     pub(crate) const fn keccak(&mut self, bytes: u64) {
         self.real.keccaks += keccak_blocks(bytes);
+        self.digests.keccak += 1;
     }
 
     /// Counts a linear Poseidon digest.
@@ -60,6 +99,7 @@ impl Sums {
         let blocks = poseidon_blocks(bytes);
         self.real.poseidon_paddings += blocks;
         self.real.poseidons += blocks;
+        self.digests.poseidon += 1;
     }
 
     /// Charges what is priced elsewhere.
@@ -92,6 +132,12 @@ impl Sums {
     /// Adds to the bound what the model does not price.
     pub(crate) fn charge_bound_only(&mut self, price: Counters) {
         self.bounded += price;
+    }
+
+    /// Takes something back that was counted too early.
+    pub(crate) fn take_back(&mut self, cost: Counters) {
+        self.bounded.steps = self.bounded.steps.saturating_sub(cost.steps);
+        self.bounded.binaries = self.bounded.binaries.saturating_sub(cost.binaries);
     }
 
     /// Takes all charges since `before` out of the model; the bound keeps them, and gets `more`.
@@ -130,6 +176,7 @@ impl Sums {
             sure: self.sure + earlier.sure,
             reserved: reserved.max(earlier.reserved),
             reservation: self.reservation.max(earlier.reservation),
+            digests: self.digests + earlier.digests,
         }
     }
 }
@@ -147,6 +194,8 @@ pub struct CounterMeter {
     /// What decoding comes to at most, its keccaks and paddings if every key is recovered; only under policy `enforce`.
     /// Known before any key is: how far recovery is ahead of the run must not show in an answer.
     pub(crate) decoding_at_most: Counters,
+    /// Digests that decoding makes at most.
+    pub(crate) decoding_digests: Digests,
     /// Keccaks counted for the end of the batch.
     pub(crate) end_keccaks: u64,
     /// The error with which the batch ends, once that is known inside a transaction.
@@ -172,6 +221,8 @@ pub struct CounterMeter {
     pub(crate) proof_cost: ProofCost,
     /// Call part of the running transaction, known when its first frame starts.
     pub(crate) transaction_part: CallPart,
+    /// The running transaction has a chain id.
+    pub(crate) has_chain_id: bool,
     /// The running transaction goes to an account that is no precompile: how, and whether it has code.
     pub(crate) call: Option<(PlainCall, bool)>,
     /// Kind of the running frame.
@@ -197,6 +248,7 @@ impl CounterMeter {
             counts_all,
             enforces: input.counters_policy == CountersPolicy::Enforce,
             decoding_at_most: Counters::default(),
+            decoding_digests: Digests::default(),
             end_keccaks: 0,
             stopped: None,
             out_of_steps: false,
@@ -209,6 +261,7 @@ impl CounterMeter {
             accesses: ProofAccesses::new(counts_all),
             proof_cost: ProofCost::default(),
             transaction_part: CallPart::Call(0),
+            has_chain_id: true,
             call: None,
             frame: Frame::Call,
             call_is_known: false,
@@ -239,10 +292,10 @@ impl CounterMeter {
             // The checks saw nothing used.
             return used.max(self.with_end_keccaks(reservation));
         }
-        // Keccaks of the batch's end are set aside by dividing its length and one: a whole quotient counts once more.
-        let whole = (self.batch_data.len() as u64 + 1).is_multiple_of(KECCAK_RATE_BYTES);
-        let most = reserved.keccaks.max(used.keccaks);
-        let keccaks = if reserved == Counters::default() { 0 } else { most + u64::from(whole) };
+        // Keccaks for the batch's end are set aside by dividing its length and one: a part of a block is left out, and it is
+        // counted here from the start.
+        let has_part = !(self.batch_data.len() as u64 + 1).is_multiple_of(KECCAK_RATE_BYTES);
+        let keccaks = reserved.keccaks.saturating_sub(has_part.into());
         used.max(Counters { keccaks, ..reserved })
     }
 
@@ -314,7 +367,20 @@ impl CounterMeter {
 
     /// True if the batch has passed a limit inside a transaction.
     pub(crate) const fn is_stopped(&self) -> bool {
-        self.stopped.is_some() || self.out_of_steps
+        self.stopped.is_some() || self.out_of_steps || self.passed_last_digest()
+    }
+
+    /// True if a batch without counters made more digests of a kind than the machine has numbers for (later-forks §7). Those
+    /// of decoding are taken at their most. A batch with counters is out of them long before.
+    pub(crate) const fn passed_last_digest(&self) -> bool {
+        if self.counts_all {
+            return false;
+        }
+        let Digests { keccak, poseidon, sha256 } = self.decoding_digests;
+        let made = self.sums.digests;
+        let most =
+            Digests { keccak: made.keccak + keccak, poseidon: made.poseidon + poseidon, sha256: made.sha256 + sha256 };
+        most.most() > self.rules.digests_max
     }
 
     /// True if a batch without counters took more steps than the machine has rows for.
@@ -457,6 +523,7 @@ impl CounterMeter {
     #[inline]
     pub(crate) const fn sha256(&mut self, bytes: u64) {
         self.sums.real.sha256s += sha256_blocks(bytes);
+        self.sums.digests.sha256 += 1;
     }
 
     /// Notes the output area of the call that starts the frame at this depth.

@@ -166,6 +166,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
             return Err(EvmFailure::NeverEnds);
         }
         if let Some(gas_left) = given_up_at {
+            self.abandoned = state;
             return Err(EvmFailure::GivenUp { gas_left });
         }
         match run {

@@ -269,6 +269,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                     }
                     Err(EvmFailure::GivenUp { gas_left }) => {
                         self.observer().transaction_given_up();
+                        self.note_abandoned(&call);
                         (TxEnd::GivenUp, gas_left)
                     }
                     Err(failure) => {
@@ -312,9 +313,14 @@ impl<'a, O: Observer> BatchRun<'a, O> {
 
     /// Returns the error with which a batch ends that ran out of counters, judged by all that it has counted.
     pub(crate) fn out_of_counters(&mut self, stage: Stage) -> Result<Option<RomError>, Abort> {
-        if self.observer().out_of_steps() {
-            let message = "the batch takes more steps than the machine has without counters";
-            return Err(Abort::new(ExecutorError::CountersOverflowSteps, message));
+        if let Some(error) = self.observer().overflow() {
+            let message = match error {
+                ExecutorError::CountersOverflowSteps => {
+                    "the batch takes more steps than the machine has without counters"
+                }
+                _ => "the batch makes more digests of one kind than the machine can number",
+            };
+            return Err(Abort::new(error, message));
         }
         if self.observer().needs_decoding() {
             self.prepare_rest();
@@ -554,6 +560,9 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         let missing = self.state().missing_program();
         for (address, _) in abandoned.iter().filter(|(_, account)| Some(account.info.code_hash) == missing) {
             touched.account(*address, AccountLeaves::of_code(true));
+            if let Ok(length) = self.state().code_length_leaf(*address) {
+                self.observer().program_missing(length.saturating_to());
+            }
         }
         let mut output = self.output(abort.error);
         // What can still be read is reported; a second failure adds nothing.

@@ -156,8 +156,10 @@ pub struct ForkRules {
     pub counter_prices: CounterRevision,
     /// Path lengths of the ROM, where they are known.
     pub rom: Option<RomVersion>,
-    /// Steps that a batch may take when zk counters are not counted (main-state-machine §3.4).
+    /// Steps that a batch may take when zk counters are not counted (main-state-machine §3.4, later-forks §7).
     pub uncounted_steps_max: u64,
+    /// Digests of one kind that a batch may make: beyond, their numbers are out of range (later-forks §7).
+    pub digests_max: u64,
     /// The zk counters of a recovery depend on the parity of the root that the ROM's exponent yields.
     pub recovery_negates_roots: bool,
     /// Binaries that the precompile recovering a key takes beyond those of the later ROM, at most: one comparison per
@@ -211,6 +213,7 @@ const FORK_4: ForkRules = ForkRules {
     counter_prices: CounterRevision::R7,
     rom: Some(RomVersion::Rom4),
     uncounted_steps_max: 8 << 23,
+    digests_max: (1 << 16) - 2048 - 1,
     recovery_negates_roots: true,
     recovery_extra_binaries: 264,
     calls_copy_arguments: true,
@@ -275,13 +278,15 @@ const FORK_10: ForkRules = ForkRules {
     id: 10,
     steps: 1 << 24,
     safe_range: 40,
+    uncounted_steps_max: 256 << 24,
     truncated_push_loops: false,
     stateless_takes_flush_id: false,
     stop_hides_behind_failed_create: false,
     ..FORK_9
 };
 
-const FORK_11: ForkRules = ForkRules { id: 11, steps: 1 << 25, safe_range: 80, ..FORK_10 };
+const FORK_11: ForkRules =
+    ForkRules { id: 11, steps: 1 << 25, safe_range: 80, uncounted_steps_max: 256 << 25, ..FORK_10 };
 
 const FORK_12: ForkRules =
     ForkRules { id: 12, failed_create_leaves_address_warm: true, rom: Some(RomVersion::Rom12), ..FORK_11 };

@@ -69,11 +69,10 @@ pub struct GoldenCase {
 
 /// Errors with which the recorded program gives up for reasons of its own (its overrides, its balance and status
 /// checks, large chain ids): no rule of the batch asks for them.
-const OWN_ABORTS: [(i32, &str); 7] = [
+const OWN_ABORTS: [(i32, &str); 6] = [
     (0, "an internal result without a number"),
     (11, "its balance check"),
     (12, "its field-element check of a large chain id"),
-    (17, "its bound on digests of one kind"),
     (36, "its storage check of an overridden account"),
     (110, "its state manager on an overridden account"),
     (117, "its check of status against error"),

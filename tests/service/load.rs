@@ -54,6 +54,31 @@ async fn chains_are_sent_and_their_roots_hold() {
     running.shutdown().await;
 }
 
+/// Growing batches of the first and the newest fork with stateless batches, and one between.
+#[tokio::test(flavor = "multi_thread")]
+async fn sequencers_send_growing_batches_and_every_root_holds() {
+    let running = Server::new(config()).start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for fork in [7, 9, 13] {
+        let file = folder.path().join("summary.json");
+        let line = format!(
+            "--target {} --mix stateless --fork {fork} --clients 3 --blocks 4 --batch-txs 2 --duration 2s --retry-refused --json {}",
+            running.grpc_addr(),
+            file.display()
+        );
+        let output = load(arguments(&line)).await;
+        assert!(output.status.success(), "fork {fork}: {output:?}");
+        let summary: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let requests = summary["batches"].as_u64().unwrap();
+        assert!(requests > 12, "fork {fork}: more than one batch of each client: {summary}");
+        assert_eq!((&summary["verified"]["batches"], &summary["txs"]), (&requests.into(), &(2 * requests).into()));
+    }
+    let refused = load(arguments(&format!("--target {} --mix stateless --fork 6", running.grpc_addr()))).await;
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("fork 6 has no stateless batches"), "{text}");
+    running.shutdown().await;
+}
+
 /// Runs a load of three clients and returns the data of their batches by number: three each, in order of their bytes.
 async fn sent(seed: &str) -> BTreeMap<u64, BTreeSet<Bytes>> {
     let batches = Arc::<Mutex<BTreeMap<u64, BTreeSet<Bytes>>>>::default();

@@ -1,11 +1,11 @@
 //! What a node sends for a stateless batch: the witness as cdk-erigon writes it, and the data stream in both of its forms
 //! (executor-service §5.10).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use revm::primitives::{Address, Bytes, U256};
-use zkevm_tree::{Digest, LeafKind, NodeData, TreeError, account_key, storage_key};
+use zkevm_tree::{Digest, LeafKind, NodeData, StateReader, StoreError, TreeError, account_key, bit, storage_key};
 use zkevm_types::L1InfoLeaf;
 
 use crate::sample::Genesis;
@@ -25,17 +25,73 @@ pub struct Source {
 impl Source {
     /// Builds the state, and remembers what each key belongs to.
     pub fn new(genesis: &Genesis) -> Result<Self, TreeError> {
-        use LeafKind::{Balance, CodeHash, CodeLength, Nonce, Storage};
-        let mut leaves = HashMap::new();
+        let mut source = Self { state: genesis.build()?, leaves: HashMap::new() };
         for account in &genesis.accounts {
-            for kind in [Balance, Nonce, CodeHash, CodeLength] {
-                leaves.insert(account_key(account.address, kind), (account.address, kind, U256::ZERO));
-            }
-            for &slot in account.storage.keys() {
-                leaves.insert(storage_key(account.address, slot), (account.address, Storage, slot));
+            source.know_account(account.address);
+            account.storage.keys().for_each(|slot| {
+                source.know_slot(account.address, *slot);
+            });
+        }
+        Ok(source)
+    }
+
+    /// Remembers what the keys of an account belong to, and returns them.
+    pub fn know_account(&mut self, address: Address) -> [Digest; 4] {
+        use LeafKind::{Balance, CodeHash, CodeLength, Nonce};
+        [Balance, Nonce, CodeHash, CodeLength].map(|kind| {
+            let key = account_key(address, kind);
+            self.leaves.insert(key, (address, kind, U256::ZERO));
+            key
+        })
+    }
+
+    /// Remembers what the key of a slot belongs to, and returns it.
+    pub fn know_slot(&mut self, address: Address, slot: U256) -> Digest {
+        let key = storage_key(address, slot);
+        self.leaves.insert(key, (address, LeafKind::Storage, slot));
+        key
+    }
+
+    /// Moves the state on to what a batch made of it. Nodes that it has no more are given up.
+    pub fn advance(
+        &mut self,
+        root: Digest,
+        nodes: impl IntoIterator<Item = (Digest, NodeData)>,
+        programs: impl IntoIterator<Item = (Digest, Bytes)>,
+    ) {
+        self.state.root = root;
+        self.state.programs.extend(programs);
+        let mut all = std::mem::take(&mut self.state.nodes);
+        all.extend(nodes);
+        let mut open = vec![root];
+        while let Some(hash) = open.pop() {
+            if let Some((hash, node)) = all.remove_entry(&hash) {
+                if node[8] == 0 {
+                    open.extend(halves(&node));
+                } else {
+                    let [_, value] = halves(&node);
+                    self.state.nodes.extend(all.get(&value).map(|node| (value, *node)));
+                }
+                self.state.nodes.insert(hash, node);
             }
         }
-        Ok(Self { state: genesis.build()?, leaves })
+    }
+
+    /// Writes the witness of a batch that touches these keys as cdk-erigon does: the nodes on their paths, and the siblings
+    /// of these.
+    pub fn witness_of<'a>(&self, keys: impl IntoIterator<Item = &'a Digest>) -> Vec<u8> {
+        let mut kept = HashSet::from([self.state.root]);
+        for key in keys {
+            let mut hash = self.state.root;
+            let mut level = 0;
+            while let Some(node) = self.state.nodes.get(&hash).filter(|node| node[8] == 0) {
+                let children = halves(node);
+                kept.extend(children);
+                hash = children[usize::from(bit(key, level) != 0)];
+                level += 1;
+            }
+        }
+        self.witness(|hash| kept.contains(hash))
     }
 
     /// Writes the tree down to the nodes for which `keep` says so; the others are pruned.
@@ -58,7 +114,15 @@ impl Source {
         let node = &self.state.nodes[&hash];
         let [first, second] = halves(node);
         if node[8] == 1 {
-            return self.leaf(out, &key(path, &first), second);
+            match self.leaves.get(&key(path, &first)) {
+                Some(leaf) => self.leaf(out, *leaf, second),
+                // Nobody can say what the key belongs to.
+                None => {
+                    out.push(3);
+                    out.extend(hash.to_b256());
+                }
+            }
+            return;
         }
         out.extend([2, u8::from(!first.is_zero()) | u8::from(!second.is_zero()) << 1]);
         for (side, child) in [first, second].into_iter().enumerate().filter(|(_, child)| !child.is_zero()) {
@@ -68,8 +132,7 @@ impl Source {
         }
     }
 
-    fn leaf(&self, out: &mut Vec<u8>, key: &Digest, value: Digest) {
-        let (address, kind, slot) = self.leaves[key];
+    fn leaf(&self, out: &mut Vec<u8>, (address, kind, slot): (Address, LeafKind, U256), value: Digest) {
         let limbs = &self.state.nodes[&value];
         let value = limbs[..8].iter().rev().fold(U256::ZERO, |value, limb| value << 32 | U256::from(*limb));
         if kind == LeafKind::CodeHash {
@@ -82,6 +145,16 @@ impl Source {
             cbor_bytes(out, &slot.to_be_bytes::<32>());
         }
         cbor_bytes(out, &value.to_be_bytes_trimmed_vec());
+    }
+}
+
+impl StateReader for Source {
+    fn node(&self, hash: &Digest) -> Result<Option<NodeData>, StoreError> {
+        Ok(self.state.nodes.get(hash).copied())
+    }
+
+    fn program(&self, hash: &Digest) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.state.programs.get(hash).cloned())
     }
 }
 
@@ -155,7 +228,12 @@ pub fn entry(kind: u32, payload: &[u8]) -> Vec<u8> {
 
 /// Writes a stream, with the bookmarks and ends a node writes.
 pub fn stream(payloads: Payloads, head: Head, blocks: &[StreamBlock]) -> Vec<u8> {
-    let numbered = || (FIRST_BLOCK..).zip(blocks);
+    stream_from(FIRST_BLOCK, payloads, head, blocks)
+}
+
+/// The same with the number of the first block.
+pub fn stream_from(first: u64, payloads: Payloads, head: Head, blocks: &[StreamBlock]) -> Vec<u8> {
+    let numbered = || (first..).zip(blocks);
     match payloads {
         Payloads::Fixed => numbered().flat_map(|(number, block)| fixed_block(head, number, block)).collect(),
         Payloads::Protobuf => {

@@ -103,7 +103,7 @@ fn answer_v2(answer: wire::ProcessBatchResponseV2, input: &BatchInput) -> Result
     })
 }
 
-fn check_error(error: i32) -> Result<(), LoadError> {
+pub(super) fn check_error(error: i32) -> Result<(), LoadError> {
     match ExecutorError::from_number(error) {
         Some(ExecutorError::NoError) => Ok(()),
         Some(error) => Err(error.name().into()),
@@ -111,10 +111,10 @@ fn check_error(error: i32) -> Result<(), LoadError> {
     }
 }
 
-fn word(bytes: &[u8]) -> Result<B256, LoadError> {
+pub(super) fn word(bytes: &[u8]) -> Result<B256, LoadError> {
     B256::try_from(bytes).map_err(|_| format!("a root of {} bytes instead of 32", bytes.len()).into())
 }
 
-fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), LoadError> {
+pub(super) fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), LoadError> {
     if found == expected { Ok(()) } else { Err(format!("{what}: got {found:?}, expected {expected:?}").into()) }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::engine::EngineArgs;
+use crate::engine::{CommandEngine, EngineArgs};
 use zkevm_testkit::sample::Workload;
 use zkevm_testkit::sample::genesis::GenesisState;
 use zkevm_types::ForkId;
@@ -22,12 +22,14 @@ use zkevm_wire::error_chain;
 pub mod client;
 mod ghz;
 mod report;
+mod stateless;
 mod verify;
 mod worker;
 mod workload_mix;
 
 use report::Summary;
-use worker::{Plan, Shared, Worker, WorkerResult};
+use stateless::{ChainPlan, StatelessChain};
+use worker::{Plan, Requests, Shared, Worker, WorkerResult};
 use workload_mix::WorkloadMix;
 
 /// Any failure of a load command.
@@ -46,7 +48,8 @@ pub struct LoadArgs {
     /// Server under load, host:port of its executor service.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50071")]
     target: String,
-    /// The kinds of batches that are sent, and their shares: transfers, tokens.
+    /// The kinds of batches that are sent, and their shares: transfers, tokens. Or `stateless`: after each block all blocks of
+    /// the batch so far, with witness and data stream, as the sequencer of cdk-erigon sends them.
     #[arg(long, value_name = "MIX", default_value = "transfers:80,tokens:20")]
     mix: WorkloadMix,
     /// Clients, each with a chain of batches and one of them under way.
@@ -61,10 +64,13 @@ pub struct LoadArgs {
     /// How long, like 30, 30s or 5m.
     #[arg(long, value_name = "D", default_value = "15s", value_parser = parse_duration)]
     duration: Duration,
-    /// Transactions per batch. A server that enforces zk counters refuses more than can be proven: in fork 9 about 500 plain
-    /// transfers.
+    /// Transactions per batch; of stateless batches per block. A server that enforces zk counters refuses more than can be proven:
+    /// in fork 9 about 500 plain transfers.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=700))]
     batch_txs: u64,
+    /// Blocks of a stateless batch, which is sent in as many requests.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    blocks: u64,
     /// Fork id of the batches.
     #[arg(long, value_name = "N", default_value_t = 9)]
     fork: u64,
@@ -111,13 +117,18 @@ fn try_run(args: &LoadArgs) -> Result<(), LoadError> {
         let (workload, genesis) = prepare(9, *clients, None)?;
         return ghz::export(dir, &workload, &genesis);
     }
-    let (workload, genesis) = prepare(args.fork, args.clients, args.seed)?;
     let engine = args.engine.open()?;
     let mix = args.mix.clone().seeded(args.seed);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (mut summary, results) = runtime.block_on(put_load(args, &mix, &workload, &genesis))?;
-    let roots = results.iter().map(|result| result.roots.as_slice());
-    summary.verified = verify::chains(&workload, &genesis, &mix, args.batch_txs as usize, roots, &engine)?;
+    let summary = if mix.is_stateless() {
+        runtime.block_on(put_stateless_load(args, mix, engine))?
+    } else {
+        let (workload, genesis) = prepare(args.fork, args.clients, args.seed)?;
+        let (mut summary, results) = runtime.block_on(put_stateful_load(args, &mix, &workload, &genesis))?;
+        let roots = results.iter().map(|result| result.roots.as_slice());
+        summary.verified = verify::chains(&workload, &genesis, &mix, args.batch_txs as usize, roots, &engine)?;
+        summary
+    };
     report::print(&summary);
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&summary)?)
@@ -129,14 +140,17 @@ fn try_run(args: &LoadArgs) -> Result<(), LoadError> {
     }
 }
 
+fn fork_id(fork: u64) -> Result<ForkId, LoadError> {
+    ForkId::new(fork).ok_or_else(|| format!("fork {fork} is not supported").into())
+}
+
 fn prepare(fork: u64, clients: u64, seed: Option<u64>) -> Result<(Arc<Workload>, GenesisState), LoadError> {
-    let fork_id = ForkId::new(fork).ok_or_else(|| format!("fork {fork} is not supported"))?;
-    let workload = Arc::new(Workload::seeded(fork_id, clients, seed)?);
+    let workload = Arc::new(Workload::seeded(fork_id(fork)?, clients, seed)?);
     let genesis = workload.genesis().build()?;
     Ok((workload, genesis))
 }
 
-async fn put_load(
+async fn put_stateful_load(
     args: &LoadArgs,
     mix: &WorkloadMix,
     workload: &Arc<Workload>,
@@ -145,7 +159,37 @@ async fn put_load(
     let channels = connect(args).await?;
     let first = channels.first().ok_or("no connection")?;
     client::send_genesis(first.clone(), workload, genesis).await.map_err(|error| format!("genesis: {error}"))?;
+    let chain = |client| Box::new(workload.chain(client, genesis.root.to_b256()));
+    let requests = (0..args.clients).map(|client| Requests::Stateful { chain: chain(client), pending: None });
+    Ok(put_load(args, mix, &channels, requests.collect()).await)
+}
 
+async fn put_stateless_load(args: &LoadArgs, mix: WorkloadMix, engine: CommandEngine) -> Result<Summary, LoadError> {
+    let channels = connect(args).await?;
+    let plan = ChainPlan {
+        fork_id: fork_id(args.fork)?,
+        seed: args.seed,
+        mix: mix.clone(),
+        blocks: args.blocks as usize,
+        block_txs: args.batch_txs as usize,
+    };
+    let requests = |client| {
+        let chain = Box::new(StatelessChain::new(client, plan.clone(), engine.clone())?);
+        Ok(Requests::Stateless { chain, pending: None })
+    };
+    let requests = (0..args.clients).map(requests).collect::<Result<_, LoadError>>()?;
+    let (mut summary, results) = put_load(args, &mix, &channels, requests).await;
+    summary.verified.batches = results.iter().map(|result| result.checked).sum();
+    Ok(summary)
+}
+
+/// Lets each client send its requests until the time is over.
+async fn put_load(
+    args: &LoadArgs,
+    mix: &WorkloadMix,
+    channels: &[Channel],
+    requests: Vec<Requests>,
+) -> (Summary, Vec<WorkerResult>) {
     let start = Instant::now();
     let plan = Plan {
         start,
@@ -158,10 +202,9 @@ async fn put_load(
     };
     let shared = Arc::new(Shared::default());
     let mut workers = tokio::task::JoinSet::new();
-    for number in 0..args.clients {
-        let channel = channels[number as usize % channels.len()].clone();
-        let chain = workload.chain(number, genesis.root.to_b256());
-        let worker = Worker::new(number, chain, client::connect(channel), plan.clone(), Arc::clone(&shared));
+    for ((number, requests), channel) in (0..).zip(requests).zip(channels.iter().cycle()) {
+        let channel = client::connect(channel.clone());
+        let worker = Worker::new(number, requests, channel, plan.clone(), Arc::clone(&shared));
         workers.spawn(worker.run());
     }
     let progress = tokio::spawn(show_progress(args.duration, start, Arc::clone(&shared)));
@@ -170,8 +213,7 @@ async fn put_load(
     progress.abort();
     results.sort_by_key(|result| result.client);
     let scheduled = args.rate.map(|rate| (rate * args.duration.as_secs_f64()).floor() as u64);
-    let summary = Summary::new(&results, elapsed, scheduled, channels.len());
-    Ok((summary, results))
+    (Summary::new(&results, elapsed, scheduled, channels.len()), results)
 }
 
 async fn connect(args: &LoadArgs) -> Result<Vec<Channel>, LoadError> {

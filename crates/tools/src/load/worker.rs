@@ -10,7 +10,9 @@ use revm::primitives::B256;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use super::LoadError;
 use super::client::{self, Answer};
+use super::stateless::{Prefix, StatelessChain};
 use super::workload_mix::WorkloadMix;
 use zkevm_testkit::sample::workload::Chain;
 use zkevm_types::BatchInput;
@@ -78,19 +80,82 @@ pub(super) struct WorkerResult {
     pub errors: BTreeMap<String, u64>,
     /// The reason why the chain ended early: the answer was wrong.
     pub wrong: Option<String>,
-    /// State roots answered, from the first batch on.
+    /// Answers whose roots were compared at once.
+    pub checked: u64,
+    /// State roots answered, from the first batch on, that are to be compared afterwards.
     pub roots: Vec<B256>,
+}
+
+/// The requests of one client, one after the other.
+pub(super) enum Requests {
+    /// Batches on top of a state that the server keeps.
+    Stateful {
+        /// Makes the batches.
+        chain: Box<Chain>,
+        /// Made but not answered; the chain goes on with it.
+        pending: Option<BatchInput>,
+    },
+    /// Growing batches that bring their state along.
+    Stateless {
+        /// Makes the blocks.
+        chain: Box<StatelessChain>,
+        /// Made but not answered.
+        pending: Option<Prefix>,
+    },
+}
+
+impl Requests {
+    /// Makes the next request, unless one waits to be sent again.
+    fn prepare(&mut self, plan: &Plan, result: &WorkerResult) -> Result<(), LoadError> {
+        match self {
+            Self::Stateful { pending: Some(_), .. } | Self::Stateless { pending: Some(_), .. } => {}
+            Self::Stateful { chain, pending } => {
+                let kind = plan.mix.kind(result.client, result.batches);
+                *pending = Some(chain.next_batch(kind, plan.batch_txs));
+            }
+            // It runs a block: other clients' threads take over what waits behind this one.
+            Self::Stateless { chain, pending } => {
+                *pending = Some(tokio::task::block_in_place(|| chain.next_prefix())?);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, channel: &mut ExecutorServiceClient<Channel>, txs: usize) -> Result<Answer, LoadError> {
+        match self {
+            Self::Stateful { pending: Some(input), .. } => client::send_checked(channel, input, txs).await,
+            Self::Stateless { pending: Some(prefix), .. } => prefix.send(channel).await,
+            Self::Stateful { pending: None, .. } | Self::Stateless { pending: None, .. } => {
+                Err("no request was made".into())
+            }
+        }
+    }
+
+    /// Goes on from the answer to the request.
+    fn advance(&mut self, answer: &Answer) {
+        match self {
+            Self::Stateful { chain, pending } => {
+                chain.state_root = answer.new_state_root;
+                chain.acc_input_hash = answer.new_acc_input_hash;
+                *pending = None;
+            }
+            Self::Stateless { pending, .. } => *pending = None,
+        }
+    }
+
+    /// True if the roots are known before the answer comes.
+    fn knows_roots(&self) -> bool {
+        matches!(self, Self::Stateless { .. })
+    }
 }
 
 /// One client.
 pub(super) struct Worker {
-    chain: Chain,
+    requests: Requests,
     channel: ExecutorServiceClient<Channel>,
     plan: Plan,
     shared: Arc<Shared>,
     result: WorkerResult,
-    /// Made but not answered; the chain goes on with it.
-    pending: Option<BatchInput>,
 }
 
 enum Outcome {
@@ -104,7 +169,7 @@ impl Worker {
     /// Prepares the client with this number.
     pub(super) fn new(
         number: u64,
-        chain: Chain,
+        requests: Requests,
         channel: ExecutorServiceClient<Channel>,
         plan: Plan,
         shared: Arc<Shared>,
@@ -120,15 +185,23 @@ impl Worker {
             refusal: histogram(),
             errors: BTreeMap::new(),
             wrong: None,
+            checked: 0,
             roots: Vec::new(),
         };
-        Self { chain, channel, plan, shared, result, pending: None }
+        Self { requests, channel, plan, shared, result }
     }
 
     /// Sends until the time is over. After a wrong answer the chain ends: nothing could be built on it.
     pub(super) async fn run(mut self) -> WorkerResult {
-        while let Some(due) = self.next_due().await {
-            if let Err(wrong) = self.one_batch(due).await {
+        loop {
+            // Made ahead: what that takes is no part of any latency.
+            let made = self.requests.prepare(&self.plan, &self.result).map_err(|error| error.to_string());
+            let Some(due) = self.next_due().await else { break };
+            let sent = match made {
+                Ok(()) => self.one_batch(due).await,
+                Err(error) => Err(error),
+            };
+            if let Err(wrong) = sent {
                 self.shared.errors.fetch_add(1, Ordering::Relaxed);
                 self.result.wrong = Some(wrong);
                 break;
@@ -180,11 +253,8 @@ impl Worker {
     }
 
     async fn call(&mut self, due: Instant) -> Outcome {
-        let kind = self.plan.mix.kind(self.result.client, self.result.batches);
-        let count = self.plan.batch_txs;
-        let input = self.pending.take().unwrap_or_else(|| self.chain.next_batch(kind, count));
         let sent = Instant::now();
-        let outcome = match client::send_checked(&mut self.channel, &input, count).await {
+        let outcome = match self.requests.send(&mut self.channel, self.plan.batch_txs).await {
             Ok(answer) => Outcome::Answered(answer),
             Err(error) => match error.downcast_ref::<Status>() {
                 Some(status) if status.code() == Code::ResourceExhausted => Outcome::Refused,
@@ -204,11 +274,9 @@ impl Worker {
             Outcome::Refused => {
                 record(&mut self.result.refusal, sent.elapsed());
                 self.shared.refused.fetch_add(1, Ordering::Relaxed);
-                self.pending = Some(input);
             }
             Outcome::Failed => {
                 self.shared.errors.fetch_add(1, Ordering::Relaxed);
-                self.pending = Some(input);
             }
             Outcome::Wrong(_) => {}
         }
@@ -216,12 +284,13 @@ impl Worker {
     }
 
     fn advance(&mut self, answer: Answer) {
-        self.chain.state_root = answer.new_state_root;
-        self.chain.acc_input_hash = answer.new_acc_input_hash;
+        self.requests.advance(&answer);
         self.result.batches += 1;
         self.result.txs += answer.transactions as u64;
         self.result.gas += answer.gas_used;
-        if self.result.roots.len() < self.plan.roots_max {
+        if self.requests.knows_roots() {
+            self.result.checked += 1;
+        } else if self.result.roots.len() < self.plan.roots_max {
             self.result.roots.push(answer.new_state_root);
         }
         self.shared.answered.fetch_add(1, Ordering::Relaxed);

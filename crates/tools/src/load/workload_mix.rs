@@ -13,12 +13,23 @@ pub(super) struct WorkloadMix {
     total: u64,
     /// Other bits give another order of kinds.
     seed_bits: u64,
+    /// The batches are stateless ones.
+    is_stateless: bool,
 }
+
+/// The word for stateless batches, and the kinds of their transactions.
+const STATELESS: &str = "stateless";
+const STATELESS_KINDS: &str = "transfers:80,tokens:20";
 
 impl WorkloadMix {
     /// Returns the same kinds in the order of this seed.
     pub(super) fn seeded(self, seed: Option<u64>) -> Self {
         Self { seed_bits: seed.map_or(0, scramble), ..self }
+    }
+
+    /// True if the batches bring their state along.
+    pub(super) fn is_stateless(&self) -> bool {
+        self.is_stateless
     }
 
     /// Returns the kind of a client's batch: the same for the same numbers, spread by the weights.
@@ -38,13 +49,17 @@ impl FromStr for WorkloadMix {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == STATELESS {
+            return Ok(Self { is_stateless: true, ..STATELESS_KINDS.parse()? });
+        }
         let mut parts: Vec<(Kind, u64)> = Vec::new();
         for part in text.split(',') {
             let (name, weight) = part.split_once(':').unwrap_or((part, "1"));
             let kind = match name.trim() {
                 "transfers" => Kind::Transfers,
                 "tokens" => Kind::TokenTransfers,
-                other => return Err(format!("unknown kind {other:?}: use transfers and tokens")),
+                STATELESS => return Err(format!("{STATELESS} has no weight, and stands alone")),
+                other => return Err(format!("unknown kind {other:?}: use transfers and tokens, or {STATELESS}")),
             };
             let weight: u64 = weight.trim().parse().map_err(|_| format!("{weight:?} is no weight"))?;
             if weight > WEIGHT_MAX {
@@ -57,7 +72,7 @@ impl FromStr for WorkloadMix {
         }
         match parts.iter().map(|(_, weight)| weight).sum() {
             0 => Err("all weights are 0".into()),
-            total => Ok(Self { parts, total, seed_bits: 0 }),
+            total => Ok(Self { parts, total, seed_bits: 0, is_stateless: false }),
         }
     }
 }
@@ -83,13 +98,18 @@ mod tests {
         let seeded = |seed| kinds(&mix.clone().seeded(seed));
         assert_eq!((seeded(Some(1)), seeded(None)), (seeded(Some(1)), kinds(&mix)));
         assert_ne!(seeded(Some(1)), seeded(Some(2)));
+        let stateless: WorkloadMix = STATELESS.parse().unwrap();
+        assert!(stateless.is_stateless() && !mix.is_stateless());
+        assert_eq!(kinds(&stateless), kinds(&mix));
         let only: WorkloadMix = "tokens".parse().unwrap();
         assert!((0..100).all(|batch| only.kind(3, batch) == Kind::TokenTransfers));
     }
 
     #[test]
     fn a_wrong_mix_is_refused() {
-        for text in ["", "nfts:3", "transfers:x", "transfers:0", "tokens:1,tokens:2", "transfers:99999999"] {
+        for text in
+            ["", "nfts:3", "transfers:x", "transfers:0", "tokens:1,tokens:2", "transfers:99999999", "stateless:2"]
+        {
             assert!(text.parse::<WorkloadMix>().is_err(), "{text}");
         }
     }

@@ -11,6 +11,8 @@ use super::proto::v1::{
     GenFinalProofResponse, GetProofResponse, GetStatusResponse, ProverMessage, PublicInputs, PublicInputsExtended,
     Result as Outcome,
 };
+use super::stateless;
+use crate::config::AggregatorProtocol;
 
 /// The recursive proof of a batch.
 const BATCH_PROOF: &str = "88888670604050723159190639550237390237901487387303122609079617855313706601738";
@@ -55,14 +57,15 @@ struct Job {
 /// A prover that pretends: it computes nothing and every proof is ready after a fixed time.
 pub struct MockProver {
     identity: ProverIdentity,
+    protocol: AggregatorProtocol,
     proof_time: Duration,
     last: Option<Job>,
 }
 
 impl MockProver {
     /// Creates a prover that was asked for nothing yet.
-    pub fn new(identity: ProverIdentity, proof_time: Duration) -> Self {
-        Self { identity, proof_time, last: None }
+    pub fn new(identity: ProverIdentity, protocol: AggregatorProtocol, proof_time: Duration) -> Self {
+        Self { identity, protocol, proof_time, last: None }
     }
 
     /// Answers one question of the aggregator at the time `now`. The answer has the question's id.
@@ -74,19 +77,23 @@ impl MockProver {
                 let id = self.start(ProofKind::Batch, now);
                 Some(Response::GenBatchProofResponse(GenBatchProofResponse { id, result: ok }))
             }
-            Some(Request::GenAggregatedProofRequest(_)) => {
-                let id = self.start(ProofKind::Aggregated, now);
-                Some(Response::GenAggregatedProofResponse(GenAggregatedProofResponse { id, result: ok }))
+            Some(Request::GenAggregatedProofRequest(request)) => {
+                let proofs = [&request.recursive_proof_1, &request.recursive_proof_2];
+                let (id, result) = self.start_of(ProofKind::Aggregated, &proofs, now);
+                Some(Response::GenAggregatedProofResponse(GenAggregatedProofResponse { id, result }))
             }
-            Some(Request::GenFinalProofRequest(_)) => {
-                let id = self.start(ProofKind::Final, now);
-                Some(Response::GenFinalProofResponse(GenFinalProofResponse { id, result: ok }))
+            Some(Request::GenFinalProofRequest(request)) => {
+                let (id, result) = self.start_of(ProofKind::Final, &[&request.recursive_proof], now);
+                Some(Response::GenFinalProofResponse(GenFinalProofResponse { id, result }))
             }
             Some(Request::CancelRequest(request)) => {
                 let result = self.cancel(&request.id, now).into();
                 Some(Response::CancelResponse(CancelResponse { result }))
             }
             Some(Request::GetProofRequest(request)) => Some(Response::GetProofResponse(self.proof(request.id, now))),
+            Some(Request::GenStatelessBatchProofRequest(request)) if self.protocol == AggregatorProtocol::V9 => {
+                Some(Response::GenBatchProofResponse(self.start_stateless(&request.input, now)))
+            }
             // A prover of this contract knows no more; the original answers the id alone.
             Some(Request::GenStatelessBatchProofRequest(_)) | None => None,
         };
@@ -103,6 +110,26 @@ impl MockProver {
         let id = random_id();
         self.last = Some(Job { id: id.clone(), kind, started_at: Some(now) });
         id
+    }
+
+    /// Starts a proof of other proofs. From v6.0.8 on these have to be JSON.
+    fn start_of(&mut self, kind: ProofKind, proofs: &[&String], now: Instant) -> (String, i32) {
+        let is_json = |proof: &&String| serde_json::from_str::<serde::de::IgnoredAny>(proof).is_ok();
+        if self.protocol == AggregatorProtocol::V9 && !proofs.iter().all(is_json) {
+            tracing::warn!("a proof that is no JSON");
+            return (String::new(), Outcome::Error.into());
+        }
+        (self.start(kind, now), Outcome::Ok.into())
+    }
+
+    fn start_stateless(&mut self, input: &[u8], now: Instant) -> GenBatchProofResponse {
+        match stateless::check(input, self.identity.fork_id) {
+            Ok(()) => GenBatchProofResponse { id: self.start(ProofKind::Batch, now), result: Outcome::Ok.into() },
+            Err(refusal) => {
+                tracing::warn!(%refusal, "a stateless batch that cannot be proved");
+                GenBatchProofResponse { id: String::new(), result: Outcome::Error.into() }
+            }
+        }
     }
 
     fn cancel(&mut self, id: &str, now: Instant) -> Outcome {
@@ -215,8 +242,12 @@ mod tests {
     const PROOF_TIME: Duration = Duration::from_secs(10);
 
     fn prover() -> MockProver {
+        prover_of(AggregatorProtocol::V6)
+    }
+
+    fn prover_of(protocol: AggregatorProtocol) -> MockProver {
         let identity = ProverIdentity { name: "test-prover".to_owned(), id: "me".to_owned(), fork_id: 9 };
-        MockProver::new(identity, PROOF_TIME)
+        MockProver::new(identity, protocol, PROOF_TIME)
     }
 
     fn ask(prover: &mut MockProver, request: Request, now: Instant) -> Response {
@@ -314,9 +345,43 @@ mod tests {
         assert_eq!(public.new_batch_num, 2);
     }
 
+    /// A message of the later contract: one leaf, fork 9, chain 1000.
+    const STATELESS: &str =
+        "0a290a2201 0700 54617b3a3528f9cdd6630fd3301b9c8911f7bf063d 493635c9adc5dea00000 20e8072809";
+
+    #[test]
+    fn stateless_batches_are_proved_under_the_later_contract() {
+        let input: Vec<u8> = hex::decode(STATELESS.replace(' ', "")).unwrap();
+        let ask_for = |input: Vec<u8>| {
+            let request = GenStatelessBatchProofRequest { input: input.into() };
+            let mut prover = prover_of(AggregatorProtocol::V9);
+            match ask(&mut prover, Request::GenStatelessBatchProofRequest(request), Instant::now()) {
+                Response::GenBatchProofResponse(started) => (started.result(), started.id.is_empty()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(ask_for(input.clone()), (Outcome::Ok, false));
+        // Another fork.
+        let mut other = input;
+        *other.last_mut().unwrap() = 12;
+        assert_eq!(ask_for(other), (Outcome::Error, true));
+        assert_eq!(ask_for(Vec::new()), (Outcome::Error, true));
+    }
+
+    #[test]
+    fn proofs_that_are_no_json_are_refused_under_the_later_contract() {
+        for (protocol, result) in [(AggregatorProtocol::V6, Outcome::Ok), (AggregatorProtocol::V9, Outcome::Error)] {
+            let request = GenFinalProofRequest { recursive_proof: "{".to_owned(), ..Default::default() };
+            match ask(&mut prover_of(protocol), Request::GenFinalProofRequest(request), Instant::now()) {
+                Response::GenFinalProofResponse(started) => assert_eq!(started.result(), result, "{protocol:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     #[test]
     fn unknown_questions_get_the_id_alone() {
-        let stateless = Request::GenStatelessBatchProofRequest(GenStatelessBatchProofRequest {});
+        let stateless = Request::GenStatelessBatchProofRequest(GenStatelessBatchProofRequest::default());
         for request in [None, Some(stateless)] {
             let answer = prover().answer(AggregatorMessage { id: "7".to_owned(), request }, Instant::now());
             assert_eq!((answer.id.as_str(), answer.response), ("7", None));

@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 
 mod mock;
+mod stateless;
 
 pub use mock::{MockProver, ProverIdentity};
 
@@ -64,7 +65,7 @@ impl Backoff {
 pub async fn run(options: AggregatorOptions, prover_id: String, backoff: Backoff, files: StreamFiles) {
     let target = format!("http://{}:{}", options.host, options.port);
     let identity = ProverIdentity { name: options.prover_name, id: prover_id, fork_id: options.fork_id };
-    let mut prover = MockProver::new(identity, options.proof_time);
+    let mut prover = MockProver::new(identity, options.protocol, options.proof_time);
     let mut failures = 0;
     loop {
         let mut answered = 0;

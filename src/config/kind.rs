@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::Value;
 
-use super::{DatabaseUrl, EngineKind, Exact, LogFormat, StoreKind};
+use super::{AggregatorProtocol, DatabaseUrl, EngineKind, Exact, LogFormat, StoreKind};
 use zkevm_types::CountersPolicy;
 
 /// What a setting accepts.
@@ -146,6 +146,7 @@ from_text! {
     IpAddr = |text| text.parse().ok();
     DatabaseUrl = |text| Some(Self(text.to_owned()));
     StoreKind = Self::parse;
+    AggregatorProtocol = Self::parse;
     EngineKind = Self::parse;
     Exact = Self::parse;
     CountersPolicy = Self::parse;

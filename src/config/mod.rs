@@ -169,6 +169,27 @@ impl EngineKind {
     }
 }
 
+/// The contract that an aggregator speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregatorProtocol {
+    /// Of zkevm-prover up to v6.0.2.
+    V6,
+    /// Of v6.0.8 to v9.
+    V9,
+}
+
+impl AggregatorProtocol {
+    const NAMES: &[&str] = &["v6", "v9"];
+
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "v6" => Some(Self::V6),
+            "v9" => Some(Self::V9),
+            _ => None,
+        }
+    }
+}
+
 /// When the machine is asked although the native engine answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exact {

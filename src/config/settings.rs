@@ -12,7 +12,7 @@ use zkevm_types::CountersPolicy;
 
 use super::kind::{Kind, integer, kib, mib, micros, one_of, seconds, whole_seconds};
 use super::table::settings;
-use super::{DatabaseUrl, EngineKind, Exact, LogFormat, StoreKind};
+use super::{AggregatorProtocol, DatabaseUrl, EngineKind, Exact, LogFormat, StoreKind};
 
 const PORT: Kind = integer(0, u16::MAX as i64);
 /// 16 TiB.
@@ -130,6 +130,10 @@ settings! {
             prover "aggregatorClientMockTimeout", flag Aggregator "--proof-time-us";
         /// Fork id the prover claims; an aggregator closes the stream if it is not its chain's.
         fork_id: u64 = 9, integer(1, u32::MAX as i64), env "ZKEVM_AGGREGATOR_FORK_ID", flag Aggregator "--fork-id";
+        /// The contract that the aggregator speaks: "v6", that of zkevm-prover up to v6.0.2 and of zkevm-node, or "v9", that of
+        /// v6.0.8 to v9 and of cdk-node. They differ in requests for proofs of stateless batches, which only "v9" answers.
+        protocol: AggregatorProtocol = "v6", one_of(AggregatorProtocol::NAMES), env "ZKEVM_AGGREGATOR_PROTOCOL",
+            flag Aggregator "--protocol";
         /// Name the prover gives.
         prover_name: String = "UNSPECIFIED", Kind::Text, env "PROVER_NAME", prover "proverName",
             flag Aggregator "--prover-name";

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 use zkevm_executor::aggregator::{self, Backoff};
 use zkevm_executor::capture::{FileWriter, StreamFiles};
-use zkevm_executor::config::{AggregatorOptions, FileOptions};
+use zkevm_executor::config::{AggregatorOptions, AggregatorProtocol, FileOptions};
 use zkevm_wire::proto::aggregator::v1 as wire;
 use zkevm_wire::proto::aggregator::v1::aggregator_message::Request as Question;
 use zkevm_wire::proto::aggregator::v1::aggregator_service_server::{AggregatorService, AggregatorServiceServer};
@@ -124,6 +124,7 @@ fn options(address: SocketAddr, proof_time: Duration) -> AggregatorOptions {
         proof_time,
         enabled: true,
         fork_id: 9,
+        protocol: AggregatorProtocol::V6,
         prover_name: "test-prover".to_owned(),
     }
 }

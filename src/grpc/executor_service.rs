@@ -326,7 +326,10 @@ impl ExecutorService for ExecutorApi {
         &self,
         request: Request<wire::ProcessStatelessBatchRequestV2>,
     ) -> Result<Response<Encoded>, Status> {
-        let (mut call, request) = self.take(Rpc::ProcessStatelessBatchV2, request, |request| &mut request.context_id);
+        let (mut call, mut request) =
+            self.take(Rpc::ProcessStatelessBatchV2, request, |request| &mut request.context_id);
+        // The lines that say what is wrong with witness or stream name it.
+        request.context_id.clone_from(&call.context_id);
         let (rules, request_bytes) = (self.rules, call.request_bytes);
         let cancel = call.cancel.clone();
         // Dropped with this future: a reading whose client left ends.

@@ -78,9 +78,13 @@ impl BatchOutput {
 }
 
 impl BatchOutput {
-    /// True if the state that the batch leaves is kept, and the answer carries flush ids (executor-service §9).
+    /// True if the state that the batch leaves is kept, and the answer carries flush ids (executor-service §9). A run that
+    /// used up its steps leaves no roots, but is not aborted: it takes an id.
     pub fn is_kept(&self) -> bool {
-        self.roots.is_some() && self.error != ExecutorError::StateManager
+        match self.roots {
+            Some(_) => self.error != ExecutorError::StateManager,
+            None => self.error == ExecutorError::CountersOverflowSteps,
+        }
     }
 }
 

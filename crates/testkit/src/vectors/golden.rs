@@ -89,10 +89,16 @@ impl GoldenCase {
         self.error.is_none().then(effect)
     }
 
+    /// Returns why the recorded program ran another request than the one it was sent, if it did.
+    pub fn misread(&self) -> Option<String> {
+        let is_passed_over = self.case.as_deref().is_some_and(|case| OVERRIDES_PASSED_OVER.contains(&case));
+        is_passed_over.then(|| "the original passes over an override by the spelling of its address".to_owned())
+    }
+
     /// Returns why the recorded program's answer is not what the rules say, if it is not.
     pub fn own_abort(&self) -> Option<String> {
-        if self.case.as_deref().is_some_and(|case| OVERRIDES_PASSED_OVER.contains(&case)) {
-            return Some("the original passes over an override by the spelling of its address".to_owned());
+        if let Some(why) = self.misread() {
+            return Some(why);
         }
         match self.error {
             None => self.no_answer(),

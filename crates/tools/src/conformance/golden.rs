@@ -12,11 +12,13 @@ use super::{ConformanceArgs, ConformanceError, answer, parallel, short_rlp, writ
 use crate::engine::CommandEngine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::vectors::golden::{GoldenCase, Rpc, read_indexes};
+use zkevm_types::ForkId;
 
 const OUT_OF_COUNTERS: &str = "the recorded batch ran out of zk counters";
 const SPUN_AT_PUSH: &str = "the recorded build of this fork never ends at a PUSH without data; the proven one does";
 const FLAT_STREAM: &str = "the recorded build refuses data streams with fixed places, which are read here";
 const UNKNOWN_FORK: &str = "the recorded build does not know this fork";
+const NO_ROM: &str = "there is no ROM file of this fork";
 const SHORT_RLP: &str = "the recorded build leaves out the length byte of data of one byte from 0x80 on";
 
 /// Cases that run one after the other over one state; most groups have one case.
@@ -68,13 +70,13 @@ fn replay_in_process(groups: &[Group], args: &ConformanceArgs, engine: &CommandE
                 parallel::catch(|| answer::from_engine(case.rpc, &request, &kept, policy, engine))
                     .and_then(|answer| answer)
             });
-            judge(case, ours, engine.is_exact())
+            judge(case, ours, Judge::of(engine, case))
         };
         group.iter().map(replay).collect::<Vec<_>>()
     };
     let results = parallel::run_all(groups, args.thread_count(), name, replay_group);
     let failed = |group: &Group, why: String| {
-        group.iter().map(|case| judge(case, Err(why.clone()), engine.is_exact())).collect::<Vec<_>>()
+        group.iter().map(|case| judge(case, Err(why.clone()), Judge::of(engine, case))).collect::<Vec<_>>()
     };
     results
         .into_iter()
@@ -111,23 +113,47 @@ fn replay_on_server(address: &str, groups: &[Group], in_flight: usize) -> Result
             futures_util::stream::iter(shared).map(replay_group).buffer_unordered(in_flight).collect().await;
         bar.finish_and_clear();
         let mut outcomes: Vec<CaseResult> =
-            answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours, false)).collect();
+            answers.into_iter().flatten().map(|(case, ours)| judge(&case, ours, Judge::Bounds)).collect();
         outcomes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(outcomes)
     })
 }
 
-/// Compares our answer with the recorded one. An `exact` engine is expected to give up where the original does, and to count
-/// what it counts.
-fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>, exact: bool) -> CaseResult {
+/// What is expected of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judge {
+    /// Counters are bounds.
+    Bounds,
+    /// The engine gives up where the original does, spins where its ROM does, and counts what it counts.
+    Exact,
+    /// The engine that would do so has no ROM of this fork.
+    WithoutRom,
+}
+
+impl Judge {
+    fn of(engine: &CommandEngine, case: &GoldenCase) -> Self {
+        match engine {
+            CommandEngine::Native(_) => Self::Bounds,
+            CommandEngine::Rom(engine) if engine.roms().program(case.fork_id).is_some() => Self::Exact,
+            // What exists nowhere is refused by all.
+            CommandEngine::Rom(_) if ForkId::new(case.fork_id).is_none() => Self::Exact,
+            CommandEngine::Rom(_) => Self::WithoutRom,
+        }
+    }
+}
+
+/// Compares our answer with the recorded one.
+fn judge(case: &GoldenCase, ours: Result<Vec<u8>, String>, judge: Judge) -> CaseResult {
+    let exact = judge != Judge::Bounds;
     let reasons = [
+        (judge == Judge::WithoutRom, NO_ROM),
         (case.out_of_counters() && !exact, OUT_OF_COUNTERS),
-        (case.spun_at_push(), SPUN_AT_PUSH),
+        (case.spun_at_push() && !exact, SPUN_AT_PUSH),
         (case.has_flat_stream(), FLAT_STREAM),
         (case.fork_was_unknown(), UNKNOWN_FORK),
     ];
     let known = reasons.into_iter().find(|(holds, _)| *holds).map(|(_, why)| why.to_owned());
-    let given_up = if exact { case.no_answer() } else { case.own_abort() };
+    let given_up = if exact { case.no_answer().or_else(|| case.misread()) } else { case.own_abort() };
     let apart = given_up.or(known);
     let (name, fork_id) = (case.name.clone(), case.fork_id);
     let outcome = |ours, verdict| CaseResult { name, fork_id, apart, exact, ours, verdict };

@@ -238,6 +238,9 @@ settings! {
         /// When the machine is asked although the native engine answers, for the forks whose ROM is there; its answer goes out
         /// then. "never". "near_limit": when a bound of the native engine is near a limit of the ROM. "always".
         exact: Exact = "near_limit", one_of(Exact::NAMES), env "ZKEVM_ENGINE_EXACT";
+        /// Native code takes the place of those lines of a ROM whose content is known. No answer differs; without it the machine
+        /// takes longer.
+        intrinsics: bool = true, Kind::Bool, env "ZKEVM_ENGINE_INTRINSICS";
     }
 
     /// Stateless batches.

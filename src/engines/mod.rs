@@ -14,7 +14,7 @@ use zkevm_processor::Engine;
 use zkevm_recovery::Recoverer;
 use zkevm_rom::{Program, RomEngine, Roms, RomsError};
 use zkevm_tree::StateReader;
-use zkevm_types::{BatchInput, BatchOutput, Counters};
+use zkevm_types::{BatchInput, BatchOutput, Counters, ExecutorError};
 
 use crate::actors::BatchEngine;
 use crate::config::{EngineKind, EngineOptions, Exact};
@@ -50,10 +50,10 @@ impl Engines {
     /// Makes the engines that the settings ask for; reads the ROM files. `helpers` threads help running batches, and
     /// `recoverer` recovers their senders.
     pub fn open(options: &EngineOptions, helpers: usize, recoverer: Recoverer) -> Result<Self, EngineError> {
-        let EngineOptions { kind, rom_dir, exact } = options;
+        let EngineOptions { kind, rom_dir, exact, intrinsics } = options;
         let pool = WorkerPool::new(helpers);
         let rom = match rom_dir {
-            Some(folder) => Some(RomEngine::new(read_roms(folder)?, pool.clone())),
+            Some(folder) => Some(RomEngine::new(read_roms(folder)?, pool.clone()).with_intrinsics(*intrinsics)),
             None => None,
         };
         match (kind, exact) {
@@ -91,7 +91,7 @@ impl Engines {
         cancel: &CancelToken,
     ) -> Result<BatchOutput, Cancelled> {
         let native = self.native.process(input, state, cancel)?;
-        if could_reach_limit(&native, program) { rom.process(input, state, cancel) } else { Ok(native) }
+        if could_reach_limit(input, &native, program) { rom.process(input, state, cancel) } else { Ok(native) }
     }
 }
 
@@ -118,7 +118,10 @@ impl BatchEngine for Engines {
 }
 
 /// True if the batch ran out of counters by the native engine's own judgement, or if one of its bounds is near a limit.
-fn could_reach_limit(output: &BatchOutput, program: &Program) -> bool {
+fn could_reach_limit(input: &BatchInput, output: &BatchOutput, program: &Program) -> bool {
+    if output.error == ExecutorError::CountersOverflowSteps {
+        return true;
+    }
     let transactions = output.transactions.iter().chain(output.blocks.iter().flat_map(|block| &block.transactions));
     let mut errors = transactions.map(|tx| tx.error).chain([output.error_rom]);
     if errors.any(|error| error.is_out_of_counters()) {
@@ -126,7 +129,12 @@ fn could_reach_limit(output: &BatchOutput, program: &Program) -> bool {
     }
     let bound = output.counters.max(output.reserved);
     let percent = if output.reserved == output.counters { NEAR_PERCENT_UNRESERVED } else { NEAR_PERCENT };
-    is_near(bound, program.planned_limits(), percent)
+    let mut limits = program.planned_limits();
+    if input.no_counters {
+        // Nothing is counted, and there are more steps; what one check asks for alone has the limits of all.
+        limits.steps = input.fork_id.rules().uncounted_steps_max;
+    }
+    is_near(bound, limits, percent)
 }
 
 /// True if a counter has so many percent of its limit.
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_needs_roms_is_refused_without() {
-        let options = |kind, exact| EngineOptions { kind, rom_dir: None, exact };
+        let options = |kind, exact| EngineOptions { kind, rom_dir: None, exact, intrinsics: true };
         for exact in [Exact::Never, Exact::NearLimit] {
             assert!(Engines::open(&options(EngineKind::Native, exact), 0, Recoverer::single()).is_ok());
         }
@@ -187,6 +195,7 @@ mod tests {
             kind: EngineKind::Native,
             rom_dir: Some(folder.path().to_path_buf()),
             exact: Exact::NearLimit,
+            intrinsics: true,
         };
         assert!(Engines::open(&options, 0, Recoverer::single()).unwrap_err().to_string().contains("holds no ROM"));
         std::fs::write(folder.path().join("rom_9.json"), "{\"program\":").unwrap();

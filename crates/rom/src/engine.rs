@@ -11,23 +11,31 @@ use zkevm_types::{BatchInput, BatchOutput, EngineName, EngineReport, ExecutorErr
 
 use crate::profile::{Profile, Profiled};
 use crate::tracer::{Traced, Tracer, TracerRules};
-use crate::{EventHandler, Machine, Outcome, Program, RomTree, Roms, input};
+use crate::{EventHandler, Machine, Outcome, Program, Request, RomTree, Roms};
 
 /// Executes batches by running the ROM of their fork, on the threads of its callers.
 ///
 /// Clones share the programs, the worker threads and the memory of batches that ended.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RomEngine {
     roms: Arc<Roms>,
     pool: WorkerPool,
     /// One for each batch that ran at a time, the last used last.
     memory: Arc<Mutex<Vec<TreeMemory>>>,
+    /// Whether known lines are run by native code.
+    intrinsics: bool,
 }
 
 impl RomEngine {
     /// Creates an engine for the forks of these ROMs; the threads of `pool` help to hash.
     pub fn new(roms: Roms, pool: WorkerPool) -> Self {
-        Self { roms: Arc::new(roms), pool, memory: Arc::default() }
+        Self { roms: Arc::new(roms), pool, memory: Arc::default(), intrinsics: true }
+    }
+
+    /// Lets native code take the place of lines it knows, or not ([`Machine::with_intrinsics`]); no answer differs. It does
+    /// unless told otherwise.
+    pub fn with_intrinsics(self, intrinsics: bool) -> Self {
+        Self { intrinsics, ..self }
     }
 
     /// Returns the ROMs.
@@ -50,12 +58,13 @@ impl RomEngine {
         cancel: &CancelToken,
     ) -> Result<BatchOutput, Cancelled> {
         match self.roms.program(input.fork_id.get()) {
-            Some(program) => self.run(program, input, state, cancel, |tracer| tracer, |tracer| tracer),
+            Some(program) => self.run(program, input, state, cancel, self.intrinsics, |tracer| tracer, |tracer| tracer),
             None => Ok(refused(ExecutorError::UnsupportedForkId, format!("no ROM for fork {}", input.fork_id))),
         }
     }
 
     /// Executes one batch as [`Self::process`] does, and counts how often each line of the ROM runs; `None` without a ROM.
+    /// No native code takes the place of lines.
     pub fn process_profiled(
         &self,
         input: &BatchInput,
@@ -70,6 +79,7 @@ impl RomEngine {
             input,
             state,
             cancel,
+            false,
             |tracer| Profiled::new(tracer, lines),
             |profiled| {
                 profile = profiled.profile;
@@ -86,6 +96,7 @@ impl RomEngine {
         input: &'a BatchInput,
         state: &dyn StateReader,
         cancel: &CancelToken,
+        intrinsics: bool,
         listener: impl FnOnce(Tracer<'a>) -> H,
         tracer: impl FnOnce(H) -> Tracer<'a>,
     ) -> Result<BatchOutput, Cancelled> {
@@ -93,9 +104,9 @@ impl RomEngine {
         let _running = self.pool.batch_guard();
         let start = Instant::now();
         let no_l1_info = HashMap::new();
-        let request = input::request(input, &no_l1_info);
+        let request = Request::of(input, &no_l1_info);
         let tree = RomTree::new(state, self.pool.clone(), self.lend_memory());
-        let mut machine = Machine::new(program, &request, tree);
+        let mut machine = Machine::new(program, &request, tree).with_intrinsics(intrinsics);
         let mut listener = listener(Tracer::new(input, TracerRules::new(program, input.fork_id.rules())));
         let outcome = machine.run(&mut listener, cancel)?;
         let rom_steps = outcome.steps;

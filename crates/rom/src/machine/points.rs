@@ -55,12 +55,13 @@ pub(super) struct BitsDone {
 /// `None` where the loop leaves its way: points of the same x, the point at infinity; and for points off the curve.
 pub(super) fn do_bits(product: &Product, both: (U256, U256)) -> Option<BitsDone> {
     let [x1, y1, x2, y2] = product.points;
-    let addends = [point(x1, y1)?, point(x2, y2)?, point(both.0, both.1)?];
-    if ProjectivePoint::from(addends[0]) + addends[1] != ProjectivePoint::from(addends[2]) {
+    let points = [point(x1, y1)?, point(x2, y2)?, point(both.0, both.1)?];
+    if ProjectivePoint::from(points[0]) + points[1] != ProjectivePoint::from(points[2]) {
         return None;
     }
+    let addends = [(field(x1)?, field(y1)?), (field(x2)?, field(y2)?), (field(both.0)?, field(both.1)?)];
     let mut done = BitsDone::default();
-    let mut accumulated: Option<ProjectivePoint> = None;
+    let mut accumulated: Option<Jacobian> = None;
     for bit in (1..BITS).rev() {
         // Shifts of both factors, and the choice of the addend.
         done.binaries += 2;
@@ -73,35 +74,83 @@ pub(super) fn do_bits(product: &Product, both: (U256, U256)) -> Option<BitsDone>
         done.steps += steps;
         if let Some(addend) = addend {
             done.last_addend = Some(addend);
-            let addend = addends[addend];
+            let (x, y) = addends[addend];
             accumulated = Some(match accumulated {
                 None => {
                     done.steps += 3;
-                    addend.into()
+                    Jacobian { x, y, z: FieldElement::ONE }
                 }
                 Some(point) => {
                     done.steps += 6;
                     done.additions += 1;
-                    if point == ProjectivePoint::from(addend) {
-                        return None;
-                    }
-                    point + addend
+                    point.plus(&x, &y)?
                 }
             });
         }
         // The end of the round, and the doubling.
         done.steps += 2;
         if let Some(point) = accumulated {
-            if bool::from(point.is_identity()) {
-                return None;
-            }
             done.steps += 4;
             done.doublings += 1;
-            accumulated = Some(point.double());
+            accumulated = Some(point.doubled());
         }
     }
-    done.accumulated = accumulated.map(|point| coordinates(&point.to_affine()));
+    if let Some(point) = accumulated {
+        done.accumulated = Some(point.coordinates()?);
+    }
     Some(done)
+}
+
+/// A point (x/z², y/z³) that is not at infinity; the magnitudes of all three are 1.
+///
+/// The sums of the library hold for all points. These hold for points of different x only, tell when that is not so, and take
+/// less time. There is no point of order two.
+#[derive(Clone, Copy)]
+struct Jacobian {
+    x: FieldElement,
+    y: FieldElement,
+    z: FieldElement,
+}
+
+impl Jacobian {
+    /// Returns the double: dbl-2009-l of the Explicit-Formulas Database.
+    fn doubled(&self) -> Self {
+        let (xx, yy) = (self.x.square(), self.y.square());
+        let yyyy = yy.square();
+        let d = ((self.x + yy).square() + xx.negate(1) + yyyy.negate(1)).double().normalize_weak();
+        let e = xx.mul_single(3);
+        let x = (e.square() + d.double().negate(2)).normalize_weak();
+        let y = (e * (d + x.negate(1)) + yyyy.mul_single(8).negate(8)).normalize_weak();
+        Self { x, y, z: (self.y * self.z).double().normalize_weak() }
+    }
+
+    /// Returns the sum with the point (x, y), `None` if both have the same x.
+    fn plus(&self, x: &FieldElement, y: &FieldElement) -> Option<Self> {
+        let zz = self.z.square();
+        let h = (*x * zz + self.x.negate(1)).normalize_weak();
+        if bool::from(h.normalizes_to_zero()) {
+            return None;
+        }
+        let r = (*y * zz * self.z + self.y.negate(1)).normalize_weak();
+        let hh = h.square();
+        let (hhh, v) = (hh * h, self.x * hh);
+        let x = (r.square() + hhh.negate(1) + v.double().negate(2)).normalize_weak();
+        let y = (r * (v + x.negate(1)) + (self.y * hhh).negate(1)).normalize_weak();
+        Some(Self { x, y, z: self.z * h })
+    }
+
+    /// Returns x and y.
+    fn coordinates(&self) -> Option<(U256, U256)> {
+        let inverse = self.z.invert().into_option()?;
+        let square = inverse.square();
+        let number = |element: FieldElement| U256::from_be_slice(&element.normalize().to_bytes());
+        Some((number(self.x * square), number(self.y * square * inverse)))
+    }
+}
+
+/// Returns the element of a number below the prime.
+fn field(number: U256) -> Option<FieldElement> {
+    FieldElement::from_bytes(&number.to_be_bytes::<32>().into()).into_option()
 }
 
 impl Points {
@@ -229,8 +278,7 @@ fn sums(addends: &[AffinePoint; 3], factors: &[U256; 2]) -> (Vec<Step>, Vec<Proj
 
 /// Returns the square root of a number below the prime of secp256k1, the power (p + 1) / 4; `None` if it has none.
 pub(super) fn square_root(square: U256) -> Option<U256> {
-    let square = FieldElement::from_bytes(&square.to_be_bytes::<32>().into()).into_option()?;
-    let root = square.sqrt().into_option()?;
+    let root = field(square)?.sqrt().into_option()?;
     Some(U256::from_be_slice(&root.to_bytes()))
 }
 
@@ -294,6 +342,57 @@ mod tests {
         }
         asked.reverse();
         assert_eq!(foreseen, asked);
+    }
+
+    /// All bits but the lowest, by the formulas of the curve. `None` where they divide by zero.
+    fn bits_by_formulas(product: &Product, both: (U256, U256)) -> Option<Sum> {
+        let curve = Curve::Secp256k1;
+        let [x1, y1, x2, y2] = product.points;
+        let mut accumulated: Sum = None;
+        for bit in (1..BITS).rev() {
+            let addend = match (product.factors[0].bit(bit), product.factors[1].bit(bit)) {
+                (false, false) => None,
+                (true, false) => Some((x1, y1)),
+                (false, true) => Some((x2, y2)),
+                (true, true) => Some(both),
+            };
+            accumulated = match (accumulated, addend) {
+                (Some((x, y)), Some(addend)) => Some(curve.add([x, y, addend.0, addend.1])?),
+                (None, addend) => addend,
+                (accumulated, None) => accumulated,
+            };
+            if let Some((x, y)) = accumulated {
+                accumulated = Some(curve.double(x, y)?);
+            }
+        }
+        Some(accumulated)
+    }
+
+    /// Small multiples of one point, whose sums meet, and others, whose sums do not.
+    #[test]
+    fn native_bits_are_those_of_the_formulas() {
+        let curve = Curve::Secp256k1;
+        let double = curve.double(G.0, G.1).unwrap();
+        let far = (0..70).fold(G, |point, _| curve.double(point.0, point.1).unwrap());
+        let large = uint!(0xe456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef012_U256);
+        let small = |factor: u64, bits: usize| U256::from(factor) << bits;
+        let factors = [large, small(1, 255), small(1, 254), small(5, 100), small(2, 100), U256::MAX, U256::ZERO];
+        let negative = (double.0, curve.prime() - double.1);
+        let (mut met, mut passed) = (0, 0);
+        for second in [double, negative, far] {
+            let points = [G.0, G.1, second.0, second.1];
+            let both = curve.add(points).unwrap();
+            for (first, second) in factors.iter().flat_map(|first| factors.iter().map(move |second| (*first, *second)))
+            {
+                let product = Product { points, factors: [first, second] };
+                let (done, expected) = (do_bits(&product, both), bits_by_formulas(&product, both));
+                assert_eq!(done.map(|done| done.accumulated), expected, "{first} and {second}");
+                if done.is_some() { passed += 1 } else { met += 1 }
+            }
+        }
+        assert!(met >= 4 && passed > 100, "{met} and {passed}");
+        let points = [G.0, G.1, double.0, double.1];
+        assert_eq!(do_bits(&Product { points, factors: [large; 2] }, G), None, "not the sum of both");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod known;
 mod numbers;
 mod raw;
 mod reads;
+mod shapes;
 #[cfg(test)]
 mod tests;
 

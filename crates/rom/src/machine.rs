@@ -6,6 +6,7 @@ mod hashes;
 mod intrinsics;
 mod modular;
 mod points;
+mod quick;
 mod registers;
 mod step;
 mod storage;
@@ -70,6 +71,8 @@ pub struct Machine<'p, 'a> {
     reserved: Counters,
     /// Whether the address bound is the old one (main-state-machine §4.3).
     old_bound: bool,
+    /// Largest number of a context.
+    context_max: u64,
     /// Steps that a batch may take.
     step_limit: u64,
     /// Replaced accounts, as the run changes them.
@@ -139,6 +142,7 @@ impl<'p, 'a> Machine<'p, 'a> {
             balance_sum: (U256::ZERO, 0),
             reserved: Counters::default(),
             old_bound: rules.old_bound_until.is_some_and(|last| request.old_batch_num <= last),
+            context_max: rules.context_max.unwrap_or(u64::MAX),
             step_limit: 1 << (rules.steps_log2 + uncounted),
             overrides: storage::as_replaced(request.state_override),
             leaf_keys: storage::LeafKeys::default(),

@@ -16,8 +16,8 @@ pub(crate) const STACK: u64 = 0x1_0000;
 pub(crate) const EVM_MEMORY: u64 = 0x2_0000;
 /// Words of a page.
 const PAGE_WORDS: usize = 32;
-/// Bytes of a page: the words, and which of them were written.
-const PAGE_BYTES: usize = PAGE_WORDS * 64 + 8;
+/// Pages that are found without their context.
+const RECENT: usize = 256;
 /// Memory of one machine, at most: a full batch takes some 20 MiB. An end for what a hostile ROM could take.
 const BYTES_MAX: usize = 1 << 30;
 /// Longest piece of EVM memory that is read in one go, in bytes (main-state-machine §9.9).
@@ -32,10 +32,13 @@ pub struct Memory {
     pages: Vec<Page>,
     /// Context used last, and its place.
     last: (u64, u32),
+    /// Pages used last: number and place in `pages`, by a hash of the number.
+    recent: Box<[(u64, u32); RECENT]>,
     bytes: usize,
 }
 
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 struct Page {
     words: [Fea; PAGE_WORDS],
     written: u32,
@@ -51,7 +54,8 @@ impl Default for Memory {
     fn default() -> Self {
         let mut numbers = HashMap::default();
         numbers.insert(0, 0);
-        Self { numbers, contexts: vec![Context::default()], pages: Vec::new(), last: (0, 0), bytes: 0 }
+        let recent = Box::new([(u64::MAX, 0); RECENT]);
+        Self { numbers, contexts: vec![Context::default()], pages: Vec::new(), last: (0, 0), recent, bytes: 0 }
     }
 }
 
@@ -68,6 +72,15 @@ fn split(address: u64) -> (u64, usize, usize, usize) {
     (context, region, offset / PAGE_WORDS, offset % PAGE_WORDS)
 }
 
+/// Returns the place of a page in [`Memory::recent`]: neighbours have different ones, the same pages of two contexts mostly.
+#[inline(always)]
+fn place_in_recent(page: u64) -> usize {
+    const CONTEXT_PAGES: u64 = CONTEXT_SPAN / PAGE_WORDS as u64;
+    let context = page / CONTEXT_PAGES;
+    // Stack and EVM memory begin at powers of two.
+    (page ^ page >> 7 ^ context.wrapping_mul(41)) as usize % RECENT
+}
+
 impl Memory {
     /// Returns a word; zero if it was never written.
     #[inline]
@@ -77,6 +90,30 @@ impl Memory {
             Some((page, word)) => page.words[word],
             None => fea::ZERO,
         }
+    }
+
+    /// Returns a word as [`Self::read`] does, and remembers its page.
+    #[inline(always)]
+    pub(crate) fn load(&mut self, address: u64) -> Fea {
+        let number = address / PAGE_WORDS as u64;
+        let (known, at) = self.recent[place_in_recent(number)];
+        match self.pages.get(at as usize) {
+            Some(page) if known == number => page.words[address as usize % PAGE_WORDS],
+            _ => self.load_elsewhere(address),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_elsewhere(&mut self, address: u64) -> Fea {
+        let (context, region, page, word) = split(address);
+        let at = self
+            .place_of(context)
+            .and_then(|context| self.contexts.get(context as usize)?.regions[region].get(page)?.checked_sub(1));
+        let Some((at, page)) = at.and_then(|at| Some((at, self.pages.get(at as usize)?))) else { return fea::ZERO };
+        let number = address / PAGE_WORDS as u64;
+        self.recent[place_in_recent(number)] = (number, at);
+        page.words[word]
     }
 
     /// Returns a word, `None` if it was never written.
@@ -96,8 +133,24 @@ impl Memory {
     /// Writes a word.
     ///
     /// Fails once the memory of all pages would pass 1 GiB.
-    #[inline]
+    #[inline(always)]
     pub fn write(&mut self, address: u64, value: &Fea) -> Result<(), Abort> {
+        let number = address / PAGE_WORDS as u64;
+        let (known, at) = self.recent[place_in_recent(number)];
+        match self.pages.get_mut(at as usize) {
+            Some(page) if known == number => {
+                let word = address as usize % PAGE_WORDS;
+                page.words[word] = *value;
+                page.written |= 1 << word;
+                Ok(())
+            }
+            _ => self.write_elsewhere(address, value),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_elsewhere(&mut self, address: u64, value: &Fea) -> Result<(), Abort> {
         let (number, region, page, word) = split(address);
         let context = match self.place_of(number) {
             Some(place) => place,
@@ -109,6 +162,8 @@ impl Memory {
             Some(at) if *at > 0 => *at,
             _ => self.add_page(context, region, page)?,
         };
+        let page_number = address / PAGE_WORDS as u64;
+        self.recent[place_in_recent(page_number)] = (page_number, at - 1);
         let page = &mut self.pages[at as usize - 1];
         page.words[word] = *value;
         page.written |= 1 << word;
@@ -148,7 +203,7 @@ impl Memory {
 
     fn add_page(&mut self, context: u32, region: usize, page: usize) -> Result<u32, Abort> {
         let missing = (page + 1).saturating_sub(self.contexts[context as usize].regions[region].len());
-        self.take(PAGE_BYTES + missing * 4)?;
+        self.take(size_of::<Page>() + missing * 4)?;
         self.pages.push(Page { words: [fea::ZERO; PAGE_WORDS], written: 0 });
         let at = self.pages.len() as u32;
         let directory = &mut self.contexts[context as usize].regions[region];

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 pub(crate) use commands::{Argument, Binary, Command, CommandId, EventCommand, Forks, Function, Kind, Unary};
 pub(crate) use line::{
-    Free, Hash, HashMachine, Jump, Line, MemAlign, NONE, ProductLoop, Range, Source, Sum, Term, flags,
+    Addressing, Free, Hash, HashMachine, Jump, Line, MemAlign, NONE, ProductLoop, Range, Shape, Source, Sum, Term,
+    flags,
 };
 pub use registers::Register;
 pub use variables::Variable;
@@ -104,6 +105,12 @@ impl Program {
     /// True if native code can take the place of some of its lines ([`crate::Machine::with_intrinsics`]).
     pub fn has_intrinsics(&self) -> bool {
         self.product_loop.is_some()
+    }
+
+    /// Leaves every line to the general way to run lines: slower, and no answer differs. For comparisons.
+    pub fn without_shapes(mut self) -> Self {
+        self.lines.iter_mut().for_each(|line| line.shape = Shape::General);
+        self
     }
 
     /// Returns the counters that no batch may pass.

@@ -9,7 +9,8 @@ use super::numbers::shortened;
 use super::{Loaded, UNKNOWN_FIELDS_MAX};
 use crate::fea::{self, Fea};
 use crate::program::{
-    Command, Free, HashMachine, Jump, Limits, Line, MemAlign, NONE, Range, Source, Sum, Term, Variable, flags,
+    Addressing, Command, Free, HashMachine, Jump, Limits, Line, MemAlign, NONE, Range, Shape, Source, Sum, Term,
+    Variable, flags,
 };
 use crate::rules::Rules;
 use crate::scalar::Scalar;
@@ -131,6 +132,11 @@ impl Build {
             free_scales: (draft.free.unwrap_or(0), draft.free0.unwrap_or(0)),
             before: Range::default(),
             after: Range::default(),
+            shape: Shape::General,
+            addressing: Addressing::General,
+            touches: 0,
+            target: NONE,
+            otherwise: NONE,
         };
         self.set_free(&mut line, &draft)?;
         if line.binary.is_some() || line.arith.is_some() || line.mem_align.is_some() || line.hash.is_some() {
@@ -290,6 +296,7 @@ impl Build {
         let limits = self.limits(is_whole)?;
         let product = self.product();
         let product_loop = self.product_loop();
+        self.shape_lines();
         if is_whole {
             self.check_constants()?;
         }

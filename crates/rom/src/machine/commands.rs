@@ -547,7 +547,7 @@ fn square_root(square: Scalar, is_other: impl Fn(U256, U256) -> bool) -> Scalar 
     if is_other(root, other) { other.into() } else { root.into() }
 }
 
-fn binary(operation: Binary, left: Scalar, right: Scalar) -> Result<Scalar, Abort> {
+pub(super) fn binary(operation: Binary, left: Scalar, right: Scalar) -> Result<Scalar, Abort> {
     Ok(match operation {
         Binary::Add => left.add(right)?,
         Binary::Sub => left.sub(right)?,

@@ -149,6 +149,24 @@ impl HashBuffers {
         self.buffers.get_mut(place as usize).ok_or(Abort::unspecified("a hash buffer is gone"))
     }
 
+    /// Returns the byte at a position if it is there and was read alone or never before; `None`, with nothing done, where an
+    /// access may be more than that. Fails as [`Machine::hash`] does once the buffers are full.
+    #[inline]
+    pub(super) fn read_byte(&mut self, machine: HashMachine, address: u64, position: u64) -> Result<Option<u8>, Abort> {
+        // The first byte may be written last.
+        if position == 0 || position > GOLDILOCKS_PRIME / 2 {
+            return Ok(None);
+        }
+        let Some(buffer) = self.get(machine, address) else { return Ok(None) };
+        let Some(byte) = buffer.data.get(position as usize).copied() else { return Ok(None) };
+        match buffer.sizes.get_mut(position as usize) {
+            Some(size @ (0 | 2)) if buffer.far_sizes.is_empty() => *size = 2,
+            _ => return Ok(None),
+        }
+        self.take(1)?;
+        Ok(Some(byte))
+    }
+
     fn take(&mut self, bytes: usize) -> Result<(), Abort> {
         self.bytes += bytes;
         if self.bytes > BYTES_MAX { Err(Abort::unspecified("the hash buffers are full")) } else { Ok(()) }
@@ -336,6 +354,7 @@ impl Machine<'_, '_> {
         self.hashes.take(program.len())?;
         let buffer = self.hashes.open(machine, address)?;
         buffer.data = program.to_vec();
+        buffer.sizes.resize(program.len() + 1, 0);
         buffer.digest = digest;
         Ok(())
     }

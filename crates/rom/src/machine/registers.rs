@@ -29,6 +29,7 @@ pub(crate) mod small {
 
 /// The registers, and the counters, which lines can read as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
 pub struct Registers {
     /// A, B, C, D, E, SR.
     pub(crate) wide: [Fea; 6],

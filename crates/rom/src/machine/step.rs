@@ -39,7 +39,7 @@ pub(super) struct Effects {
 
 impl Machine<'_, '_> {
     /// Runs one step; returns true if it was the last of the program.
-    #[inline]
+    #[inline(always)]
     pub(super) fn run_step(&mut self, handler: &mut impl EventHandler) -> Result<bool, Abort> {
         let program = self.program;
         let zkpc = self.registers.zkpc;
@@ -50,6 +50,12 @@ impl Machine<'_, '_> {
             self.skip_bits();
         }
         handler.line(zkpc);
+        if self.run_quick(line)? { Ok(false) } else { self.run_general(line, handler) }
+    }
+
+    /// Runs a line of any shape.
+    #[inline(never)]
+    fn run_general(&mut self, line: &Line, handler: &mut impl EventHandler) -> Result<bool, Abort> {
         if self.marks & line.reads != 0 {
             self.resolve_registers(line.reads)?;
         }
@@ -139,13 +145,18 @@ impl Machine<'_, '_> {
     }
 
     /// Adds sources of limb 0.
-    #[inline]
-    fn low_sum(&self, terms: Range, constant: u64) -> u64 {
-        let terms = terms.get(&self.program.terms);
-        terms.iter().fold(constant, |sum, term| add_fe(sum, scaled(self.element(term.source), term.coefficient)))
+    #[inline(always)]
+    pub(super) fn low_sum(&self, terms: Range, constant: u64) -> u64 {
+        let added = |sum: u64, term: &Term| add_fe(sum, scaled(self.element(term.source), term.coefficient));
+        match terms.get(&self.program.terms) {
+            [] => constant,
+            [only] => added(constant, only),
+            [first, second] => added(added(constant, first), second),
+            more => more.iter().fold(constant, added),
+        }
     }
 
-    fn general_sum(&self, terms: Range, constant: Fea) -> Fea {
+    pub(super) fn general_sum(&self, terms: Range, constant: Fea) -> Fea {
         let mut sum = constant;
         for Term { source, coefficient } in terms.get(&self.program.terms) {
             match source {
@@ -176,8 +187,8 @@ impl Machine<'_, '_> {
     }
 
     /// Computes the address (main-state-machine §4.3).
-    #[inline]
-    fn address(&self, line: &Line) -> Result<u64, Abort> {
+    #[inline(never)]
+    pub(super) fn address(&self, line: &Line) -> Result<u64, Abort> {
         let is = |flag| line.flags & flag != 0;
         let mut address = 0;
         if is(flags::ADDRESS) {
@@ -359,7 +370,7 @@ impl Machine<'_, '_> {
         }
     }
 
-    fn set_small_registers(&mut self, line: &Line, value: u64) {
+    pub(super) fn set_small_registers(&mut self, line: &Line, value: u64) {
         let small = &mut self.registers.small;
         let is_set = |place: usize| line.sets_small >> place & 1 == 1;
         if is_set(small::RCX) {
@@ -438,8 +449,8 @@ impl Machine<'_, '_> {
     }
 
     /// Decides JMPN, and remembers a reservation before (main-state-machine §6.5).
-    #[inline]
-    fn is_negative(&mut self, line: &Line, element: u64) -> Result<bool, Abort> {
+    #[inline(always)]
+    pub(super) fn is_negative(&mut self, line: &Line, element: u64) -> Result<bool, Abort> {
         if line.reserve > 0 {
             self.reserve(usize::from(line.reserve) - 1, element);
         }
@@ -452,7 +463,7 @@ impl Machine<'_, '_> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn reserve(&mut self, counter: usize, left: u64) {
         let planned = self.program.limits.planned.to_array()[counter];
         let reserve = i128::from(planned) - i128::from(fea::signed(left));
@@ -492,7 +503,7 @@ impl Machine<'_, '_> {
 
 /// Returns the line at an address; one that no program has if it is out of range.
 #[inline]
-fn address_line(address: u64) -> u32 {
+pub(super) fn address_line(address: u64) -> u32 {
     u32::try_from(address).unwrap_or(NONE)
 }
 

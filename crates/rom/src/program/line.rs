@@ -72,8 +72,13 @@ pub(crate) struct Line {
     pub(crate) sum: Sum,
     pub(crate) flags: u32,
     pub(crate) offset: i32,
-    pub(crate) jump_to: u32,
-    pub(crate) else_to: u32,
+    /// Where a jump goes, and where the program goes on if it is not taken; of lines with a shape.
+    pub(crate) target: u32,
+    pub(crate) otherwise: u32,
+    pub(crate) shape: Shape,
+    pub(crate) addressing: Addressing,
+    /// Bit n: the shape leaves the line to the general way if register n of A, B, C, D, E, SR is a mark.
+    pub(crate) touches: u8,
     pub(crate) free: Free,
     pub(crate) jump: Jump,
     /// Bit n: register n of A, B, C, D, E, SR is set.
@@ -91,9 +96,11 @@ pub(crate) struct Line {
     /// Command of the free input.
     pub(crate) free_command: CommandId,
     pub(crate) binary: Option<u8>,
+    pub(crate) hash: Option<(HashMachine, Hash)>,
     pub(crate) arith: Option<u8>,
     pub(crate) mem_align: Option<MemAlign>,
-    pub(crate) hash: Option<(HashMachine, Hash)>,
+    pub(crate) jump_to: u32,
+    pub(crate) else_to: u32,
     /// What requests change, if `SPECIAL`.
     pub(crate) special: u8,
     pub(crate) ind: i32,
@@ -102,6 +109,42 @@ pub(crate) struct Line {
     pub(crate) free_scales: (u64, u64),
     pub(crate) before: Range,
     pub(crate) after: Range,
+}
+
+/// What a line does if it is one of the usual ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Anything.
+    General,
+    /// A sum of limb 0 decides a jump, or sets small registers, or nothing.
+    Low,
+    /// A sum of limb 0 sets registers, or goes to the memory.
+    SetLow,
+    /// The same of a constant, of a register, and of one to whose limb 0 something is added.
+    Constant,
+    Copy,
+    CopyAndLow,
+    /// The same of a sum of several terms.
+    Terms,
+    /// A word of memory sets registers.
+    Load,
+    /// What a binary operation gives sets registers.
+    Binary,
+    /// A byte out of a hash machine's buffer sets registers.
+    HashByte,
+    /// A number out of registers, memory and arithmetic sets registers.
+    Command,
+}
+
+/// How the address of a line is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Addressing {
+    /// As its flags say.
+    General,
+    /// The offset.
+    Global,
+    /// The offset, in the running context.
+    Local,
 }
 
 /// Variables of the loop over the bits of a product of points, in context 0.

@@ -51,6 +51,11 @@ impl Register {
         ("CNT_POSEIDON_G", Self::CntPoseidonG),
     ];
 
+    /// True for one of eight elements.
+    pub(crate) fn is_wide(self) -> bool {
+        matches!(self, Self::A | Self::B | Self::C | Self::D | Self::E | Self::Sr)
+    }
+
     /// Returns the register of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, register)| *register)

@@ -67,8 +67,16 @@ impl Case {
             .unwrap_or_else(|error| panic!("{}: {error}", self.text))
     }
 
+    /// Runs the program, lines of the usual shapes in their own ways and in the general one: no difference.
     fn run(&self) -> Ran {
-        let program = self.program();
+        let (quick, general) = (self.run_program(self.program()), self.run_program(self.program().without_shapes()));
+        assert_eq!(quick.outcome, general.outcome, "{}", self.text);
+        assert_eq!(quick.registers, general.registers, "{}", self.text);
+        assert_eq!((&quick.words, quick.carry), (&general.words, general.carry), "{}", self.text);
+        quick
+    }
+
+    fn run_program(&self, program: Program) -> Ran {
         let l1_info: HashMap<u32, L1InfoLeaf> = HashMap::new();
         let overrides: HashMap<Address, AccountOverride> = HashMap::new();
         let mut request = request(self.data, &l1_info, &overrides);

@@ -3,6 +3,7 @@
 mod asm;
 mod micro;
 mod numbers;
+mod properties;
 
 use std::collections::HashMap;
 

@@ -2,6 +2,9 @@
 //!
 //! They lie in the folder of `ZKEVM_ROMS`, as `fork_1.json` to `fork_12.json`.
 
+mod alike;
+mod recordings;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 

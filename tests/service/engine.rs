@@ -34,11 +34,11 @@ const VECTORS_IN_FLIGHT: usize = 64;
 /// Share of the vectors that runs by default, so that the whole test suite stays short.
 const VECTORS_EVERY_BY_DEFAULT: usize = 9;
 
-type Client = ExecutorServiceClient<Channel>;
+pub(crate) type Client = ExecutorServiceClient<Channel>;
 
 /// The answer of either API version.
 #[derive(Clone, Debug, PartialEq)]
-enum Answer {
+pub(crate) enum Answer {
     V1(Box<wire::ProcessBatchResponse>),
     V2(Box<wire::ProcessBatchResponseV2>),
 }
@@ -74,7 +74,7 @@ impl Answer {
     }
 }
 
-async fn send(client: &mut Client, input: &BatchInput) -> Result<Answer, Status> {
+pub(crate) async fn send(client: &mut Client, input: &BatchInput) -> Result<Answer, Status> {
     Ok(match Request::new(input) {
         Request::V1(request) => Answer::V1(Box::new(client.process_batch(*request).await?.into_inner())),
         Request::V2(request) => Answer::V2(Box::new(client.process_batch_v2(*request).await?.into_inner())),
@@ -88,7 +88,7 @@ async fn start(executors: usize) -> RunningServer {
     Server::new(config).start().await.unwrap()
 }
 
-async fn connect(server: &RunningServer) -> Client {
+pub(crate) async fn connect(server: &RunningServer) -> Client {
     let channel = Channel::from_shared(format!("http://{}", server.grpc_addr())).unwrap().connect().await.unwrap();
     ExecutorServiceClient::new(channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)

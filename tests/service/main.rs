@@ -12,6 +12,7 @@ mod faults;
 mod lanes;
 mod load;
 mod log;
+mod out_of_counters;
 mod process;
 mod responses;
 mod stateless;

@@ -16,7 +16,7 @@ use super::diagnostics::slowest::{Ended, Slowest};
 use super::dispatcher::WorkerId;
 use super::front::{FrontActor, Run, WorkerIdle};
 use super::messages::{BatchFailure, BatchJob, Executed, bounds_of};
-use super::state;
+use super::state::{self, NotKept};
 use super::stats::{BatchLogLine, BatchSample, BatchTotals, StatsEvent, StatsReporter};
 use super::{BatchEngine, Rpc, panic_message};
 use crate::capture::input_json;
@@ -187,13 +187,14 @@ impl ExecutorShared {
 
     /// Keeps the state of a batch. A full store fails the call, which clients try again; any other trouble is an answer.
     fn keep(&self, job: &BatchJob, output: &mut BatchOutput) -> Result<FlushIds, BatchFailure> {
-        match state::persist(&self.state, &job.input, output) {
+        match state::persist(&self.state, &job.input, output, &job.cancel) {
             Ok(flush) => Ok(flush),
-            Err(error @ StoreError::Full { bytes_max }) => {
+            Err(NotKept::Stopped(cancelled)) => Err(BatchFailure::of(cancelled, bounds_of(&job.cancel))),
+            Err(NotKept::Store(error @ StoreError::Full { bytes_max })) => {
                 tracing::warn!(%error, context_id = job.context_id, "batch refused");
                 Err(BatchFailure::StateFull { bytes_max })
             }
-            Err(error) => {
+            Err(NotKept::Store(error)) => {
                 tracing::error!(%error, "state of a batch could not be written");
                 output.error = ExecutorError::DbError;
                 output.roots = None;

@@ -1,5 +1,6 @@
 //! State as the executors need it: read together with what a request brought along, kept after a batch.
 
+use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_store::{Durability, NoState, RequestOverlay, StateStore, WitnessEntries, WriteSet};
 use zkevm_tree::{Digest, StateReader, StoreError};
 use zkevm_types::{BatchInput, BatchOutput, FlushIds, StateSource};
@@ -13,6 +14,17 @@ pub fn reader<'a>(store: &'a StateStore, input: &'a BatchInput) -> RequestOverla
     RequestOverlay { base, nodes: &input.db, programs: &input.contracts_bytecode }
 }
 
+/// The reason why the state of a batch was not kept.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The call was given up.
+    #[error(transparent)]
+    Stopped(#[from] Cancelled),
+}
+
 /// Keeps the new nodes and programs of a batch that ran to its end, and those of its request, taking them out of the
 /// output: permanently if the request says `update_merkle_tree`, else as volatile.
 ///
@@ -23,10 +35,17 @@ pub fn reader<'a>(store: &'a StateStore, input: &'a BatchInput) -> RequestOverla
 ///
 /// A stateless batch leaves nothing, unless it is to be kept.
 ///
+/// Ends early, having kept nothing, when `cancel` says so.
+///
 /// Must be done before the answer goes out: the client's next batch starts from the new root. Takes one flush id for
 /// the batch, and one for each map its request brought along that is not empty (executor-service §5.8). A batch that
 /// was aborted has no ids to show.
-pub fn persist(store: &StateStore, input: &BatchInput, output: &mut BatchOutput) -> Result<FlushIds, StoreError> {
+pub fn persist(
+    store: &StateStore,
+    input: &BatchInput,
+    output: &mut BatchOutput,
+    cancel: &CancelToken,
+) -> Result<FlushIds, NotKept> {
     let durability = if input.update_merkle_tree { Durability::Permanent } else { Durability::Volatile };
     let (nodes, programs) = (std::mem::take(&mut output.new_nodes), std::mem::take(&mut output.new_programs));
     let keeps = input.state_source != StateSource::Witness { keep: false };
@@ -34,7 +53,13 @@ pub fn persist(store: &StateStore, input: &BatchInput, output: &mut BatchOutput)
     if keeps {
         let verified = input.state_source != StateSource::Store;
         let entries = WitnessEntries { nodes: &input.db, programs: &input.contracts_bytecode, verified };
-        set = store.unknown_entries(entries, durability)?;
+        let mut stopped = Ok(());
+        let unknown = store.unknown_entries(entries, durability, &mut || {
+            stopped = cancel.check();
+            stopped.is_ok()
+        })?;
+        stopped?;
+        set = unknown.unwrap_or_default();
     }
     if let Some(roots) = output.roots.as_ref().filter(|_| keeps && output.is_kept()) {
         set.nodes.extend(nodes);
@@ -57,7 +82,6 @@ mod tests {
     use revm::primitives::{B256, Bytes};
 
     use super::*;
-    use zkevm_pool::CancelToken;
     use zkevm_store::MemoryLimits;
     use zkevm_testkit::sample::genesis::GenesisState;
     use zkevm_testkit::sample::workload::Chain;
@@ -86,9 +110,9 @@ mod tests {
         zkevm_processor::Engine::default().process(input, &reader(state, input), &CancelToken::default()).unwrap()
     }
 
-    fn run(state: &StateStore, input: &BatchInput) -> Result<(BatchOutput, FlushIds), StoreError> {
+    fn run(state: &StateStore, input: &BatchInput) -> Result<(BatchOutput, FlushIds), NotKept> {
         let mut output = execute(state, input);
-        let flush = persist(state, input, &mut output)?;
+        let flush = persist(state, input, &mut output, &CancelToken::default())?;
         Ok((output, flush))
     }
 
@@ -160,9 +184,21 @@ mod tests {
         let (mut chain, genesis) = chain();
         let input = with_genesis(&mut chain, &genesis, true);
         let error = run(&state, &input).unwrap_err();
-        assert_eq!(error, StoreError::Full { bytes_max: 1 << 10 });
+        assert_eq!(error, NotKept::Store(StoreError::Full { bytes_max: 1 << 10 }));
         assert_eq!(state.stats().memory.permanent_bytes, 0);
         run(&state, &BatchInput { update_merkle_tree: false, ..input }).unwrap();
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_leaves_nothing() {
+        let state = StateStore::in_memory(LIMITS);
+        let (mut chain, genesis) = chain();
+        let input = with_genesis(&mut chain, &genesis, true);
+        let mut output = execute(&state, &input);
+        let cancel = CancelToken::default();
+        cancel.cancel();
+        assert_eq!(persist(&state, &input, &mut output, &cancel), Err(Cancelled::Client.into()));
+        assert_eq!(state.stats().memory.nodes, 0);
     }
 
     #[test]

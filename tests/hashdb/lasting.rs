@@ -63,7 +63,7 @@ fn run(store: &StateStore, chain: &mut zkevm_testkit::sample::workload::Chain, n
         .process(&input, &state::reader(store, &input), &CancelToken::default())
         .unwrap();
     let roots = output.roots.unwrap_or_else(|| panic!("batch {number}: {}", output.error_log));
-    state::persist(store, &input, &mut output).unwrap();
+    state::persist(store, &input, &mut output, &CancelToken::default()).unwrap();
     chain.state_root = roots.new_state_root;
     roots.new_state_root
 }

@@ -6,6 +6,7 @@
 //! row for each: peak memory, and the slowest of the other client's calls.
 
 mod attacks;
+mod interrupt;
 mod sequence;
 mod support;
 mod unread;

@@ -57,6 +57,9 @@ pub fn instruction_table<DB: StateDatabase, O: EvmObserver>(rules: &ForkRules) -
     table.insert_instruction(opcode::SSTORE, Instruction::new(sstore::<DB, O>), 0);
     table.insert_instruction(opcode::CALL, Instruction::new(call::<DB, O>), WARM_ACCOUNT_GAS);
     table.insert_instruction(opcode::KECCAK256, Instruction::new(keccak256::<DB, O>), 30);
+    table.insert_instruction(opcode::CALLDATACOPY, Instruction::new(calldatacopy::<DB, O>), 3);
+    table.insert_instruction(opcode::CODECOPY, Instruction::new(codecopy::<DB, O>), 3);
+    table.insert_instruction(opcode::RETURNDATACOPY, Instruction::new(returndatacopy::<DB, O>), 3);
     table.insert_instruction(opcode::BLOCKHASH, Instruction::new(blockhash::<DB, O>), 20);
     table.insert_instruction(opcode::BASEFEE, Instruction::new(undefined::<DB, O>), 0);
     // What later forks of Ethereum define has a price in revm's table already.
@@ -206,7 +209,8 @@ fn extcodesize<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -
 }
 
 /// Stock, but the ROM reads the length leaf, then the code if there is any, once the access is paid.
-fn extcodecopy<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
+fn extcodecopy<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -> InstructionExecResult {
+    note_copy(&mut context, 4)?;
     if let Some(address) = peek_address(&context, 0).filter(|_| context.interpreter.stack.len() >= 4) {
         let is_cold = is_cold(context.host, address);
         let account = context.host.journaled_state.inner.state.get(&address);
@@ -310,6 +314,12 @@ fn create<const IS_CREATE2: bool, DB: StateDatabase, O: EvmObserver>(context: Ct
         return Err(InstructionResult::OutOfGas);
     }
     require_operands(context.interpreter, if IS_CREATE2 { 4 } else { 3 })?;
+    // Init code of any length is hashed, and read for its jump destinations.
+    if let [.., length, _offset, _value] = context.interpreter.stack.data()[..]
+        && context.host.chain.interrupt.spend_hashing(length.saturating_to())
+    {
+        return Err(InstructionResult::FatalExternalError);
+    }
     contract::create::<IS_CREATE2, _, _>(context)
 }
 
@@ -348,6 +358,32 @@ fn keccak256<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> Inst
         return Err(InstructionResult::FatalExternalError);
     }
     system::keccak256(context)
+}
+
+/// Counts the bytes that an opcode is about to copy; how many there are is the last of its operands.
+fn note_copy<DB: StateDatabase, O: EvmObserver>(
+    context: &mut Ctx<'_, DB, O>,
+    operands: usize,
+) -> Result<(), InstructionResult> {
+    let length = context.interpreter.stack.data().iter().rev().nth(operands - 1);
+    let stops = length.is_some_and(|length| context.host.chain.interrupt.spend_copying(length.saturating_to()));
+    if stops { Err(InstructionResult::FatalExternalError) } else { Ok(()) }
+}
+
+/// Stock, but a long one counts as many opcodes, like the two below.
+fn calldatacopy<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -> InstructionExecResult {
+    note_copy(&mut context, 3)?;
+    system::calldatacopy(context)
+}
+
+fn codecopy<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -> InstructionExecResult {
+    note_copy(&mut context, 3)?;
+    system::codecopy(context)
+}
+
+fn returndatacopy<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -> InstructionExecResult {
+    note_copy(&mut context, 3)?;
+    system::returndatacopy(context)
 }
 
 /// Returns the present value of a slot without warming it.

@@ -8,6 +8,8 @@ pub(crate) const STEPS_PER_LOOK: u32 = 1024;
 pub(crate) const FRAME_STEPS: u32 = 32;
 /// Bytes that hashing counts as one opcode.
 const HASHED_BYTES_PER_STEP: usize = 32;
+/// Bytes that copying counts as one opcode.
+const COPIED_BYTES_PER_STEP: usize = 1024;
 
 /// The token of a batch, and why the batch stops once it does.
 #[derive(Debug, Default)]
@@ -47,6 +49,12 @@ impl Interrupt {
     #[inline]
     pub(crate) fn spend_hashing(&mut self, bytes: usize) -> bool {
         self.spend((bytes / HASHED_BYTES_PER_STEP).try_into().unwrap_or(u32::MAX))
+    }
+
+    /// Counts bytes that are about to be copied. True if the batch stops.
+    #[inline]
+    pub(crate) fn spend_copying(&mut self, bytes: usize) -> bool {
+        self.spend((bytes / COPIED_BYTES_PER_STEP).try_into().unwrap_or(u32::MAX))
     }
 
     /// Takes memory for what is kept. True if the batch stops.

@@ -17,6 +17,7 @@ mod modexp;
 mod modexp_memory;
 pub mod observer;
 mod p256;
+mod pairing;
 pub mod precompiles;
 mod returned;
 pub mod trace;

@@ -4,6 +4,7 @@ use num_bigint::BigUint;
 use revm::precompile::modexp::berlin_gas_calc;
 use revm::primitives::U256;
 
+use super::interrupt::Interrupt;
 use zkevm_types::ForkRules;
 
 /// Largest length of base, exponent and modulus, in bytes.
@@ -42,6 +43,8 @@ pub(crate) enum ModexpOutcome {
         /// As many bytes as the modulus has.
         bytes: Vec<u8>,
     },
+    /// The batch was told to stop.
+    Stopped,
 }
 
 impl ModexpBuffer {
@@ -50,8 +53,8 @@ impl ModexpBuffer {
         Self { keeps_shifted_top_word: rules.modexp_keeps_shifted_top_word, ..Self::default() }
     }
 
-    /// Runs one call.
-    pub(crate) fn run(&mut self, input: &[u8], gas_limit: u64) -> ModexpOutcome {
+    /// Runs one call, and looks now and then whether it should go on.
+    pub(crate) fn run(&mut self, input: &[u8], gas_limit: u64, interrupt: &mut Interrupt) -> ModexpOutcome {
         let word = |index: usize| U256::from_be_bytes(padded::<WORD_BYTES>(input, index * WORD_BYTES));
         let [base_bytes, exponent_bytes, modulus_bytes] =
             [word(0), word(1), word(2)].map(|length| length.try_into().unwrap_or(u64::MAX));
@@ -75,25 +78,33 @@ impl ModexpBuffer {
             let base = number(data, 0, base_bytes);
             let exponent = number(data, base_bytes, exponent_bytes);
             let modulus = number(data, base_bytes + exponent_bytes, modulus_bytes as usize);
-            self.compute(&base, &exponent, &modulus);
+            if !self.compute(&base, &exponent, &modulus, interrupt) {
+                return ModexpOutcome::Stopped;
+            }
         }
         ModexpOutcome::Output { gas, bytes: self.read(modulus_bytes as usize) }
     }
 
-    /// Right-to-left square and multiply, storing every intermediate result as the ROM does.
-    fn compute(&mut self, base: &BigUint, exponent: &BigUint, modulus: &BigUint) {
+    /// Right-to-left square and multiply, storing every intermediate result as the ROM does. False if it was told to stop.
+    fn compute(&mut self, base: &BigUint, exponent: &BigUint, modulus: &BigUint, interrupt: &mut Interrupt) -> bool {
         let (zero, one) = (BigUint::ZERO, BigUint::from(1u8));
         if *modulus <= one || (*base == zero && *exponent != zero) {
             self.words[0] = U256::ZERO;
-            return;
+            return true;
         }
+        // Multiplying and dividing take time in the square of the length.
+        let words = (modulus.bits() / 64) as u32 + 1;
+        let steps_per_bit = (words * words / 64).max(1);
         self.words[0] = U256::from(1);
         let mut square = base % modulus;
         let mut result = one;
         for bit in 0..exponent.bits() {
+            if interrupt.spend(steps_per_bit) {
+                return false;
+            }
             if square == zero {
                 self.words[0] = U256::ZERO;
-                return;
+                return true;
             }
             if exponent.bit(bit) {
                 result = result * &square % modulus;
@@ -101,6 +112,7 @@ impl ModexpBuffer {
             }
             square = &square * &square % modulus;
         }
+        true
     }
 
     fn store(&mut self, value: &BigUint) {
@@ -156,6 +168,7 @@ fn padded<const N: usize>(data: &[u8], at: usize) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zkevm_pool::CancelToken;
 
     fn call(base: &BigUint, exponent: u8, modulus: &BigUint, bytes: usize) -> Vec<u8> {
         let length = |n: usize| U256::from(n).to_be_bytes::<32>().to_vec();
@@ -166,11 +179,26 @@ mod tests {
         [length(bytes), length(1), length(bytes), field(base), vec![exponent], field(modulus)].concat()
     }
 
+    fn run(buffer: &mut ModexpBuffer, input: &[u8], gas_limit: u64) -> ModexpOutcome {
+        buffer.run(input, gas_limit, &mut Interrupt::default())
+    }
+
+    #[test]
+    fn a_long_one_ends_when_it_is_told_to() {
+        let length = U256::from(1024).to_be_bytes::<32>();
+        let input = [&length.repeat(3)[..], &[0xfd; 2 * 1024], &[0xff; 1024]].concat();
+        let cancel = CancelToken::default();
+        cancel.cancel();
+        let mut buffer = ModexpBuffer::default();
+        assert_eq!(buffer.run(&input, u64::MAX, &mut Interrupt::new(cancel)), ModexpOutcome::Stopped);
+    }
+
     /// The oracle case "modexp stale words" of evm appendix A: 2^300 + 7 instead of 7.
     #[test]
     fn intermediate_words_shine_through() {
         let (base, modulus) = (BigUint::from(1u8) << 300, (BigUint::from(1u8) << 900) - 7u8);
-        let ModexpOutcome::Output { bytes, .. } = ModexpBuffer::default().run(&call(&base, 3, &modulus, 128), u64::MAX)
+        let ModexpOutcome::Output { bytes, .. } =
+            run(&mut ModexpBuffer::default(), &call(&base, 3, &modulus, 128), u64::MAX)
         else {
             panic!("the call succeeds");
         };
@@ -182,12 +210,13 @@ mod tests {
         let mut buffer = ModexpBuffer::default();
         let wide = BigUint::from_bytes_be(&[0x11; 64]);
         let modulus = BigUint::from(1u8) << 511;
-        let run = |buffer: &mut ModexpBuffer, base: &BigUint| match buffer.run(&call(base, 1, &modulus, 64), u64::MAX) {
-            ModexpOutcome::Output { bytes, .. } => bytes,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(run(&mut buffer, &wide), vec![0x11; 64]);
-        let five = run(&mut buffer, &BigUint::from(5u8));
+        let output =
+            |buffer: &mut ModexpBuffer, base: &BigUint| match run(buffer, &call(base, 1, &modulus, 64), u64::MAX) {
+                ModexpOutcome::Output { bytes, .. } => bytes,
+                other => panic!("{other:?}"),
+            };
+        assert_eq!(output(&mut buffer, &wide), vec![0x11; 64]);
+        let five = output(&mut buffer, &BigUint::from(5u8));
         assert_eq!((&five[..32], five[63]), (&[0x11; 32][..], 5));
     }
 
@@ -197,14 +226,14 @@ mod tests {
         let header = |base: u64, exponent: u64, modulus: u64| {
             [base, exponent, modulus].map(|n| U256::from(n).to_be_bytes::<32>()).concat()
         };
-        assert_eq!(buffer.run(&header(1, 1, 0), 200), ModexpOutcome::Empty { gas: 200 });
-        assert_eq!(buffer.run(&header(1, 1, 0), 199), ModexpOutcome::OutOfGas);
-        assert_eq!(buffer.run(&header(1, 1025, 1), u64::MAX), ModexpOutcome::LengthFailure);
+        assert_eq!(run(&mut buffer, &header(1, 1, 0), 200), ModexpOutcome::Empty { gas: 200 });
+        assert_eq!(run(&mut buffer, &header(1, 1, 0), 199), ModexpOutcome::OutOfGas);
+        assert_eq!(run(&mut buffer, &header(1, 1025, 1), u64::MAX), ModexpOutcome::LengthFailure);
         assert_eq!(
-            buffer.run(&header(0, 1025, 3), u64::MAX),
+            run(&mut buffer, &header(0, 1025, 3), u64::MAX),
             ModexpOutcome::Output { gas: buffer_gas(1025, 3), bytes: vec![0; 3] }
         );
-        assert_eq!(buffer.run(&header(0, 0, 1025), u64::MAX), ModexpOutcome::LengthFailure);
+        assert_eq!(run(&mut buffer, &header(0, 0, 1025), u64::MAX), ModexpOutcome::LengthFailure);
     }
 
     fn buffer_gas(exponent: u64, modulus: u64) -> u64 {

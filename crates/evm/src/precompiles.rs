@@ -9,17 +9,24 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, AddressSet, B256, Bytes};
 
 use super::context::{PrecompileEffect, StateDatabase, ZkContext};
+use super::interrupt::{Interrupt, STEPS_PER_LOOK};
 use super::modexp::{ModexpBuffer, ModexpOutcome};
 use super::observer::{EvmObserver, PrecompileEnd, PrecompileRun};
 use super::p256;
+use super::pairing;
 use zkevm_batch::{INFINITY_ADDRESS, recover_infinity};
 use zkevm_types::{ForkRules, P256_VERIFY};
 
 /// Gas of bn254 addition, multiplication and pairing (EIP-1108).
 const BN_ADD_GAS: u64 = 150;
 const BN_MUL_GAS: u64 = 6_000;
-const BN_PAIR_BASE_GAS: u64 = 45_000;
-const BN_PAIR_PER_POINT_GAS: u64 = 34_000;
+
+/// Number of the precompiles whose work is in the bytes of their input.
+const SHA256: u16 = 2;
+const IDENTITY: u16 = 4;
+
+/// What ends a run whose batch stops: the interrupt knows why.
+const STOPPED: &str = "the batch stops";
 
 /// The precompiles of one batch.
 #[derive(Debug)]
@@ -79,6 +86,9 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
             context.chain.precompile_effect = PrecompileEffect::Unsupported;
             return Ok(Some(InterpreterResult::new(InstructionResult::Revert, Bytes::new(), unspent)));
         }
+        if stops_before(&mut context.chain.interrupt, number, inputs.input.len()) {
+            return Err(STOPPED.to_owned());
+        }
         let input = inputs.input.as_bytes(&*context).to_vec();
         let is_top_level = context.journal().depth() == 1;
         let output_bytes = inputs.return_memory_offset.len() as u64;
@@ -87,10 +97,12 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
         };
         let result = match number {
             1 => self.ecrecover(&input, gas_limit),
-            2 => hash::sha256_run(&input, gas_limit),
-            4 => identity::identity_run(&input, gas_limit),
+            SHA256 => hash::sha256_run(&input, gas_limit),
+            IDENTITY => identity::identity_run(&input, gas_limit),
             5 => {
-                let result = self.modexp_result(context, &input, gas_limit, is_top_level);
+                let Some(result) = self.modexp_result(context, &input, gas_limit, is_top_level) else {
+                    return Err(STOPPED.to_owned());
+                };
                 let is_out_of_gas = result.result == InstructionResult::PrecompileOOG;
                 tell(context, if is_out_of_gas { PrecompileEnd::OutOfGas } else { PrecompileEnd::Answered });
                 return Ok(Some(result));
@@ -106,7 +118,10 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
                 }
                 result
             }
-            _ => bn254::run_pair(&input, BN_PAIR_PER_POINT_GAS, BN_PAIR_BASE_GAS, gas_limit),
+            _ => match pairing::run(&input, gas_limit, &mut context.chain.interrupt) {
+                Some(result) => result,
+                None => return Err(STOPPED.to_owned()),
+            },
         };
         let end = match &result {
             Ok(output) if output.gas_used > gas_limit => PrecompileEnd::OutOfGas,
@@ -129,14 +144,16 @@ impl<DB: StateDatabase, O: EvmObserver> PrecompileProvider<ZkContext<DB, O>> for
 }
 
 impl ZkPrecompiles {
+    /// Returns `None` if the batch stops.
     fn modexp_result<DB: StateDatabase, O: EvmObserver>(
         &mut self,
         context: &mut ZkContext<DB, O>,
         input: &[u8],
         gas_limit: u64,
         is_top_level: bool,
-    ) -> InterpreterResult {
-        match self.modexp.run(input, gas_limit) {
+    ) -> Option<InterpreterResult> {
+        Some(match self.modexp.run(input, gas_limit, &mut context.chain.interrupt) {
+            ModexpOutcome::Stopped => return None,
             ModexpOutcome::OutOfGas => failure(InstructionResult::PrecompileOOG, gas_limit),
             // Nested, the whole gas comes back; at the top all of it is taken (evm §6.3).
             ModexpOutcome::LengthFailure if is_top_level => failure(InstructionResult::PrecompileError, gas_limit),
@@ -153,7 +170,17 @@ impl ZkPrecompiles {
                 }
                 success(gas_limit, gas, bytes.into())
             }
-        }
+        })
+    }
+}
+
+/// Counts the work of a call. True if the batch stops.
+fn stops_before(interrupt: &mut Interrupt, number: u16, input_bytes: usize) -> bool {
+    match number {
+        SHA256 => interrupt.spend_hashing(input_bytes),
+        IDENTITY => interrupt.spend_copying(input_bytes),
+        // Points of curves and large numbers: looking takes nothing beside them.
+        _ => interrupt.spend(STEPS_PER_LOOK),
     }
 }
 

@@ -11,6 +11,7 @@ use super::Observer;
 use super::run::{Abort, BatchRun};
 use zkevm_batch::observer::{DecodedBatch, Stage};
 use zkevm_batch::{BatchItem, Recovered, Signers, Transaction};
+use zkevm_pool::Cancelled;
 use zkevm_tree::Digest;
 use zkevm_tree::poseidon::{linear_hash, linear_hash_many, linear_permutations};
 use zkevm_types::ApiVersion;
@@ -18,6 +19,8 @@ use zkevm_types::RomError;
 
 /// Items prepared at a time: what is alike fills the lanes of every kernel, and the first transaction starts early.
 const ITEMS_TOGETHER: usize = 64;
+/// Signers recovered between two looks whether the batch should stop: some ten milliseconds.
+const SIGNERS_PER_LOOK: usize = 256;
 
 /// A decoded item with everything that needs no state.
 pub(crate) enum PreparedItem {
@@ -55,8 +58,8 @@ pub(super) struct Items {
 }
 
 impl<O: Observer> BatchRun<'_, O> {
-    /// Decodes the batch and begins to recover its senders.
-    pub(crate) fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<(), RomError> {
+    /// Decodes the batch and begins to recover its senders. Inside is the error of a batch that does not decode.
+    pub(crate) fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<Result<(), RomError>, Cancelled> {
         let start = Instant::now();
         let mut items = Vec::new();
         let data = &self.input.batch_l2_data;
@@ -68,10 +71,10 @@ impl<O: Observer> BatchRun<'_, O> {
             .batch_decoded(DecodedBatch { items: &items, end: decoded, is_forced: forced }, |signatures| {
                 signatures.iter().map(|signature| senders.recover_one(*signature, recovery)).collect()
             });
-        if decoded.is_err() {
+        if let Err(error) = decoded {
             self.note_l2_hashes(&items);
+            return Ok(Err(error));
         }
-        decoded?;
         let start = Instant::now();
         let signatures: Vec<_> = items.iter().filter_map(BatchItem::transaction).map(Transaction::signature).collect();
         let signers = self.engine.senders.recover(&signatures, recovery, &self.engine.pool);
@@ -79,11 +82,11 @@ impl<O: Observer> BatchRun<'_, O> {
         let all_first = !signers.are_shared() || self.needs_all_first();
         self.items = Some(Items { ready: Vec::new().into_iter(), unprepared: items.into_iter(), signers });
         if all_first {
-            self.prepare_some(usize::MAX);
+            self.prepare_some(usize::MAX)?;
             self.expect_traces();
         }
         let judges = self.observer().judges_decoding();
-        judges.then(|| self.observer().out_of_counters(Stage::Decoded)).flatten().map_or(Ok(()), Err)
+        Ok(judges.then(|| self.observer().out_of_counters(Stage::Decoded)).flatten().map_or(Ok(()), Err))
     }
 
     /// Notes the hashes of what was decoded before the batch turned out to be undecodable.
@@ -124,43 +127,52 @@ impl<O: Observer> BatchRun<'_, O> {
     }
 
     /// Returns the next item, prepared.
-    pub(crate) fn next_item(&mut self) -> Option<PreparedItem> {
+    pub(crate) fn next_item(&mut self) -> Result<Option<PreparedItem>, Cancelled> {
+        self.cancel.check()?;
         if self.prepared_items().is_empty() {
-            self.prepare_some(ITEMS_TOGETHER);
+            self.prepare_some(ITEMS_TOGETHER)?;
         }
-        self.items.as_mut()?.ready.next()
+        Ok(self.items.as_mut().and_then(|items| items.ready.next()))
     }
 
     /// Prepares the items that will not run any more, so that the observer is told of all.
-    pub(super) fn finish_decoding(&mut self) {
-        self.prepare_some(usize::MAX);
+    pub(super) fn finish_decoding(&mut self) -> Result<(), Cancelled> {
+        self.prepare_some(usize::MAX)?;
         self.items = None;
+        Ok(())
     }
 
     /// Prepares all items that are left, and keeps them to run.
-    pub(super) fn prepare_rest(&mut self) {
+    pub(super) fn prepare_rest(&mut self) -> Result<(), Cancelled> {
         let mut ready: Vec<_> = self.items.as_mut().map(|items| items.ready.by_ref().collect()).unwrap_or_default();
-        self.prepare_some(usize::MAX);
+        self.prepare_some(usize::MAX)?;
         if let Some(items) = &mut self.items {
             ready.extend(items.ready.by_ref());
             items.ready = ready.into_iter();
         }
+        Ok(())
     }
 
     /// Prepares at most `count` items: what is alike is done together.
-    fn prepare_some(&mut self, count: usize) {
-        let Some(mut items) = self.items.take() else { return };
+    fn prepare_some(&mut self, count: usize) -> Result<(), Cancelled> {
+        let Some(mut items) = self.items.take() else { return Ok(()) };
         let group: Vec<BatchItem> = items.unprepared.by_ref().take(count).collect();
         if !group.is_empty() {
-            items.ready = self.prepare_group(group, &mut items.signers).into_iter();
+            items.ready = self.prepare_group(group, &mut items.signers)?.into_iter();
         }
         self.items = Some(items);
+        Ok(())
     }
 
-    fn prepare_group(&mut self, group: Vec<BatchItem>, signers: &mut Signers) -> Vec<PreparedItem> {
+    fn prepare_group(&mut self, group: Vec<BatchItem>, signers: &mut Signers) -> Result<Vec<PreparedItem>, Cancelled> {
         let start = Instant::now();
         let transactions = || group.iter().filter_map(BatchItem::transaction);
-        let recovered = signers.take(transactions().count());
+        let count = transactions().count();
+        let mut recovered = Vec::with_capacity(count);
+        while recovered.len() < count {
+            self.cancel.check()?;
+            recovered.extend(signers.take(SIGNERS_PER_LOOK.min(count - recovered.len())));
+        }
         let recovered_at = Instant::now();
         self.phases.recover += recovered_at - start;
         let senders = recovered.iter().map(|recovered| self.input.from.or(recovered.signer));
@@ -193,7 +205,7 @@ impl<O: Observer> BatchRun<'_, O> {
         };
         let prepared = group.into_iter().map(prepare).collect();
         self.phases.decode += recovered_at.elapsed();
-        prepared
+        Ok(prepared)
     }
 
     fn prepare_transaction(&mut self, tx: Transaction, recovered: Recovered, l2_hash: Digest) -> PreparedItem {

@@ -143,7 +143,7 @@ pub(crate) struct BatchRun<'a, O: Observer> {
     /// Items that have not run, from when the batch is decoded.
     pub(super) items: Option<Items>,
     /// Whether to go on, and the memory to take from.
-    cancel: CancelToken,
+    pub(super) cancel: CancelToken,
     /// Memory of the state that has been taken.
     state_bytes: usize,
 }
@@ -269,11 +269,11 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                     }
                     Err(EvmFailure::GivenUp { gas_left }) => {
                         self.observer().transaction_given_up();
-                        self.note_abandoned(&call);
+                        self.note_abandoned(&call, false);
                         (TxEnd::GivenUp, gas_left)
                     }
                     Err(failure) => {
-                        self.note_abandoned(&call, &failure);
+                        self.note_abandoned(&call, matches!(failure, EvmFailure::NeverEnds));
                         return Err(failure.into());
                     }
                 }
@@ -312,7 +312,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     /// Returns the error with which a batch ends that ran out of counters, judged by all that it has counted.
-    pub(crate) fn out_of_counters(&mut self, stage: Stage) -> Result<Option<RomError>, Abort> {
+    pub(crate) fn out_of_counters(&mut self, stage: Stage) -> Result<Option<RomError>, Halt> {
         if let Some(error) = self.observer().overflow() {
             let message = match error {
                 ExecutorError::CountersOverflowSteps => {
@@ -320,10 +320,10 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                 }
                 _ => "the batch makes more digests of one kind than the machine can number",
             };
-            return Err(Abort::new(error, message));
+            return Err(Abort::new(error, message).into());
         }
         if self.observer().needs_decoding() {
-            self.prepare_rest();
+            self.prepare_rest()?;
         }
         Ok(self.observer().out_of_counters(stage))
     }
@@ -493,10 +493,11 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     /// Notes what the ROM would show of a transaction that could not go on: its fee is taken, nothing paid back.
-    fn note_abandoned(&mut self, call: &TxCall, failure: &EvmFailure<StateError>) {
+    ///
+    /// A transaction that `never_ends` shows the state as it stands.
+    fn note_abandoned(&mut self, call: &TxCall, never_ends: bool) {
         self.abandoned = self.evm.take_abandoned();
-        if matches!(failure, EvmFailure::NeverEnds) {
-            // The state as it stands.
+        if never_ends {
             return;
         }
         if let Some(sender) = self.abandoned.get_mut(&call.caller) {
@@ -524,13 +525,22 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     /// Builds the answer of a batch that ran to its end, or was given up, and returns it with the observer.
-    pub(crate) fn finish(mut self, end: Result<(), Abort>, new_acc_input_hash: B256) -> (BatchOutput, O) {
-        let output =
-            end.and_then(|()| self.final_output(new_acc_input_hash)).unwrap_or_else(|abort| self.aborted(abort));
-        (output, self.evm.into_observer())
+    pub(crate) fn finish(
+        mut self,
+        end: Result<(), Abort>,
+        new_acc_input_hash: B256,
+    ) -> Result<(BatchOutput, O), Cancelled> {
+        let output = match end.map_err(Halt::from).and_then(|()| self.final_output(new_acc_input_hash)) {
+            Ok(output) => output,
+            Err(Halt::Abort(abort)) => self.aborted(abort)?,
+            Err(Halt::Cancelled(cancelled)) => return Err(cancelled),
+        };
+        // A tree whose batch is to stop hashes no more: its roots are none.
+        self.cancel.check()?;
+        Ok((output, self.evm.into_observer()))
     }
 
-    fn final_output(&mut self, new_acc_input_hash: B256) -> Result<BatchOutput, Abort> {
+    fn final_output(&mut self, new_acc_input_hash: B256) -> Result<BatchOutput, Halt> {
         let new_local_exit_root = self.system_slot(GER_MANAGER_ADDRESS, LOCAL_EXIT_ROOT_SLOT)?;
         let new_state_root = self.state().root();
         let roots = BatchRoots { new_state_root, new_acc_input_hash, new_local_exit_root: new_local_exit_root.into() };
@@ -539,7 +549,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         if self.input.get_keys {
             self.state().note_touched(&touched);
         }
-        let mut output = self.output(ExecutorError::NoError);
+        let mut output = self.output(ExecutorError::NoError)?;
         output.roots = Some(roots);
         output.gas_used = self.gas_used;
         output.read_write_addresses = read_write_addresses;
@@ -553,7 +563,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         Ok(output)
     }
 
-    fn aborted(&mut self, abort: Abort) -> BatchOutput {
+    fn aborted(&mut self, abort: Abort) -> Result<BatchOutput, Cancelled> {
         let abandoned = std::mem::take(&mut self.abandoned);
         let mut touched = std::mem::take(&mut self.evm.context().chain.touched);
         // The ROM had read what led it to a program that is missing.
@@ -564,7 +574,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
                 self.observer().program_missing(length.saturating_to());
             }
         }
-        let mut output = self.output(abort.error);
+        let mut output = self.output(abort.error)?;
         // What can still be read is reported; a second failure adds nothing.
         let mut accounts = self.touched_accounts(&touched).unwrap_or_default();
         for (address, account) in &abandoned {
@@ -578,14 +588,14 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             (output.smt_keys, output.program_keys) = self.state().take_keys();
         }
         output.error_log = abort.message;
-        output
+        Ok(output)
     }
 
-    fn output(&mut self, error: ExecutorError) -> BatchOutput {
-        self.finish_decoding();
+    fn output(&mut self, error: ExecutorError) -> Result<BatchOutput, Cancelled> {
+        self.finish_decoding()?;
         self.phases.tree = self.state().tree_time() + self.phases.info_tree;
         self.phases.permutations += self.state().permutations();
-        BatchOutput { phases: self.phases, ..BatchOutput::of_error(error) }
+        Ok(BatchOutput { phases: self.phases, ..BatchOutput::of_error(error) })
     }
 
     /// Reads every touched account at the final state (executor-service §6.1).

@@ -162,6 +162,7 @@ impl<'a> StateView<'a> {
 
     /// Puts the token in place at which long work looks.
     pub(crate) fn stopped_by(mut self, cancel: CancelToken) -> Self {
+        self.tree.stop_by(cancel.clone());
         self.cancel = cancel;
         self
     }

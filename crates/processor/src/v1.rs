@@ -35,7 +35,7 @@ pub(crate) fn process<O: Observer>(
     let mut run = BatchRun::new(engine, input, state, cancel, observer);
     run.evm.context().block.timestamp = U256::from(eth_timestamp);
     let mut transactions = Vec::new();
-    let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions, cancel)?;
+    let end = execute(&mut run, global_exit_root, eth_timestamp, &mut transactions)?;
     let acc_input_hash = acc_input_hash_v1(
         input.old_acc_input_hash,
         &input.batch_l2_data,
@@ -43,7 +43,7 @@ pub(crate) fn process<O: Observer>(
         eth_timestamp,
         input.coinbase,
     );
-    let (output, observer) = run.finish(end, acc_input_hash);
+    let (output, observer) = run.finish(end, acc_input_hash)?;
     Ok((BatchOutput { transactions, ..output }, observer))
 }
 
@@ -52,14 +52,13 @@ fn execute<O: Observer>(
     global_exit_root: B256,
     eth_timestamp: u64,
     transactions: &mut Vec<TxOutput>,
-    cancel: &CancelToken,
 ) -> Result<Result<(), Abort>, Cancelled> {
     let (mut tx_count, batch_root) = match open(run, global_exit_root, eth_timestamp) {
         Ok(opened) => opened,
         Err(abort) => return Ok(Err(abort)),
     };
     run.observer().batch_data_hashed();
-    if let Err(error) = run.prepare(false, false) {
+    if let Err(error) = run.prepare(false, false)? {
         run.state().restore(batch_root);
         if error.is_out_of_counters() {
             transactions.push(undecoded(run, error));
@@ -73,15 +72,15 @@ fn execute<O: Observer>(
     }
     let mut versions = Vec::new();
     let mut end = Ok(());
-    while let Some(item) = run.next_item() {
-        cancel.check()?;
+    while let Some(item) = run.next_item()? {
         let PreparedItem::Transaction(prepared) = item else { continue };
         match one_transaction(run, &prepared, &mut tx_count) {
             Ok(mut output) => {
                 output.tx_index = transactions.len() as u32;
                 let out_of_counters = match run.out_of_counters(Stage::Ran) {
                     Ok(out_of_counters) => out_of_counters,
-                    Err(abort) => {
+                    Err(Halt::Cancelled(cancelled)) => return Err(cancelled),
+                    Err(Halt::Abort(abort)) => {
                         end = Err(abort);
                         break;
                     }

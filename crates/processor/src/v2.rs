@@ -47,7 +47,7 @@ pub(crate) fn process<O: Observer>(
     };
     let old_version = batch.run.state().version();
     let mut error_rom = RomError::NoError;
-    let end = match batch.execute(cancel) {
+    let end = match batch.execute() {
         Ok(()) => Ok(()),
         Err(Stop::Cancelled(cancelled)) => return Err(cancelled),
         Err(Stop::Abort(abort)) => Err(abort),
@@ -67,7 +67,7 @@ pub(crate) fn process<O: Observer>(
         context.forced_blockhash_l1,
     );
     let V2Batch { run, closed, .. } = batch;
-    let (output, observer) = run.finish(end, acc_input_hash);
+    let (output, observer) = run.finish(end, acc_input_hash)?;
     let invalid_batch = error_rom != RomError::NoError;
     Ok((BatchOutput { blocks: closed, invalid_batch, error_rom, ..output }, observer))
 }
@@ -80,6 +80,12 @@ enum Stop {
     Abort(Abort),
     /// The caller gave up.
     Cancelled(Cancelled),
+}
+
+impl From<Cancelled> for Stop {
+    fn from(cancelled: Cancelled) -> Self {
+        Self::Cancelled(cancelled)
+    }
 }
 
 impl From<Abort> for Stop {
@@ -138,7 +144,7 @@ struct Listed {
 }
 
 impl<O: Observer> V2Batch<'_, O> {
-    fn execute(&mut self, cancel: &CancelToken) -> Result<(), Stop> {
+    fn execute(&mut self) -> Result<(), Stop> {
         let old_root: U256 = self.run.input.old_state_root.into();
         if old_root.as_limbs().iter().any(|&limb| limb >= GOLDILOCKS_PRIME) {
             return Err(Abort::new(ExecutorError::BinaryLt4Mismatch, "old state root is out of range").into());
@@ -151,7 +157,7 @@ impl<O: Observer> V2Batch<'_, O> {
             return Ok(());
         }
         let implicit_block = forced || self.context.skip_first_change_l2_block;
-        self.run.prepare(forced, implicit_block).map_err(Stop::Invalid)?;
+        self.run.prepare(forced, implicit_block)?.map_err(Stop::Invalid)?;
         let slots = [LAST_BLOCK_SLOT, TIMESTAMP_SLOT, BLOCK_INFO_ROOT_SLOT].map(|slot| (SYSTEM_ADDRESS, slot));
         self.run.read_ahead(&slots)?;
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;
@@ -162,8 +168,7 @@ impl<O: Observer> V2Batch<'_, O> {
         if forced {
             self.open_block(None)?;
         }
-        while let Some(item) = self.run.next_item() {
-            cancel.check().map_err(Stop::Cancelled)?;
+        while let Some(item) = self.run.next_item()? {
             match item {
                 PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
                     self.close_block()?;

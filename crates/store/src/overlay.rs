@@ -6,12 +6,17 @@ use alloy_primitives::Bytes;
 
 use crate::encoding::CONTENT_BYTES;
 use zkevm_tree::goldilocks::canonical;
-use zkevm_tree::poseidon::{hashes_of, linear_hash_many};
+use zkevm_tree::poseidon::{hashes_of, linear_hash_many, linear_hash_while};
 use zkevm_tree::{Digest, NodeData};
 use zkevm_tree::{StateReader, StoreError};
 
 /// Elements of a node without its capacity.
 const CONTENT_ELEMENTS: usize = CONTENT_BYTES / 8;
+/// Nodes hashed from one question whether to go on to the next: a few milliseconds.
+pub(crate) const NODES_TOGETHER: usize = 1 << 12;
+/// Short programs of the same, and how long one is: as contracts are, at most (EIP-170).
+const PROGRAMS_TOGETHER: usize = 64;
+const SHORT_PROGRAM_BYTES: usize = 24_576;
 /// Where an entry of a request is.
 const PLACE: &str = "db of the request";
 
@@ -64,22 +69,54 @@ pub(crate) fn canonical_nodes<'a>(
 
 /// Returns the nodes that have the hash they are listed under, with canonical elements.
 pub fn verified_nodes<'a>(entries: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>) -> Vec<(Digest, NodeData)> {
-    let nodes: Vec<(Digest, NodeData)> = canonical_nodes(entries).collect();
-    let states: Vec<NodeData> = nodes.iter().map(|(_, data)| *data).collect();
-    nodes.into_iter().zip(hashes_of(&states)).filter(|((key, _), hash)| key == hash).map(|(node, _)| node).collect()
+    verified_nodes_while(entries, &mut || true).unwrap_or_default()
+}
+
+/// Returns the same; asks `goes_on` every few milliseconds, and gives up with `None` if told so.
+pub(crate) fn verified_nodes_while<'a>(
+    entries: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Option<Vec<(Digest, NodeData)>> {
+    let mut nodes: Vec<(Digest, NodeData)> = canonical_nodes(entries).collect();
+    let mut hashes = Vec::with_capacity(nodes.len());
+    for nodes in nodes.chunks(NODES_TOGETHER) {
+        if !goes_on() {
+            return None;
+        }
+        let states: Vec<NodeData> = nodes.iter().map(|(_, data)| *data).collect();
+        hashes.extend(hashes_of(&states));
+    }
+    let mut hashes = hashes.into_iter();
+    nodes.retain(|(key, _)| Some(*key) == hashes.next());
+    Some(nodes)
 }
 
 /// Returns the programs that have the hash they are listed under.
 pub fn verified_programs<'a>(entries: impl IntoIterator<Item = (&'a Digest, &'a Bytes)>) -> Vec<(Digest, Bytes)> {
-    let programs: Vec<(&Digest, &Bytes)> = entries.into_iter().collect();
-    let codes: Vec<&[u8]> = programs.iter().map(|(_, code)| code.as_ref()).collect();
-    let hashes = linear_hash_many(&codes);
-    programs
-        .into_iter()
-        .zip(hashes)
-        .filter(|((key, _), hash)| *key == hash)
-        .map(|((hash, code), _)| (*hash, code.clone()))
-        .collect()
+    verified_programs_while(entries, &mut || true).unwrap_or_default()
+}
+
+/// Returns the same; asks `goes_on` every few milliseconds, and gives up with `None` if told so.
+pub(crate) fn verified_programs_while<'a>(
+    entries: impl IntoIterator<Item = (&'a Digest, &'a Bytes)>,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Option<Vec<(Digest, Bytes)>> {
+    let (short, long): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, code)| code.len() <= SHORT_PROGRAM_BYTES);
+    let mut verified = Vec::new();
+    for programs in short.chunks(PROGRAMS_TOGETHER) {
+        if !goes_on() {
+            return None;
+        }
+        let codes: Vec<&[u8]> = programs.iter().map(|(_, code)| code.as_ref()).collect();
+        let hashed = programs.iter().zip(linear_hash_many(&codes)).filter(|((key, _), hash)| **key == *hash);
+        verified.extend(hashed.map(|((hash, code), _)| (**hash, (*code).clone())));
+    }
+    for (hash, code) in long {
+        if linear_hash_while(code, &mut *goes_on)? == *hash {
+            verified.push((*hash, code.clone()));
+        }
+    }
+    Some(verified)
 }
 
 impl StateReader for RequestOverlay<'_> {
@@ -189,6 +226,41 @@ mod tests {
             assert_eq!(overlay.node(&hash), Ok(Some(whole)));
             assert_eq!(overlay.verified_nodes(), [(hash, whole)]);
         });
+    }
+
+    #[test]
+    fn hashing_many_entries_ends_when_told_to() {
+        let nodes: Vec<(Digest, Vec<u64>)> = (0..10_000).map(|i| (Digest([i; 4]), vec![i; 12])).collect();
+        let programs: Vec<(Digest, Bytes)> = (0..200).map(|i| (Digest([i; 4]), vec![1; 1000].into())).collect();
+        let long = [(HASH, Bytes::from(vec![1; 1 << 20]))];
+        let asked = |most: usize| {
+            let mut asked = 0;
+            move || {
+                asked += 1;
+                asked < most
+            }
+        };
+        let entries =
+            |list: &[(Digest, Bytes)]| list.iter().map(|(hash, code)| (*hash, code.clone())).collect::<Vec<_>>();
+        for most in [1, 2, 3] {
+            let refs = nodes.iter().map(|(hash, elements)| (hash, elements));
+            assert_eq!(verified_nodes_while(refs, &mut asked(most)), None);
+            for list in [entries(&programs), entries(&long)] {
+                let refs = list.iter().map(|(hash, code)| (hash, code));
+                assert_eq!(verified_programs_while(refs, &mut asked(most)), None);
+            }
+        }
+    }
+
+    #[test]
+    fn long_programs_are_verified_like_short_ones() {
+        for len in [0, 1, SHORT_PROGRAM_BYTES, SHORT_PROGRAM_BYTES + 1, 100_000] {
+            let code = Bytes::from(vec![0x5b; len]);
+            let right = linear_hash(&code);
+            overlay_of(&[], &[(right, code.clone()), (HASH, code.clone())], |_, overlay| {
+                assert_eq!(overlay.verified_programs(), [(right, code)]);
+            });
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use details::{GetDetails, SetDetails, SetMode};
 use std::collections::HashMap;
 
 use alloy_primitives::{Bytes, U256};
-use zkevm_pool::WorkerPool;
+use zkevm_pool::{CancelToken, WorkerPool};
 
 use super::NodeData;
 use super::digest::Digest;
@@ -106,6 +106,8 @@ pub struct StateTree<'a> {
     /// Values that are deferred roots: those of versions without hash.
     deferred_roots: usize,
     permutations: u64,
+    /// Ends long hashing.
+    cancel: CancelToken,
 }
 
 /// One node at one place.
@@ -161,10 +163,17 @@ impl<'a> StateTree<'a> {
     /// Creates a tree over a store in the memory of one that is gone; `pool` helps to hash. Reads nothing.
     pub fn with_memory(reader: &'a dyn StateReader, pool: WorkerPool, memory: TreeMemory) -> Self {
         let TreeMemory { nodes, hashes, leaves, values } = memory;
-        let opened = HashMap::new();
-        let mut tree = Self { reader, pool, nodes, hashes, leaves, values, opened, deferred_roots: 0, permutations: 0 };
+        let (opened, cancel) = (HashMap::new(), CancelToken::default());
+        let mut tree =
+            Self { reader, pool, nodes, hashes, leaves, values, opened, deferred_roots: 0, permutations: 0, cancel };
         tree.push_node(Digest::ZERO, Node { kind: NodeKind::Empty, hashed: true, created: false, visited: false });
         tree
+    }
+
+    /// Puts the token in place that ends long hashing. Once it is cancelled nothing is hashed any more and roots mean nothing, so
+    /// that whoever uses one has to look at the token first.
+    pub fn stop_by(&mut self, cancel: CancelToken) {
+        self.cancel = cancel;
     }
 
     /// Ends the tree and returns its memory for the next one.

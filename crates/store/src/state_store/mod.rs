@@ -23,7 +23,7 @@ use crate::cache::{CacheStats, ReadCache};
 use crate::database::{Database, Entry, WriteSet};
 use crate::flush::{FlushGroup, FlushQueue, FlushStatus, QueueLimits};
 use crate::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
-use crate::overlay::{canonical_nodes, verified_nodes, verified_programs};
+use crate::overlay::{NODES_TOGETHER, canonical_nodes, verified_nodes_while, verified_programs_while};
 use crate::writer::{Durability, StateWriter};
 use zkevm_tree::keys::value_from_limbs;
 use zkevm_tree::{Digest, NodeData};
@@ -215,17 +215,29 @@ impl StateStore {
 
     /// Returns the entries of a request that have their hash and are not here yet (executor-service §5.8).
     ///
-    /// Entries that are here already had their hash when they came and are not hashed again.
-    pub fn unknown_entries(&self, entries: WitnessEntries<'_>, durability: Durability) -> Result<WriteSet, StoreError> {
+    /// Entries that are here already had their hash when they came and are not hashed again. Asks `goes_on` every few
+    /// milliseconds, and gives up with `None` if told so.
+    pub fn unknown_entries(
+        &self,
+        entries: WitnessEntries<'_>,
+        durability: Durability,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<WriteSet>, StoreError> {
         let mut set = WriteSet::default();
         let mut new_nodes = Vec::new();
-        for node in entries.nodes {
+        for (at, node) in entries.nodes.iter().enumerate() {
+            if at % NODES_TOGETHER == 0 && !goes_on() {
+                return Ok(None);
+            }
             if !self.retain_known_node(node.0, durability, &mut set)? {
                 new_nodes.push(node);
             }
         }
         let mut new_programs = Vec::new();
-        for program in entries.programs {
+        for (at, program) in entries.programs.iter().enumerate() {
+            if at % NODES_TOGETHER == 0 && !goes_on() {
+                return Ok(None);
+            }
             if !self.retain_known_program(program.0, durability, &mut set)? {
                 new_programs.push(program);
             }
@@ -234,10 +246,14 @@ impl StateStore {
             set.nodes.extend(canonical_nodes(new_nodes));
             set.programs.extend(new_programs.into_iter().map(|(hash, code)| (*hash, code.clone())));
         } else {
-            set.nodes.extend(verified_nodes(new_nodes));
-            set.programs.extend(verified_programs(new_programs));
+            let nodes = verified_nodes_while(new_nodes, goes_on);
+            let Some((nodes, programs)) = nodes.zip(verified_programs_while(new_programs, goes_on)) else {
+                return Ok(None);
+            };
+            set.nodes.extend(nodes);
+            set.programs.extend(programs);
         }
-        Ok(set)
+        Ok(Some(set))
     }
 
     fn retain_known_node(&self, hash: &Digest, durability: Durability, set: &mut WriteSet) -> Result<bool, StoreError> {

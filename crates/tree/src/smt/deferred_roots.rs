@@ -18,6 +18,8 @@ use crate::poseidon::hash_many;
 
 /// Nodes hashed at a time: one pack, so that what the next root waits for comes soon. There are seldom fewer that are ready.
 const NODES_TOGETHER: usize = 4;
+/// Nodes hashed from one look to the next: some ten milliseconds.
+const NODES_PER_LOOK: usize = 1 << 13;
 
 impl StateTree<'_> {
     /// Returns the version in which a key has the root of version `of` for its value, hashing nothing.
@@ -55,7 +57,15 @@ impl StateTree<'_> {
         let mut jobs = Vec::with_capacity(NODES_TOGETHER);
         let mut states = [[0; 12]; NODES_TOGETHER];
         let mut hashes = [Digest::ZERO; NODES_TOGETHER];
+        let mut looked = 0;
         while !schedule.ready.is_empty() {
+            looked += NODES_TOGETHER;
+            if looked >= NODES_PER_LOOK {
+                looked = 0;
+                if self.is_stopped() {
+                    return;
+                }
+            }
             jobs.clear();
             jobs.extend(std::iter::from_fn(|| schedule.ready.pop()).take(NODES_TOGETHER).map(|Reverse(job)| job.id()));
             let (states, hashes) = (&mut states[..jobs.len()], &mut hashes[..jobs.len()]);

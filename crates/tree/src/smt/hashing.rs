@@ -20,6 +20,8 @@ const NODES_TOGETHER: usize = 32;
 /// Versions hashed at a time where no other thread helps, as a rule: full packs on every level, and nodes that stay in the cache
 /// from one level to the next.
 const VERSIONS_TOGETHER: usize = 64;
+/// Nodes hashed from one look to the next: some ten milliseconds.
+const NODES_PER_LOOK: usize = 1 << 14;
 /// A chunk of a level takes some 50 microseconds.
 const CHUNKS: ChunkOptions = ChunkOptions { items: 96, steal_timeout: Duration::from_micros(300) };
 /// From this many nodes on a level is worth the hand-over to workers.
@@ -29,7 +31,7 @@ impl StateTree<'_> {
     /// Computes the hash of every node of these versions, oldest first, that has none yet: first all values, then all
     /// leaves, then the branches of many versions level by level, deepest first.
     pub fn hash_versions(&mut self, versions: &[TreeRef]) {
-        if versions.is_empty() {
+        if versions.is_empty() || self.is_stopped() {
             return;
         }
         // Groups of one size: a few versions left over would not fill packs.
@@ -44,11 +46,25 @@ impl StateTree<'_> {
 
     fn hash_group(&mut self, versions: &[TreeRef]) {
         let (branches_by_depth, leaves) = self.unhashed(versions);
-        self.hash_values(&leaves);
-        self.hash_nodes(&leaves);
-        for level in branches_by_depth.iter().rev() {
-            self.hash_nodes(level);
+        for leaves in leaves.chunks(NODES_PER_LOOK) {
+            if self.is_stopped() {
+                return;
+            }
+            self.hash_values(leaves);
         }
+        for level in std::iter::once(&leaves).chain(branches_by_depth.iter().rev()) {
+            for nodes in level.chunks(NODES_PER_LOOK) {
+                if self.is_stopped() {
+                    return;
+                }
+                self.hash_nodes(nodes);
+            }
+        }
+    }
+
+    /// True if nobody wants the hashes any more. Then what is not hashed stays so, and roots are none.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.cancel.check().is_err()
     }
 
     /// Returns the root of a version, computing what hashes it still needs.

@@ -153,7 +153,8 @@ settings! {
         /// Requests of at most this many bytes do not wait behind full batches: executors take them first, and one executor
         /// beside those of `threads` takes nothing else. 0 is one line for all and no such executor.
         small_batch_bytes_max("small_batch_bytes"): usize = 2048, integer(0, 1 << 20), env "ZKEVM_SMALL_BATCH_BYTES";
-        /// Gas of all transactions of a request of that size that is taken for a short one. One that asks for a trace never is.
+        /// Gas of all transactions of a request of that size that is taken for a short one, with no_counters a tenth of it. One
+        /// that asks for a trace never is.
         small_batch_gas: u64 = 30_000_000, integer(0, i64::MAX), env "ZKEVM_SMALL_BATCH_GAS";
         /// Seconds one batch may run; after that: DEADLINE_EXCEEDED. 0 is for ever.
         batch_limit("batch_seconds"): Option<Duration> = 300.0, seconds(0.0, DAY), env "ZKEVM_BATCH_SECONDS";

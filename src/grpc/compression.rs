@@ -7,15 +7,24 @@ use std::io::{self, Write};
 
 use flate2::write::{GzDecoder, ZlibDecoder};
 use tonic::Status;
-use tonic::codegen::{Bytes, http::HeaderMap};
+use tonic::codegen::Bytes;
+use tonic::codegen::http::{HeaderMap, HeaderValue};
 
 use crate::actors::BatchFailure;
 
 const ENCODING_HEADER: &str = "grpc-encoding";
+const ACCEPTED_HEADER: &str = "grpc-accept-encoding";
+/// What requests may be encoded with.
+const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,deflate,gzip");
 /// A flag and the length of what follows.
 const HEAD_BYTES: usize = 5;
 /// Compressed bytes decoded between two looks at the bounds; they make 1 032 times as many at most.
 const STEP_BYTES: usize = 1 << 10;
+
+/// Tells in the headers of an answer how requests may be compressed (gRPC's compression.md).
+pub(super) fn tell_accepted(headers: &mut HeaderMap) {
+    headers.insert(ACCEPTED_HEADER, ACCEPTED);
+}
 
 /// How the messages of a request are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

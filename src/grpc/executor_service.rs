@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
-use super::call_memory::Answer;
+use super::answer_body::Answer;
 use super::capture::RequestCapture;
 use super::deadline::CallTiming;
 use super::request_log::{BatchOrigin, LoggedResponse};
@@ -22,7 +22,7 @@ use zkevm_pool::memory::{CallMemory, MemoryBounds, MemoryBudget};
 use zkevm_store::StateStore;
 use zkevm_types::{BatchContext, BatchInput, BatchOutput, ExecutorError};
 use zkevm_types::{FlushIds, TX_GAS_LIMIT_MAX};
-use zkevm_wire::preencoded::{Encoded, without_blocking};
+use zkevm_wire::preencoded::{Encoded, INLINE_BYTES_MAX};
 use zkevm_wire::proto::executor::v1 as wire;
 use zkevm_wire::proto::executor::v1::executor_service_server::ExecutorService;
 use zkevm_wire::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};
@@ -31,8 +31,14 @@ use zkevm_wire::validate::{self, ValidationRules};
 /// Bytes of one node in the `db` of a `ProcessBatchV2` request: key, value, and what is around them.
 const NODE_MESSAGE_BYTES: usize = 64 + 192 + 8;
 
+/// Without counters nothing but gas ends a transaction: a call is short with this part of the gas only.
+const UNCOUNTED_GAS_SHARE: u64 = 10;
+
 /// Turns an output into the response message of one API version.
 type Convert<R> = fn(BatchOutput, &ResponseContext, FlushIds) -> R;
+
+/// Validates a request, and asks now and then whether to go on.
+type Validate<T> = fn(T, ValidationRules, &mut dyn FnMut(usize) -> bool) -> Result<BatchInput, ExecutorError>;
 
 /// The executor service. Its methods run on gRPC threads and never execute a batch.
 #[derive(Clone)]
@@ -63,8 +69,8 @@ impl ShortCalls {
         Self { bytes_max: queue.small_bytes_max, gas_max }
     }
 
-    /// True if a request may run for long, however small it is: it asks for a trace, or its transactions have much gas. Of a
-    /// request that is large anyway it is not asked.
+    /// True if a request may run for long, however small it is: it asks for a trace, or its transactions have much gas, without
+    /// counters a tenth of that. Of a request that is large anyway it is not asked.
     fn may_be_long(self, input: &BatchInput, request_bytes: usize) -> bool {
         if request_bytes > self.bytes_max {
             return false;
@@ -83,7 +89,8 @@ impl ShortCalls {
         let _ =
             zkevm_batch::decode_into(&mut items, &input.batch_l2_data, input.fork_id.rules(), forced, implicit_block);
         let gas = items.iter().filter_map(BatchItem::transaction).map(|tx| tx.gas_limit.min(TX_GAS_LIMIT_MAX));
-        gas.fold(0_u64, u64::saturating_add) > self.gas_max
+        let gas_max = if input.no_counters { self.gas_max / UNCOUNTED_GAS_SHARE } else { self.gas_max };
+        gas.fold(0_u64, u64::saturating_add) > gas_max
     }
 }
 
@@ -137,6 +144,38 @@ impl ExecutorApi {
         trace.end_phase("validate");
         trace.note("zkevm.error", error.name());
         trace.finish();
+    }
+
+    /// Validates a request: a large one where no other call waits for it, and while somebody waits for this one.
+    async fn validated<T: Send + 'static>(
+        &self,
+        call: &Call,
+        request: T,
+        validate: Validate<T>,
+    ) -> Result<Result<BatchInput, ExecutorError>, Status> {
+        let rules = self.rules;
+        if call.request_bytes <= INLINE_BYTES_MAX {
+            return Ok(validate(request, rules, &mut |_| true));
+        }
+        let cancel = call.cancel.clone();
+        // Dropped with this future: a validation whose client left ends.
+        let waits = CancelOnDrop(cancel.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut stopped = Ok(());
+            let outcome = validate(request, rules, &mut |_| {
+                stopped = cancel.check();
+                stopped.is_ok()
+            });
+            stopped.map(|()| outcome)
+        });
+        let read = read.await;
+        waits.keep();
+        let bounds = call.cancel.memory().map_or(MemoryBounds::NONE, CallMemory::bounds);
+        let read = read.map_err(|_| BatchFailure::Panicked);
+        read.and_then(|outcome| outcome.map_err(|stopped| BatchFailure::of(stopped, bounds))).map_err(|failure| {
+            self.stats.report(StatsEvent::unanswered(failure));
+            failure.into()
+        })
     }
 
     /// Sends a valid batch to the front and waits for what comes back.
@@ -249,7 +288,7 @@ impl<R: LoggedResponse + 'static> ReplyPort for OneshotReply<R> {
             memory.shrink_to(len);
         }
         Box::new(move || {
-            let _ = sender.send(Ok(Answer { bytes, _memory: memory }));
+            let _ = sender.send(Ok(Answer { bytes, memory }));
         })
     }
 
@@ -299,7 +338,7 @@ impl Drop for Waiting<'_> {
 impl ExecutorService for ExecutorApi {
     async fn process_batch(&self, request: Request<wire::ProcessBatchRequest>) -> Result<Response<Encoded>, Status> {
         let (call, request) = self.take(Rpc::ProcessBatch, request, |request| &mut request.context_id);
-        match without_blocking(call.request_bytes, || validate::process_batch(request, self.rules)) {
+        match self.validated(&call, request, validate::process_batch_while).await? {
             Ok(input) => self.execute(call, input, response_v1).await,
             Err(error) => {
                 self.count_invalid(call, error);
@@ -313,7 +352,7 @@ impl ExecutorService for ExecutorApi {
         request: Request<wire::ProcessBatchRequestV2>,
     ) -> Result<Response<Encoded>, Status> {
         let (call, request) = self.take(Rpc::ProcessBatchV2, request, |request| &mut request.context_id);
-        match without_blocking(call.request_bytes, || validate::process_batch_v2(request, self.rules)) {
+        match self.validated(&call, request, validate::process_batch_v2_while).await? {
             Ok(input) => self.execute(call, input, response_v2).await,
             Err(error) => {
                 self.count_invalid(call, error);

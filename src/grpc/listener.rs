@@ -3,13 +3,15 @@
 //! A connection must have shown HTTP/2's first bytes (RFC 9113 §3.4), through TLS if that is on, within a time limit. What
 //! speaks something else is told so and closed, and never reaches a handler. Later silence is the matter of HTTP/2 pings.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -27,6 +29,8 @@ const TLS_HANDSHAKE: u8 = 22;
 pub(super) struct Handshake {
     pub(super) limit: Duration,
     pub(super) tls: Option<TlsAcceptor>,
+    /// Time a peer may take nothing of what is sent to it.
+    pub(super) stall: Duration,
 }
 
 impl Handshake {
@@ -47,7 +51,7 @@ impl Handshake {
             }
         };
         read_preface(&mut io).await?;
-        Ok(Connection { io, preface_given: 0 })
+        Ok(Connection { io, preface_given: 0, stall: WriteStall { limit: self.stall, timer: None } })
     }
 }
 
@@ -101,6 +105,30 @@ pub(super) struct Connection {
     io: Io,
     /// Bytes of the preface, which was read already, that have been handed on.
     preface_given: usize,
+    stall: WriteStall,
+}
+
+/// Ends a connection whose peer takes nothing of what is sent to it: what waits for it takes memory.
+struct WriteStall {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl WriteStall {
+    /// Passes the outcome of a write on; fails once the peer has taken nothing for too long.
+    fn judge<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.timer = None;
+            return written;
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
+        ready!(timer.as_mut().poll(cx));
+        tracing::warn!(
+            seconds = self.limit.as_secs_f64(),
+            "a peer took nothing of its answers: its connection is closed (limits.answer_seconds)"
+        );
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 /// Calls a method of whichever stream it is.
@@ -164,7 +192,9 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+        let Self { io, stall, .. } = self.get_mut();
+        let written = Pin::new(io).poll_write(cx, bytes);
+        stall.judge(written, cx)
     }
 
     fn poll_write_vectored(
@@ -172,7 +202,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
+        let Self { io, stall, .. } = self.get_mut();
+        let written = Pin::new(io).poll_write_vectored(cx, slices);
+        stall.judge(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -180,7 +212,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let Self { io, stall, .. } = self.get_mut();
+        let flushed = Pin::new(io).poll_flush(cx);
+        stall.judge(flushed, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,6 +11,8 @@ pub mod server;
 pub mod stats;
 pub mod tls;
 
+mod answer_body;
+mod answer_clock;
 mod call_count;
 mod compression;
 mod listener;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
@@ -18,6 +18,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::answer_clock::CallTasks;
 use super::call_count::{CallCount, CallNames};
 use super::call_memory::CallMemoryLayer;
 use super::deadline::DeadlineLayer;
@@ -44,6 +45,9 @@ use zkevm_wire::proto::stats::v1::stats_service_server::{SERVICE_NAME as STATS_S
 /// Flow-control windows: large requests must not wait for a round trip every 64 KiB.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Bytes of an answer that wait for the socket, beside the last piece of it.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 /// Bytes of one message of a call that only asks: statistics, health, reflection.
 const QUESTION_BYTES_MAX: usize = 64 << 10;
@@ -154,7 +158,8 @@ async fn serve(
         .add_service(reflection().build_v1alpha()?.max_decoding_message_size(QUESTION_BYTES_MAX));
     let gate = gate(&endpoint, routes)?;
     let Endpoint { address, tls, limits, .. } = endpoint;
-    let handshake = Handshake { limit: limits.handshake, tls: tls.map(|files| files.acceptor()).transpose()? };
+    let acceptor = tls.map(|files| files.acceptor()).transpose()?;
+    let handshake = Handshake { limit: limits.handshake, tls: acceptor, stall: limits.answer };
     let listen_error = |source| GrpcStartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
@@ -231,8 +236,8 @@ fn note_end(ended: hyper::Result<()>) {
     }
 }
 
-fn http2_of(limits: &LimitOptions) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_of(limits: &LimitOptions) -> http2::Builder<CallTasks> {
+    let mut builder = http2::Builder::new(CallTasks);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_per_connection)
@@ -240,7 +245,8 @@ fn http2_of(limits: &LimitOptions) -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(Some(limits.keepalive))
         .keep_alive_timeout(limits.keepalive_timeout)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES);
     builder
 }
 

@@ -255,6 +255,7 @@ async fn send_encoded(server: &TestServer, encoding: &'static str, bytes: Vec<u8
     let mut channel = server.channel().await;
     std::future::poll_fn(|cx| tonic::codegen::Service::poll_ready(&mut channel, cx)).await.unwrap();
     let answer = tonic::codegen::Service::call(&mut channel, request).await.unwrap();
+    assert_eq!(answer.headers()["grpc-accept-encoding"], "identity,deflate,gzip");
     if let Some(status) = tonic::Status::from_header_map(answer.headers()) {
         return Err(status);
     }

@@ -5,6 +5,7 @@
 //! thread takes over the calls of this one.
 
 use std::marker::PhantomData;
+use std::time::Instant;
 
 use prost::bytes::{Buf, BufMut, Bytes};
 use prost::{Message, Name};
@@ -20,17 +21,74 @@ use zkevm_pool::memory::{CallMemory, MemoryBound};
 pub const INLINE_BYTES_MAX: usize = 256 << 10;
 
 tokio::task_local! {
-    /// The memory of the call that runs, and the status of one that takes too much.
-    static CALL: (CallMemory, fn(MemoryBound, &CallMemory) -> Status);
+    /// What bounds the decoding of the call that runs.
+    static CALL: Metered;
 }
 
-/// Runs a call whose request takes of `memory` before it is decoded; `refuse` makes the status if it may not.
-pub fn metered<F: Future>(
-    memory: CallMemory,
-    refuse: fn(MemoryBound, &CallMemory) -> Status,
-    call: F,
-) -> impl Future<Output = F::Output> {
-    CALL.scope((memory, refuse), call)
+/// What bounds the decoding of a call.
+#[derive(Clone, Debug)]
+pub struct Metered {
+    /// What its request takes of.
+    pub memory: CallMemory,
+    /// Makes the status of one that takes too much.
+    pub refuse: fn(MemoryBound, &CallMemory) -> Status,
+    /// When its client gives up.
+    pub deadline: Option<Instant>,
+    /// Makes the status of one whose client has given up.
+    pub expire: fn() -> Status,
+}
+
+impl Metered {
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// Bytes that a message is read from, none of them any more once nobody waits for the message: its decoding then comes to an
+/// end, right or wrong.
+struct Watched<'a, B> {
+    inner: &'a mut B,
+    call: &'a Metered,
+    parts: u32,
+    is_late: bool,
+}
+
+/// Parts of a message read between two looks: less than a millisecond.
+const PARTS_PER_LOOK: u32 = 1 << 12;
+
+impl<B: Buf> Watched<'_, B> {
+    fn look(&mut self) {
+        self.parts += 1;
+        if self.parts >= PARTS_PER_LOOK {
+            (self.parts, self.is_late) = (0, self.is_late || self.call.is_late());
+        }
+    }
+}
+
+impl<B: Buf> Buf for Watched<'_, B> {
+    fn remaining(&self) -> usize {
+        if self.is_late { 0 } else { self.inner.remaining() }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        if self.is_late { &[] } else { self.inner.chunk() }
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.inner.advance(count);
+        self.look();
+    }
+
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        let bytes = self.inner.copy_to_bytes(len);
+        self.look();
+        bytes
+    }
+}
+
+/// Runs a call whose request takes of its memory before it is decoded, and is decoded while its client waits.
+pub fn metered<F: Future>(metered: Metered, call: F) -> impl Future<Output = F::Output> {
+    CALL.scope(metered, call)
 }
 
 /// Runs long work for a request of so many bytes where no other call waits for it.
@@ -69,12 +127,18 @@ impl<T: Message + Name + Default + 'static> Decoder for CountedDecoder<T> {
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
         let request_bytes = buffer.remaining();
         without_blocking(request_bytes, || {
-            let taken = CALL.try_with(|(memory, refuse)| {
-                let bytes = decoded_bytes(&T::full_name(), buffer.chunk());
-                memory.take(bytes).map_err(|bound| refuse(bound, memory))
-            });
-            taken.unwrap_or(Ok(()))?;
-            self.0.decode(buffer)
+            let Ok(call) = CALL.try_with(Metered::clone) else { return self.0.decode(buffer) };
+            let bytes = decoded_bytes(&T::full_name(), buffer.chunk());
+            call.memory.take(bytes).map_err(|bound| (call.refuse)(bound, &call.memory))?;
+            if request_bytes <= INLINE_BYTES_MAX {
+                return self.0.decode(buffer);
+            }
+            let mut watched = Watched { inner: buffer, call: &call, parts: 0, is_late: false };
+            let decoded = T::decode(&mut watched);
+            if watched.is_late {
+                return Err((call.expire)());
+            }
+            decoded.map(Some).map_err(|error| Status::internal(error.to_string()))
         })
     }
 }

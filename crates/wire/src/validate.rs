@@ -75,6 +75,17 @@ impl ValidationRules {
 
 /// Validates a `ProcessBatch` request (executor-service §4.1).
 pub fn process_batch(request: wire::ProcessBatchRequest, rules: ValidationRules) -> Result<BatchInput, ExecutorError> {
+    process_batch_while(request, rules, &mut |_| true)
+}
+
+/// Validates as [`process_batch`] does. Now and then `goes_on` is asked, and may give the validation up, which then looks like
+/// an invalid request.
+pub fn process_batch_while(
+    request: wire::ProcessBatchRequest,
+    rules: ValidationRules,
+    goes_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<BatchInput, ExecutorError> {
+    let mut looks = Looks::new(goes_on);
     let old_state_root = word(&request.old_state_root, ExecutorError::InvalidOldStateRoot)?;
     let old_acc_input_hash = word(&request.old_acc_input_hash, ExecutorError::InvalidOldAccInputHash)?;
     let chain_id = chain_id(request.chain_id)?;
@@ -85,9 +96,10 @@ pub fn process_batch(request: wire::ProcessBatchRequest, rules: ValidationRules)
     let from = from(&request.from)?;
     let update_merkle_tree = rules.update_merkle_tree(request.update_merkle_tree)?;
     let trace = request.trace_config.map(trace_config_v1);
-    let db = db(request.db)?;
-    let contracts_bytecode = contracts_bytecode(request.contracts_bytecode)?;
-    let state_override = overrides(request.state_override.into_iter().map(|(k, v)| (k, RawOverride::from(v))))?;
+    let db = db(request.db, &mut looks)?;
+    let contracts_bytecode = contracts_bytecode(request.contracts_bytecode, &mut looks)?;
+    let accounts = request.state_override.into_iter().map(|(k, v)| (k, RawOverride::from(v)));
+    let state_override = overrides(accounts, &mut looks)?;
     Ok(BatchInput {
         fork_id,
         old_state_root,
@@ -116,6 +128,16 @@ pub fn process_batch_v2(
     request: wire::ProcessBatchRequestV2,
     rules: ValidationRules,
 ) -> Result<BatchInput, ExecutorError> {
+    process_batch_v2_while(request, rules, &mut |_| true)
+}
+
+/// Validates as [`process_batch_v2`] does, and asks `goes_on` as [`process_batch_while`] does.
+pub fn process_batch_v2_while(
+    request: wire::ProcessBatchRequestV2,
+    rules: ValidationRules,
+    goes_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<BatchInput, ExecutorError> {
+    let mut looks = Looks::new(goes_on);
     let old_state_root = word(&request.old_state_root, ExecutorError::InvalidOldStateRoot)?;
     let old_acc_input_hash = word(&request.old_acc_input_hash, ExecutorError::InvalidOldAccInputHash)?;
     let chain_id = chain_id(request.chain_id)?;
@@ -127,10 +149,11 @@ pub fn process_batch_v2(
     let from = from(&request.from)?;
     let update_merkle_tree = rules.update_merkle_tree(request.update_merkle_tree)?;
     let trace = request.trace_config.map(trace_config_v2);
-    let db = db(request.db)?;
-    let contracts_bytecode = contracts_bytecode(request.contracts_bytecode)?;
-    let l1_info_tree_data = l1_info_tree_data(request.l1_info_tree_data)?;
-    let state_override = overrides(request.state_override.into_iter().map(|(k, v)| (k, RawOverride::from(v))))?;
+    let db = db(request.db, &mut looks)?;
+    let contracts_bytecode = contracts_bytecode(request.contracts_bytecode, &mut looks)?;
+    let l1_info_tree_data = l1_info_tree_data(request.l1_info_tree_data, &mut looks)?;
+    let accounts = request.state_override.into_iter().map(|(k, v)| (k, RawOverride::from(v)));
+    let state_override = overrides(accounts, &mut looks)?;
     if let Some(debug) = &request.debug {
         expected_results(debug)?;
     }
@@ -303,10 +326,38 @@ fn trace_config_v2(config: wire::TraceConfigV2) -> TraceConfig {
     }
 }
 
+/// When a long validation asks whether it should go on.
+struct Looks<'a> {
+    goes_on: &'a mut dyn FnMut(usize) -> bool,
+    bytes: usize,
+}
+
+impl<'a> Looks<'a> {
+    /// Bytes of a request from one question to the next: about a millisecond.
+    const BYTES: usize = 1 << 18;
+    /// Bytes that an entry counts as, whatever its length.
+    const ENTRY_BYTES: usize = 128;
+
+    fn new(goes_on: &'a mut dyn FnMut(usize) -> bool) -> Self {
+        Self { goes_on, bytes: 0 }
+    }
+
+    /// Counts an entry of so many bytes. Fails with `error` if nobody waits any more.
+    fn count(&mut self, bytes: usize, error: ExecutorError) -> Result<(), ExecutorError> {
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(Self::ENTRY_BYTES);
+        if self.bytes < Self::BYTES {
+            return Ok(());
+        }
+        self.bytes = 0;
+        if (self.goes_on)(0) { Ok(()) } else { Err(error) }
+    }
+}
+
 /// Reads the nodes sent along; a value must not carry a `0x` (executor-service §4.1 row 14, §5.8).
-fn db(entries: BTreeMap<String, String>) -> Result<HashMap<Digest, Vec<u64>>, ExecutorError> {
+fn db(entries: BTreeMap<String, String>, looks: &mut Looks<'_>) -> Result<HashMap<Digest, Vec<u64>>, ExecutorError> {
     let mut nodes = HashMap::with_capacity(entries.len());
     for (key, value) in entries {
+        looks.count(value.len(), ExecutorError::InvalidDbKey)?;
         let hash = digest(&key).ok_or(ExecutorError::InvalidDbKey)?;
         let elements = field_elements(&value).ok_or(ExecutorError::InvalidDbValue)?;
         nodes.insert(hash, elements);
@@ -323,36 +374,47 @@ fn field_elements(digits: &str) -> Option<Vec<u64>> {
 }
 
 /// Reads the programs sent along (executor-service §4.1 row 15).
-fn contracts_bytecode(entries: BTreeMap<String, String>) -> Result<HashMap<Digest, Bytes>, ExecutorError> {
+fn contracts_bytecode(
+    entries: BTreeMap<String, String>,
+    looks: &mut Looks<'_>,
+) -> Result<HashMap<Digest, Bytes>, ExecutorError> {
     let mut programs = HashMap::with_capacity(entries.len());
     for (key, value) in entries {
         let hash = digest(&key).ok_or(ExecutorError::InvalidContractsBytecodeKey)?;
-        let code = code(&value).ok_or(ExecutorError::InvalidContractsBytecodeValue)?;
+        let code = code(&value, looks)?;
         programs.insert(hash, code);
     }
     Ok(programs)
 }
 
 /// Reads code in hex, `0x` allowed; an odd number of digits gets one leading zero (executor-service §3).
-fn code(text: &str) -> Option<Bytes> {
-    let digits = without_prefix(text);
-    if !is_hex(digits) {
-        return None;
-    }
-    let digits = digits.as_bytes();
+fn code(text: &str, looks: &mut Looks<'_>) -> Result<Bytes, ExecutorError> {
+    let error = ExecutorError::InvalidContractsBytecodeValue;
+    let digits = without_prefix(text).as_bytes();
     let (head, pairs) = digits.split_at(digits.len() % 2);
     let mut bytes = Vec::with_capacity(digits.len().div_ceil(2));
-    bytes.extend(head.iter().map(|&digit| nibble(digit)));
-    bytes.extend(pairs.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])));
-    Some(bytes.into())
+    for digits in std::iter::once(head).chain(pairs.chunks(Looks::BYTES)) {
+        looks.count(digits.len(), error)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(error);
+        }
+        bytes.extend(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, &digit| byte << 4 | nibble(digit))));
+    }
+    Ok(bytes.into())
 }
 
-fn l1_info_tree_data(entries: BTreeMap<u32, wire::L1DataV2>) -> Result<HashMap<u32, L1InfoLeaf>, ExecutorError> {
+fn l1_info_tree_data(
+    entries: BTreeMap<u32, wire::L1DataV2>,
+    looks: &mut Looks<'_>,
+) -> Result<HashMap<u32, L1InfoLeaf>, ExecutorError> {
     let mut leaves = HashMap::with_capacity(entries.len());
     for (index, entry) in entries {
         let global_exit_root = word(&entry.global_exit_root, ExecutorError::InvalidL1DataGlobalExitRoot)?;
         let block_hash_l1 = word(&entry.block_hash_l1, ExecutorError::InvalidL1DataBlockHashL1)?;
-        let siblings = entry.smt_proof.iter().map(|item| word(item, ExecutorError::InvalidL1SmtProof));
+        let siblings = entry.smt_proof.iter().map(|item| {
+            looks.count(item.len(), ExecutorError::InvalidL1SmtProof)?;
+            word(item, ExecutorError::InvalidL1SmtProof)
+        });
         let smt_proof = siblings.collect::<Result<_, _>>()?;
         let min_timestamp = entry.min_timestamp;
         leaves.insert(index, L1InfoLeaf { global_exit_root, block_hash_l1, min_timestamp, smt_proof });
@@ -387,10 +449,11 @@ impl From<wire::OverrideAccountV2> for RawOverride {
 /// one account spelled twice, is refused. The original passes over all but one spelling (executor-service §5.9).
 fn overrides(
     entries: impl Iterator<Item = (String, RawOverride)>,
+    looks: &mut Looks<'_>,
 ) -> Result<HashMap<Address, AccountOverride>, ExecutorError> {
     let mut accounts = HashMap::new();
     for (key, raw) in entries {
-        let account = account_override(raw)?;
+        let account = account_override(raw, looks)?;
         let address = spelled_address(&key).ok_or(ExecutorError::InvalidFrom)?;
         if accounts.insert(address, account).is_some() {
             return Err(ExecutorError::InvalidFrom);
@@ -399,10 +462,10 @@ fn overrides(
     Ok(accounts)
 }
 
-fn account_override(raw: RawOverride) -> Result<AccountOverride, ExecutorError> {
+fn account_override(raw: RawOverride, looks: &mut Looks<'_>) -> Result<AccountOverride, ExecutorError> {
     let balance: U256 = word(&raw.balance, ExecutorError::InvalidBalance)?.into();
-    let state = slots(&raw.state)?;
-    let state_diff = slots(&raw.state_diff)?;
+    let state = slots(&raw.state, looks)?;
+    let state_diff = slots(&raw.state_diff, looks)?;
     Ok(AccountOverride {
         balance: (!raw.balance.is_empty()).then_some(balance),
         nonce: (raw.nonce > 0).then_some(raw.nonce),
@@ -412,9 +475,10 @@ fn account_override(raw: RawOverride) -> Result<AccountOverride, ExecutorError> 
     })
 }
 
-fn slots(entries: &BTreeMap<String, String>) -> Result<HashMap<U256, U256>, ExecutorError> {
+fn slots(entries: &BTreeMap<String, String>, looks: &mut Looks<'_>) -> Result<HashMap<U256, U256>, ExecutorError> {
     let mut slots = HashMap::with_capacity(entries.len());
     for (key, value) in entries {
+        looks.count(key.len(), ExecutorError::InvalidDbKey)?;
         let slot = number(without_prefix(key), WORD_HEX_DIGITS).ok_or(ExecutorError::InvalidDbKey)?;
         let value = number(without_prefix(value), WORD_HEX_DIGITS).ok_or(ExecutorError::InvalidDbValue)?;
         slots.insert(slot, value);

@@ -2,7 +2,8 @@
 //!
 //! Small requests (a call of an RPC node, a pool check) take a millisecond, a full batch takes fifty. In one line the small
 //! ones would wait for every batch ahead of them, so they wait in a lane of their own, the priority lane; all others wait
-//! in the bulk lane. Both lanes share the bounds: jobs, and bytes of the requests as sent. Within a lane the order is kept.
+//! in the bulk lane. Both lanes share the bounds: jobs, and bytes of the requests as sent. The bulk lane leaves an eighth of
+//! them to small ones, which so find a place whatever else there is. Within a lane the order is kept.
 //!
 //! What is small is decided by the size of the request, unless it may run for long however small it is: one that asks for a
 //! trace, or whose transactions may use much gas.
@@ -10,6 +11,9 @@
 use std::collections::VecDeque;
 
 use super::messages::BatchFailure;
+
+/// Share of the bounds that the bulk lane leaves to the other.
+const SMALL_SHARE: usize = 8;
 
 /// Bounds of what waits, and of what counts as small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,15 @@ impl QueueBounds {
     /// Returns true if small requests have a lane, and with it an executor reserved for them.
     pub const fn has_priority_lane(&self) -> bool {
         self.small_bytes_max > 0
+    }
+
+    /// Returns the jobs and bytes that may wait with one more in a lane.
+    fn max_before(&self, lane: Lane) -> (usize, usize) {
+        let left = |bound: usize| match lane {
+            Lane::Bulk if self.has_priority_lane() => bound - bound / SMALL_SHARE,
+            _ => bound,
+        };
+        (left(self.jobs_max), left(self.bytes_max))
     }
 
     /// Returns the lane of a request of this size.
@@ -70,16 +83,17 @@ impl<J> Lanes<J> {
 
     /// Puts a job at the end of its lane; gives it back with the reason if there is no room.
     pub(super) fn push(&mut self, job: Waiting<J>) -> Result<(), (Waiting<J>, BatchFailure)> {
-        let QueueBounds { jobs_max, bytes_max, .. } = self.bounds;
+        let lane = self.bounds.lane_of(job.request_bytes, job.may_be_long);
+        let (jobs_max, bytes_max) = self.bounds.max_before(lane);
         let jobs = self.len();
         if jobs >= jobs_max {
-            return Err((job, BatchFailure::QueueFull { capacity: jobs_max }));
+            return Err((job, BatchFailure::QueueFull { capacity: self.bounds.jobs_max }));
         }
         if jobs > 0 && self.request_bytes.saturating_add(job.request_bytes) > bytes_max {
-            return Err((job, BatchFailure::QueueBytesFull { bytes_max }));
+            return Err((job, BatchFailure::QueueBytesFull { bytes_max: self.bounds.bytes_max }));
         }
         self.request_bytes += job.request_bytes;
-        self.lane(self.bounds.lane_of(job.request_bytes, job.may_be_long)).push_back(job);
+        self.lane(lane).push_back(job);
         Ok(())
     }
 
@@ -174,6 +188,15 @@ mod tests {
         names(&mut light, Lane::Priority);
         names(&mut light, Lane::Bulk);
         assert_eq!(push(&mut light, 1000, ""), None, "any job is taken when nothing waits");
+    }
+
+    #[test]
+    fn full_batches_leave_room_for_small_ones() {
+        let mut lanes = lanes(16, 10_000);
+        let pushed = (0..16).filter(|_| push(&mut lanes, FULL, "").is_none()).count();
+        assert_eq!(pushed, 14);
+        assert_eq!([(); 2].map(|()| push(&mut lanes, SMALL, "")), [None; 2]);
+        assert_eq!(push(&mut lanes, SMALL, ""), Some(BatchFailure::QueueFull { capacity: 16 }));
     }
 
     #[test]

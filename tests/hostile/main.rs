@@ -5,8 +5,13 @@
 //! By default with small limits, in seconds. `ZKEVM_HOSTILE=long` runs with the limits of `config/default.toml` and prints a
 //! row for each: peak memory, and the slowest of the other client's calls.
 
+mod answering;
 mod attacks;
 mod interrupt;
+mod limits;
+#[path = "../service/process.rs"]
+#[allow(dead_code)]
+mod process;
 mod sequence;
 mod support;
 mod unread;

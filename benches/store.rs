@@ -219,7 +219,7 @@ fn run_chain(store: &StateStore, mut chain: Chain, kind: Kind, count: usize, sto
         let reader = state::reader(store, &input);
         let mut output = engine.process(&input, &reader, &CancelToken::default()).expect("nothing cancels");
         let roots = output.roots.unwrap_or_else(|| panic!("{}", output.error_log));
-        state::persist(store, &input, &mut output).expect("there is room");
+        state::persist(store, &input, &mut output, &CancelToken::default()).expect("there is room");
         chain.state_root = roots.new_state_root;
         batches.fetch_add(1, Ordering::Relaxed);
     }

@@ -179,3 +179,25 @@ fn a_pairing_of_two_pairs_counts_what_it_reads() {
     let output = run(9, "60206000610180600060085afa", "", false);
     assert!(output.counters.mem_aligns >= 13, "{:?}", output.counters);
 }
+
+/// The ROM halves the head of the exponent to find its length, before it sees that nothing is raised: 256 divisions.
+#[test]
+fn a_modexp_of_nothing_counts_the_length_of_its_exponent() {
+    let head = "ff".repeat(32);
+    // No base, 33 bytes of exponent, 64 of modulus.
+    let code = format!("6021602052 6040604052 7f{head}606052 6000600060c160006005 5a fa");
+    for fork_id in [7, 8, 9, 12] {
+        let output = run(fork_id, &code, "", false);
+        assert!(output.counters.arithmetics >= 256, "fork {fork_id}: {:?}", output.counters);
+    }
+}
+
+/// Data is read before topics are paid for: two words, by the ROM of fork 4.
+#[test]
+fn a_log_that_cannot_pay_for_a_topic_counts_the_data_it_read() {
+    let call_b = "6000600060006000600073 3000000000000000000000000000000000000003 6103e8 f1";
+    for fork_id in [4, 5, 6, 7] {
+        let output = run(fork_id, call_b, "6000600060406000a2", false);
+        assert!(output.counters.mem_aligns >= 2, "fork {fork_id}: {:?}", output.counters);
+    }
+}

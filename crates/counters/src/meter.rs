@@ -563,6 +563,13 @@ impl CounterMeter {
         self.sums.charge_bound_only(known.unwrap_or_else(|| self.prices.failed_opcode(frame)));
     }
 
+    /// Adds to the bound what a LOG costs that could pay for its data and not for its topics: the ROM charges for them once it
+    /// has read the data.
+    pub(crate) fn log_read(&mut self, opcode: u8, frame: Frame, operands: &Operands) {
+        let known = self.rom_in(frame).and_then(|rom| opcodes::by_length(rom, opcode, operands));
+        self.sums.charge_bound_only(known.unwrap_or_else(|| self.prices.by_length(opcode, frame, operands)));
+    }
+
     /// The ROM, if its paths are known for opcodes in such a frame.
     fn rom_in(&self, frame: Frame) -> Option<&'static RomCosts> {
         self.rom.filter(|_| frame == Frame::Call)

@@ -147,6 +147,9 @@ impl EvmObserver for CounterMeter {
     }
 }
 
+/// Gas of a byte of a log.
+const LOG_DATA_GAS: u64 = 8;
+
 #[inline]
 fn counted_step<DB: StateDatabase>(
     interpreter: &mut Interpreter<EthInterpreter>,
@@ -210,6 +213,9 @@ fn metered_step<DB: StateDatabase>(
         }
     } else {
         context.chain.observer.opcode_failed(opcode, frame);
+        if matches!(opcode, opcode::LOG0..=opcode::LOG4) && operands.bytes <= gas / LOG_DATA_GAS {
+            context.chain.observer.log_read(opcode, frame, &operands);
+        }
     }
     result
 }

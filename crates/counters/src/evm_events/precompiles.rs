@@ -13,6 +13,10 @@ use zkevm_types::{Counters, P256_VERIFY, RomVersion};
 const WORD_BYTES: u64 = 32;
 /// Bytes of one pair of a pairing.
 const PAIR_BYTES: u64 = 192;
+/// Halving the head of an exponent once, to find its length.
+const LENGTH_BIT: Counters = rows(41, 1, 4);
+/// Reading a word of a number of MODEXP that is cut off, at most; not counted row by row.
+const MISSING_WORD: Counters = Counters { mem_aligns: 1, ..rows(1000, 30, 150) };
 /// Number of MODEXP.
 const MODEXP: u16 = 5;
 
@@ -21,7 +25,7 @@ pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>
     let PrecompileRun { number, input, output_bytes, end } = *run;
     if end == PrecompileEnd::OutOfGas {
         if number == MODEXP {
-            modexp_refused(meter);
+            modexp_refused(meter, input);
         }
         return;
     }
@@ -84,9 +88,22 @@ fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
 }
 
 /// Adds to the bound what MODEXP reads before it refuses; the model has nothing for that.
-fn modexp_refused(meter: &mut CounterMeter) {
+fn modexp_refused(meter: &mut CounterMeter, input: &[u8]) {
     let extra = meter.rom.map_or_else(Counters::default, |rom| rom.modexp_extra);
-    meter.sums.charge_bound_only(meter.prices.precompile(Precompile::Modexp(0, 0, None)) + extra);
+    let measured = LENGTH_BIT.times(exponent_head_bits(input));
+    meter.sums.charge_bound_only(meter.prices.precompile(Precompile::Modexp(0, 0, None)) + extra + measured);
+}
+
+/// Returns the bits of the first word of a MODEXP's exponent, without the zeros in front: the ROM halves it to find them.
+fn exponent_head_bits(input: &[u8]) -> u64 {
+    let [base, exponent] = [0, 1].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<usize>());
+    let length = exponent.min(WORD_BYTES as usize);
+    let start = base.saturating_add(3 * WORD_BYTES as usize);
+    let present = input.get(start..).unwrap_or_default();
+    let mut head = vec![0; length];
+    let present = &present[..present.len().min(length)];
+    head[..present.len()].copy_from_slice(present);
+    U256::from_be_slice(&head).bit_len() as u64
 }
 
 /// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
@@ -95,7 +112,12 @@ fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
     let [base, exponent, modulus] =
         [0, 1, 2].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<u64>());
     if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > LENGTH_MAX_BYTES) {
-        return modexp_refused(meter);
+        return modexp_refused(meter, input);
+    }
+    if (input.len() as u64) < 3 * WORD_BYTES + base + exponent + modulus {
+        // The model knows nothing of reading what is not there.
+        let words: u64 = [base, exponent, modulus].into_iter().map(|bytes| bytes.div_ceil(WORD_BYTES)).sum();
+        meter.sums.charge_bound_only(MISSING_WORD.times(words));
     }
     let mut numbers = input.get(96..).unwrap_or_default().to_vec();
     numbers.resize((base + exponent + modulus) as usize, 0);
@@ -103,6 +125,10 @@ fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
     let (exponent, modulus) = rest.split_at(exponent as usize);
     let numbers = ModexpInput { base, exponent, modulus };
     let numbers = modulus.iter().any(|&byte| byte != 0).then_some(&numbers);
+    if numbers.is_none() {
+        // In the model's price of an exponentiation, and missing where there is none.
+        meter.sums.charge_bound_only(LENGTH_BIT.times(exponent_head_bits(input)));
+    }
     let run = Precompile::Modexp(input.len() as u64, output_bytes, numbers);
     let price = meter.prices.precompile(run);
     let dearest = numbers.map_or_else(Counters::default, dearest_modexp);

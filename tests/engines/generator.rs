@@ -37,7 +37,7 @@ struct Generator {
 }
 
 impl Generated {
-    /// Makes the batch of a seed. `run` answers it without a trace: gas limits are found and traces are asked for by that.
+    /// Makes the batch of a seed. `run` answers it without a trace: a trace is asked for by hash.
     pub(crate) fn new(seed: u64, fork: ForkId, run: impl Fn(&BatchInput) -> BatchOutput) -> Self {
         let rng = Rng::with_seed(seed);
         let senders: Vec<Account> = (0..SENDERS).map(|n| Account::named(&format!("engines {n}"))).collect();

@@ -9,6 +9,7 @@ mod counted;
 mod creates;
 mod examples;
 mod forced;
+mod missing;
 mod opcodes;
 mod out_of_counters;
 mod overrides;

@@ -9,7 +9,7 @@ use zkevm_processor::Engine;
 use zkevm_store::{Durability, MemoryStore, StateWriter};
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{Account, BatchBuilder, Genesis, Transfer};
-use zkevm_tree::{Digest, LeafKind, StateTree, account_key, storage_key};
+use zkevm_tree::{Digest, LeafKind, StateReader, StateTree, account_key, storage_key};
 use zkevm_types::TxOutput;
 use zkevm_types::{ApiVersion, ForkId};
 use zkevm_types::{BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, StateSource, TraceConfig, V2Context};
@@ -157,6 +157,11 @@ impl State {
             .write(&output.new_nodes, &output.new_programs, Durability::Permanent)
             .expect("memory takes the new nodes");
         output
+    }
+
+    /// Returns what can be read of this state.
+    pub(crate) fn reader(&self) -> &dyn StateReader {
+        &self.store
     }
 
     fn leaf(&self, root: B256, key: &Digest) -> U256 {

@@ -25,6 +25,12 @@ pub trait StateDatabase: Database {
     /// Returns the code length leaf of an account (evm §7.2).
     fn code_length(&mut self, address: Address) -> Result<u64, Self::Error>;
 
+    /// True if what `code_by_hash` returned only stands for code that is not there: revm loads code that the ROM may not.
+    fn lacks_code(&self, code_hash: B256) -> bool;
+
+    /// Fails if code that the ROM loads now is not there.
+    fn require_code(&mut self, code_hash: B256) -> Result<(), Self::Error>;
+
     /// Returns the state root as if the running transaction's changes were written. Writes nothing.
     fn speculative_root(&mut self, state: &EvmState) -> Result<B256, Self::Error>;
 

@@ -148,7 +148,7 @@ fn gasprice<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> Instr
 
 fn balance<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     context.host.chain.used_balance = true;
-    let Some(address) = peek_address(&context, 0) else {
+    let Some(address) = top_address(&context) else {
         return Err(InstructionResult::StackUnderflow);
     };
     // The ROM reads the balance before it charges for it.
@@ -167,10 +167,8 @@ fn selfbalance<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> In
     host::selfbalance(context)
 }
 
-fn peek_address<DB: StateDatabase, O: EvmObserver>(context: &Ctx<'_, DB, O>, depth: usize) -> Option<Address> {
-    let stack = context.interpreter.stack.data();
-    let word = stack.len().checked_sub(1 + depth).and_then(|at| stack.get(at))?;
-    Some(Address::from_word((*word).into()))
+fn top_address<DB: StateDatabase, O: EvmObserver>(context: &Ctx<'_, DB, O>) -> Option<Address> {
+    context.interpreter.stack.data().last().map(|word| Address::from_word((*word).into()))
 }
 
 /// Pops an address and makes it warm, charging for a cold access. Returns it with its code hash.
@@ -187,7 +185,9 @@ fn load_popped_account<DB: StateDatabase, O: EvmObserver>(
     let account = context.host.load_account_info_skip_cold_load(address, false, skip_cold)?;
     let code_hash = account.code_hash;
     let loaded_length = account.code.as_ref().map(|code| code.len());
-    if account.is_cold && !context.interpreter.gas.record_regular_cost(cold_gas) {
+    let is_cold = account.is_cold;
+    let loaded_length = loaded_length.filter(|_| !context.host.journaled_state.database.lacks_code(code_hash));
+    if is_cold && !context.interpreter.gas.record_regular_cost(cold_gas) {
         return Err(LoadError::ColdLoadSkipped.into());
     }
     context.host.chain.touched.code(address, leaves, code_hash != KECCAK_EMPTY);
@@ -211,21 +211,30 @@ fn extcodesize<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -
 /// Stock, but the ROM reads the length leaf, then the code if there is any, once the access is paid.
 fn extcodecopy<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -> InstructionExecResult {
     note_copy(&mut context, 4)?;
-    if let Some(address) = peek_address(&context, 0).filter(|_| context.interpreter.stack.len() >= 4) {
-        let is_cold = is_cold(context.host, address);
-        let account = context.host.journaled_state.inner.state.get(&address);
-        if !is_cold || context.interpreter.gas.remaining() >= COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS) {
-            let has_code = match account {
-                Some(account) => account.info.code_hash != KECCAK_EMPTY,
+    let InstructionContext { interpreter, host } = context;
+    let mut code_hash = KECCAK_EMPTY;
+    let operands = interpreter.stack.data();
+    if let [.., address] = operands[..]
+        && operands.len() >= 4
+    {
+        let address = Address::from_word(address.into());
+        let is_cold = is_cold(host, address);
+        let account = host.journaled_state.inner.state.get(&address);
+        if !is_cold || interpreter.gas.remaining() >= COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS) {
+            code_hash = match account {
+                Some(account) => account.info.code_hash,
                 None => {
-                    let info = context.host.journaled_state.database.basic(address);
-                    context.host.or_fatal(info)?.is_some_and(|info| info.code_hash != KECCAK_EMPTY)
+                    let info = host.journaled_state.database.basic(address);
+                    host.or_fatal(info)?.map_or(KECCAK_EMPTY, |info| info.code_hash)
                 }
             };
-            context.host.chain.touched.code(address, AccountLeaves::of_code(has_code), has_code);
+            let has_code = code_hash != KECCAK_EMPTY;
+            host.chain.touched.code(address, AccountLeaves::of_code(has_code), has_code);
         }
     }
-    host::extcodecopy(context)
+    host::extcodecopy(InstructionContext { interpreter, host: &mut *host })?;
+    let required = host.journaled_state.database.require_code(code_hash);
+    host.or_fatal(required)
 }
 
 /// Stock, but the ROM reads the length leaf of running code.

@@ -274,28 +274,34 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         }
     }
 
-    /// Records what the ROM reads to start a call: the balances if value moves, then the code (evm §4.1).
-    fn touch_call(&mut self, inputs: &CallInputs) {
+    /// Records what the ROM reads to start a call: the balances if value moves, then the code (evm §4.1). Fails if that code is
+    /// not there.
+    fn touch_call(&mut self, inputs: &CallInputs) -> Result<(), DB::Error> {
         let scratch = &mut self.inner.ctx.chain;
         let precompile = scratch.rules.precompile_number(&inputs.bytecode_address);
         if precompile.is_some_and(|number| !scratch.rules.has_precompile(number)) {
             // The ROM reverts such a call before it looks at the balance.
             scratch.precompile_effect = PrecompileEffect::Unsupported;
-            return;
+            return Ok(());
         }
         let value = inputs.value.transfer().unwrap_or_default();
         if !value.is_zero() {
             scratch.touched.account(inputs.caller, AccountLeaves::BALANCE);
             let state = &self.inner.ctx.journaled_state.inner.state;
             if state.get(&inputs.caller).is_some_and(|caller| caller.info.balance < value) {
-                return;
+                return Ok(());
             }
             scratch.touched.account(inputs.target_address, AccountLeaves::BALANCE);
         }
         if precompile.is_none() {
-            let has_code = !inputs.known_bytecode.1.is_empty();
+            let (code_hash, code) = &inputs.known_bytecode;
+            let has_code = !code.is_empty();
             scratch.touched.code(inputs.bytecode_address, AccountLeaves::of_code(has_code), has_code);
+            if has_code {
+                return self.inner.ctx.journaled_state.database.require_code(*code_hash);
+            }
         }
+        Ok(())
     }
 
     /// Starts a create frame: collision, nonce, value and warmth in the ROM's order (evm §4.2).
@@ -511,7 +517,7 @@ impl<DB: StateDatabase, O: EvmObserver> EvmTr for ZkEvm<DB, O> {
         }
         let refund_of_callers = self.refund_of_callers();
         if let FrameInput::Call(inputs) = &init.frame_input {
-            self.touch_call(inputs);
+            self.touch_call(inputs)?;
             let ZkContext { chain, journaled_state, .. } = &mut self.inner.ctx;
             chain.observer.call_started(inputs, init.depth, &journaled_state.inner.state);
             let codeless = self.tracer.as_ref().is_some_and(|tracer| depth > 1 || tracer.keeps_every_stop())

@@ -1,6 +1,6 @@
 //! The state a batch runs on: one version of the tree, with what was read or written of it in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -24,6 +24,9 @@ use zkevm_types::ExecutorError;
 
 /// Code hash that stands for one that cannot be read, of an account that has code or may have.
 const UNREADABLE_CODE: B256 = B256::repeat_byte(0xff);
+
+/// Code that stands for one that is not there. No frame runs it: it fails where the ROM loads it.
+const PLACEHOLDER_CODE: &[u8] = &[0xfe];
 
 /// Leaves of an account whose path is not all there, and a node that is missing of it. The ROM may never read them: they fail
 /// where it does.
@@ -105,6 +108,8 @@ pub(crate) struct StateView<'a> {
     new_programs: HashMap<B256, Bytes>,
     /// Replaced accounts: in front of the tree, which never sees what is written to them.
     overrides: &'a HashMap<Address, AccountOverride>,
+    /// Programs that were asked for and are not there; the ROM may never load them.
+    missing_programs: HashSet<B256>,
     missing_program: Option<B256>,
     smt_keys: Option<BTreeSet<B256>>,
     program_keys: Option<BTreeSet<B256>>,
@@ -144,6 +149,7 @@ impl<'a> StateView<'a> {
             keys,
             spare: block_tree,
             missing: HashMap::default(),
+            missing_programs: HashSet::new(),
             missing_program: None,
             accounts: HashMap::default(),
             code_lengths: HashMap::default(),
@@ -389,6 +395,7 @@ impl<'a> StateView<'a> {
         }
         for (hash, code) in new_programs {
             self.programs.insert(hash, with_unchecked_jumpdests(&code));
+            self.missing_programs.remove(&hash);
             self.new_programs.insert(hash, code);
         }
         self.update(&mut writes)
@@ -599,16 +606,15 @@ impl Database for StateView<'_> {
             return Ok(Bytecode::new());
         }
         if code_hash == UNREADABLE_CODE {
-            let node = self.missing.values().find(|missing| missing.leaves.contains(AccountLeaves::CODE_HASH));
-            return Err(TreeError::MissingNode(node.map(|missing| missing.node).unwrap_or_default()).into());
+            return Ok(with_unchecked_jumpdests(&Bytes::from_static(PLACEHOLDER_CODE)));
         }
         self.note_program(code_hash);
         if let Some(code) = self.programs.get(&code_hash) {
             return Ok(code.clone());
         }
         let Some(code) = self.reader.program(&Digest::from(code_hash))? else {
-            self.missing_program = Some(code_hash);
-            return Err(StateError::MissingProgram(code_hash));
+            self.missing_programs.insert(code_hash);
+            return Ok(with_unchecked_jumpdests(&Bytes::from_static(PLACEHOLDER_CODE)));
         };
         let code = with_unchecked_jumpdests(&code);
         self.programs.insert(code_hash, code.clone());
@@ -626,6 +632,22 @@ impl Database for StateView<'_> {
 }
 
 impl StateDatabase for StateView<'_> {
+    fn lacks_code(&self, code_hash: B256) -> bool {
+        code_hash == UNREADABLE_CODE || self.missing_programs.contains(&code_hash)
+    }
+
+    fn require_code(&mut self, code_hash: B256) -> Result<(), StateError> {
+        if !self.lacks_code(code_hash) {
+            return Ok(());
+        }
+        if code_hash == UNREADABLE_CODE {
+            let node = self.missing.values().find(|missing| missing.leaves.contains(AccountLeaves::CODE_HASH));
+            return Err(TreeError::MissingNode(node.map(|missing| missing.node).unwrap_or_default()).into());
+        }
+        self.missing_program = Some(code_hash);
+        Err(StateError::MissingProgram(code_hash))
+    }
+
     fn code_length(&mut self, address: Address) -> Result<u64, StateError> {
         Ok(self.code_length_leaf(address)?.saturating_to())
     }

@@ -83,11 +83,6 @@ impl Process {
         self.lines.lock().unwrap().clone()
     }
 
-    /// Returns its number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();

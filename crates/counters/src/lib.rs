@@ -34,6 +34,7 @@
 //! | [`model`] | the virtual price list, revision by revision |
 //! | `rom_costs` | real costs of batches, blocks and transactions, and what the ROM's checks reserve |
 //! | `opcodes` | the dearest path of each opcode |
+//! | `run_so_far` | going on from where another meter stood: [`RunSoFar`] |
 //! | `limits` | the ROM's limits, and what policy `enforce` makes of them |
 //!
 //! Nothing here reads state by itself or influences a root. Reverts never take anything back. `docs/counters.md` says how
@@ -52,5 +53,7 @@ mod opcodes;
 mod proof_accesses;
 mod proof_cost;
 mod rom_costs;
+mod run_so_far;
 
 pub use meter::CounterMeter;
+pub use run_so_far::RunSoFar;

@@ -202,10 +202,12 @@ pub struct CounterMeter {
     stopped: Option<RomError>,
     /// A batch without counters took more steps than the machine has rows for.
     out_of_steps: bool,
+    /// The most that a check of the ROM wanted free, as it states it.
+    pub(crate) most_wanted: Counters,
     /// Opcodes to run before the limits are looked at.
-    unwatched: u32,
+    pub(crate) unwatched: u32,
     /// Output areas of the calls that lead to the running frame, in bytes.
-    output_areas: Vec<u64>,
+    pub(crate) output_areas: Vec<u64>,
     /// Path lengths of the fork's ROM.
     pub(crate) rom: Option<&'static RomCosts>,
     /// The virtual model's prices.
@@ -228,9 +230,9 @@ pub struct CounterMeter {
     /// Kind of the running frame.
     pub(crate) frame: Frame,
     /// The last call opcode has a known path, up to the code it loads.
-    call_is_known: bool,
+    pub(crate) call_is_known: bool,
     /// Memory ended inside a word somewhere in the running transaction.
-    partial_memory: bool,
+    pub(crate) partial_memory: bool,
     /// Opcodes of fixed price that ran and are not in the sums yet, by frame kind.
     opcodes: Box<[[u64; 256]; 3]>,
     /// There are some.
@@ -252,6 +254,7 @@ impl CounterMeter {
             end_keccaks: 0,
             stopped: None,
             out_of_steps: false,
+            most_wanted: Counters::default(),
             unwatched: OPCODES_UNWATCHED,
             output_areas: Vec::new(),
             rom: rules.rom.map(RomCosts::of),
@@ -300,7 +303,7 @@ impl CounterMeter {
     }
 
     /// Adds the keccaks that the ROM keeps for the end of the batch to those that a check states.
-    fn with_end_keccaks(&self, stated: Counters) -> Counters {
+    pub(crate) fn with_end_keccaks(&self, stated: Counters) -> Counters {
         let end = (self.batch_data.len() as u64 + 1) / KECCAK_RATE_BYTES + END_KECCAKS;
         let keccaks = if stated.keccaks > 0 { stated.keccaks.saturating_add(end) } else { 0 };
         Counters { keccaks, ..stated }
@@ -347,15 +350,28 @@ impl CounterMeter {
     }
 
     /// Returns what is counted so far, with decoding at its most; opcodes are in the sums.
-    fn at_most(&self) -> Counters {
+    pub(crate) fn at_most(&self) -> Counters {
         self.sums.used() + self.decoding_at_most
     }
 
     /// Returns the most that [`Self::at_least`] can come to once all is decoded, by what is counted so far.
     fn sure_at_most(&self) -> Counters {
+        self.total_at_most().at_least()
+    }
+
+    /// Returns no less than the counters that any look at the limits has judged so far.
+    pub(crate) fn judged_at_most(&self) -> Counters {
+        // What the checks want is sure only as long as all else is.
+        let Sums { sure, reserved, .. } = self.total_at_most();
+        let Counters { arithmetics, binaries, .. } = sure.max(reserved);
+        limits::weighed(self.at_most(), Counters { arithmetics, binaries, ..sure })
+    }
+
+    /// Returns the sums of the batch so far, with decoding at its most.
+    fn total_at_most(&self) -> Sums {
         let sure = self.decoding_at_most;
         let reserved = if self.reserves() { sure + reservations::RECOVERY.beyond } else { Counters::default() };
-        self.sums.after(Sums { bounded: sure, sure, reserved, ..Sums::default() }).at_least()
+        self.sums.after(Sums { bounded: sure, sure, reserved, ..Sums::default() })
     }
 
     /// Returns what the ROM counts at least of steps, arithmetics, binaries and mem-aligns; with what its last checks want,
@@ -433,17 +449,17 @@ impl CounterMeter {
         if !self.enforces || self.stopped.is_some() {
             return;
         }
+        self.most_wanted = self.most_wanted.max(reservation.stated);
         let mut used = Counters::default();
         if self.counts_all {
-            let Counters { keccaks, poseidon_paddings, sha256s, .. } = self.at_most_real();
-            used = Counters { keccaks, poseidon_paddings, sha256s, ..used };
+            used = self.at_most_real();
         }
         let wanted = self.with_end_keccaks(reservation.stated);
         self.stopped = limits::short(used, wanted, self.rules).map(Counter::error);
     }
 
     /// Returns the keccaks, paddings and SHA-256 blocks that the ROM has counted so far: the end of the batch is not over.
-    fn at_most_real(&self) -> Counters {
+    pub(crate) fn at_most_real(&self) -> Counters {
         let Counters { keccaks, poseidon_paddings, sha256s, .. } = self.sums.real + self.decoding_at_most;
         Counters {
             keccaks: keccaks.saturating_sub(self.end_keccaks),

@@ -59,6 +59,14 @@ struct Deployed {
 }
 
 impl AccessedLeaves {
+    /// Returns its size in memory, in bytes, estimated.
+    pub fn bytes(&self) -> usize {
+        // Nodes of the maps are filled by a half at least.
+        2 * (self.accounts.len() * size_of::<(Address, AccountLeaves)>()
+            + self.slots.len() * size_of::<(Address, U256, U256)>()
+            + self.deployed.len() * size_of::<(Address, Deployed)>())
+    }
+
     /// Records accesses to leaves of an account.
     pub fn account(&mut self, address: Address, leaves: AccountLeaves) {
         let entry = self.accounts.entry(address).or_default();

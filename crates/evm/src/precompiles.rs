@@ -45,6 +45,16 @@ impl ZkPrecompiles {
         Self { rules, addresses, injected: false, modexp: ModexpBuffer::new(rules) }
     }
 
+    /// Returns what MODEXP leaves to its next call.
+    pub(crate) fn modexp(&self) -> &ModexpBuffer {
+        &self.modexp
+    }
+
+    /// The same, to put another one in place.
+    pub(crate) fn modexp_mut(&mut self) -> &mut ModexpBuffer {
+        &mut self.modexp
+    }
+
     fn ecrecover(&self, input: &[u8], gas_limit: u64) -> EthPrecompileResult {
         let mut output = secp256k1::ec_recover_run(input, gas_limit)?;
         if output.bytes.is_empty() && self.rules.ecrecover_infinity_bug {

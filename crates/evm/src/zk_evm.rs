@@ -21,13 +21,14 @@ use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, B256, Bytes, KECCAK_EMPTY, Log, U256};
 use revm::state::EvmState;
 
-use super::access_log::AccountLeaves;
+use super::access_log::{AccessedLeaves, AccountLeaves};
 use super::bytecode::ends_in_bare_push;
 use super::context::{BatchScratch, PrecompileEffect, StateDatabase, ZkContext, new_context};
 use super::error_order;
 use super::errors::rom_error;
 use super::instructions::{ZkInstructions, endless_push_table, instruction_table};
 use super::interrupt::{FRAME_STEPS, Interrupt};
+use super::modexp::ModexpBuffer;
 use super::modexp_memory::{self, UnpaidMemory};
 use super::observer::{CreateStart, EvmObserver};
 use super::precompiles::ZkPrecompiles;
@@ -51,6 +52,22 @@ const CODE_DEPOSIT_GAS: u64 = 200;
 const RESERVED_CODE_PREFIX: u8 = 0xef;
 
 type Inner<DB, O> = Evm<ZkContext<DB, O>, (), ZkInstructions<DB, O>, ZkPrecompiles, EthFrame<EthInterpreter>>;
+
+/// What the transactions of a batch leave to those after them, beside the state: flags, touched leaves, MODEXP's buffer.
+#[derive(Clone, Debug)]
+pub struct CarriedOver {
+    used_gasprice: bool,
+    used_balance: bool,
+    touched: AccessedLeaves,
+    modexp: ModexpBuffer,
+}
+
+impl CarriedOver {
+    /// Returns its size in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.touched.bytes()
+    }
+}
 
 /// The EVM of one batch, under an observer.
 pub struct ZkEvm<DB: StateDatabase, O: EvmObserver> {
@@ -116,6 +133,26 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
     pub fn observer_and_db(&mut self) -> (&mut O, &mut DB) {
         let ZkContext { chain, journaled_state, .. } = &mut self.inner.ctx;
         (&mut chain.observer, &mut journaled_state.database)
+    }
+
+    /// Returns what later transactions of the batch take over from those that ran.
+    pub fn carried_over(&self) -> CarriedOver {
+        let BatchScratch { used_gasprice, used_balance, touched, .. } = &self.inner.ctx.chain;
+        CarriedOver {
+            used_gasprice: *used_gasprice,
+            used_balance: *used_balance,
+            touched: touched.clone(),
+            modexp: self.inner.precompiles.modexp().clone(),
+        }
+    }
+
+    /// Goes on from where another EVM left a batch, of the same fork and without traces.
+    pub fn go_on_from(&mut self, before: &CarriedOver) {
+        let CarriedOver { used_gasprice, used_balance, touched, modexp } = before;
+        let scratch = &mut self.inner.ctx.chain;
+        (scratch.used_gasprice, scratch.used_balance) = (*used_gasprice, *used_balance);
+        scratch.touched = touched.clone();
+        *self.inner.precompiles.modexp_mut() = modexp.clone();
     }
 
     /// Takes what a transaction had changed when the database failed.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::memory::{CallMemory, MemoryBound};
+use super::memory::{CallMemory, MemoryBound, MemoryMark};
 
 /// Tells a running batch to stop: the client left, its deadline passed, or what it asks for takes too long or too much
 /// memory. Looked at every few thousand opcodes.
@@ -71,6 +71,18 @@ impl CancelToken {
     /// Takes memory for what the batch keeps; fails at its bound, as [`CallMemory::take`] says.
     pub fn take(&self, bytes: usize) -> Result<(), Cancelled> {
         self.memory.as_ref().map_or(Ok(()), |memory| memory.take(bytes)).map_err(Cancelled::Memory)
+    }
+
+    /// Notes the memory taken so far, for work that may have to begin anew.
+    pub fn mark(&self) -> Option<MemoryMark> {
+        self.memory.as_ref().map(CallMemory::mark)
+    }
+
+    /// Gives back what was taken since the mark.
+    pub fn give_back_to(&self, mark: Option<MemoryMark>) {
+        if let Some((memory, mark)) = self.memory.as_ref().zip(mark) {
+            memory.give_back_to(mark);
+        }
     }
 
     /// Takes what something adds to the answer as sent; fails at its bound, as [`CallMemory::take_answer`] says.

@@ -102,6 +102,13 @@ struct Account {
     answer: AtomicUsize,
 }
 
+/// How much a call had taken at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryMark {
+    used: usize,
+    answer: usize,
+}
+
 impl CallMemory {
     /// Takes so many bytes more, before or right after they are allocated.
     ///
@@ -140,6 +147,17 @@ impl CallMemory {
         let used = &self.0.used;
         let before = used.fetch_min(bytes, Relaxed);
         self.0.budget.0.used.fetch_sub(before.saturating_sub(bytes), Relaxed);
+    }
+
+    /// Notes how much is taken now.
+    pub fn mark(&self) -> MemoryMark {
+        MemoryMark { used: self.0.used.load(Relaxed), answer: self.0.answer.load(Relaxed) }
+    }
+
+    /// Gives back what was taken since the mark: the work it was for begins anew.
+    pub fn give_back_to(&self, mark: MemoryMark) {
+        self.shrink_to(mark.used);
+        self.0.answer.store(mark.answer, Relaxed);
     }
 
     /// Returns the bytes taken now.
@@ -186,6 +204,17 @@ mod tests {
         let call = MemoryBudget::new(BOUNDS).call();
         assert_eq!((call.take_answer(50), call.take_answer(1)), (Ok(()), Err(MemoryBound::Answer)));
         assert_eq!(call.used(), 50);
+    }
+
+    #[test]
+    fn work_that_begins_anew_gives_back_what_it_took() {
+        let budget = MemoryBudget::new(BOUNDS);
+        let call = budget.call();
+        assert_eq!((call.take(10), call.take_answer(5)), (Ok(()), Ok(())));
+        let mark = call.mark();
+        assert_eq!((call.take(20), call.take_answer(45)), (Ok(()), Ok(())));
+        call.give_back_to(mark);
+        assert_eq!((call.used(), budget.used(), call.take_answer(45)), (15, 15, Ok(())));
     }
 
     #[test]

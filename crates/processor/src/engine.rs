@@ -9,6 +9,7 @@ use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
 use zkevm_tree::{KeyCache, StateReader, TreeMemory};
 use zkevm_types::{BatchContext, BatchInput, BatchOutput};
 
+use super::prefixes::PrefixCache;
 use super::{Observer, v1, v2};
 
 /// Keys of each kind that are remembered from batch to batch; at most about 7 MiB. A full batch touches fewer.
@@ -17,11 +18,13 @@ const KEY_CACHE_CAPACITY: usize = 14_000;
 /// Executes batches, on the threads of its callers.
 ///
 /// Holds what batches share: a pool of worker threads that help while cores are idle, the senders recovered so far, and the
-/// memory of batches that ended. Clones share it; two engines share nothing. The default has no worker threads.
+/// memory of batches that ended; and, if it is given a [`PrefixCache`], what batches came to, for those that begin as they
+/// do. Clones share it; two engines share nothing. The default has no worker threads and no such cache.
 #[derive(Clone, Debug, Default)]
 pub struct Engine {
     pub(crate) pool: WorkerPool,
     pub(crate) senders: SenderCache,
+    pub(crate) prefixes: PrefixCache,
     /// One for each batch that ran at a time, the last used last.
     scratch: Arc<Mutex<Vec<Scratch>>>,
 }
@@ -56,6 +59,12 @@ impl Engine {
         Self { senders, ..self }
     }
 
+    /// Remembers batches, so that one that begins as another did goes on from there.
+    #[must_use]
+    pub fn with_prefixes(self, prefixes: PrefixCache) -> Self {
+        Self { prefixes, ..self }
+    }
+
     /// Returns the senders recovered so far.
     pub fn senders(&self) -> &SenderCache {
         &self.senders
@@ -70,7 +79,17 @@ impl Engine {
         state: &dyn StateReader,
         cancel: &CancelToken,
     ) -> Result<BatchOutput, Cancelled> {
-        self.process_priced(input, state, cancel, Prices::of_fork(input.fork_id.rules()))
+        let BatchContext::V2(context) = &input.context else {
+            return self.process_priced(input, state, cancel, Prices::of_fork(input.fork_id.rules()));
+        };
+        if !self.prefixes.is_on() {
+            return self.process_priced(input, state, cancel, Prices::of_fork(input.fork_id.rules()));
+        }
+        cancel.check()?;
+        let _running = self.pool.batch_guard();
+        let (mut output, meter) = v2::process_with_prefixes(self, input, context, state, cancel)?;
+        meter.report(&mut output);
+        Ok(output)
     }
 
     /// Executes one batch as [`Self::process`] does, with other prices for the virtual counters.

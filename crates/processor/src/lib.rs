@@ -36,6 +36,7 @@
 
 mod block_info;
 mod engine;
+mod prefixes;
 mod prepare;
 mod run;
 mod state_view;
@@ -44,6 +45,7 @@ mod v1;
 mod v2;
 
 pub use engine::Engine;
+pub use prefixes::{PrefixCache, PrefixStats};
 
 use zkevm_batch::observer::BatchObserver;
 use zkevm_evm::observer::EvmObserver;

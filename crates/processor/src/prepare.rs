@@ -58,8 +58,14 @@ pub(super) struct Items {
 }
 
 impl<O: Observer> BatchRun<'_, O> {
-    /// Decodes the batch and begins to recover its senders. Inside is the error of a batch that does not decode.
-    pub(crate) fn prepare(&mut self, forced: bool, implicit_block: bool) -> Result<Result<(), RomError>, Cancelled> {
+    /// Decodes the batch and begins to recover its senders. Inside is the error of a batch that does not decode. The first
+    /// `ran` items will not run: an earlier batch ran them.
+    pub(crate) fn prepare(
+        &mut self,
+        forced: bool,
+        implicit_block: bool,
+        ran: usize,
+    ) -> Result<Result<(), RomError>, Cancelled> {
         let start = Instant::now();
         let mut items = Vec::new();
         let data = &self.input.batch_l2_data;
@@ -75,12 +81,14 @@ impl<O: Observer> BatchRun<'_, O> {
             self.note_l2_hashes(&items);
             return Ok(Err(error));
         }
+        self.decoded_items = items.len();
         let start = Instant::now();
         let signatures: Vec<_> = items.iter().filter_map(BatchItem::transaction).map(Transaction::signature).collect();
         let signers = self.engine.senders.recover(&signatures, recovery, &self.engine.pool);
         self.phases.recover += start.elapsed();
         let all_first = !signers.are_shared() || self.needs_all_first();
         self.items = Some(Items { ready: Vec::new().into_iter(), unprepared: items.into_iter(), signers });
+        self.tell_of_items_that_ran(ran);
         if all_first {
             self.prepare_some(usize::MAX)?;
             self.expect_traces();
@@ -100,6 +108,24 @@ impl<O: Observer> BatchRun<'_, O> {
             let from = self.input.from.or(recovered.signer).unwrap_or_default();
             self.state().note_program(linear_hash(&tx.l2_preimage(from)).to_b256());
         }
+    }
+
+    /// Tells the observer of the first items, and takes them away.
+    fn tell_of_items_that_ran(&mut self, count: usize) {
+        let Some(items) = self.items.as_mut().filter(|_| count > 0) else { return };
+        let start = Instant::now();
+        let ran: Vec<BatchItem> = items.unprepared.by_ref().take(count).collect();
+        let transactions = ran.iter().filter_map(BatchItem::transaction).count();
+        let mut recovered = items.signers.take(transactions).into_iter();
+        for item in &ran {
+            match item {
+                BatchItem::ChangeL2Block { .. } => self.observer().block_decoded(),
+                BatchItem::Transaction(tx) => {
+                    self.observer().transaction_decoded(tx, recovered.next().unwrap_or_default());
+                }
+            }
+        }
+        self.phases.decode += start.elapsed();
     }
 
     /// Traces depend on hashes of later transactions, an observer that judges decoding on all items; and some stores answer

@@ -1,5 +1,9 @@
 //! What both versions of the API share: intrinsic checks, one transaction, the final answer (batch §8, §12).
 
+mod checkpoint;
+
+pub(crate) use checkpoint::RunCheckpoint;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -20,8 +24,8 @@ use zkevm_evm::zk_evm::ZkEvm;
 use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::StateReader;
 use zkevm_tree::{LeafKind, TreeRef};
-use zkevm_types::BatchInput;
 use zkevm_types::{ApiVersion, ForkRules, LogShape, TX_GAS_LIMIT_MAX};
+use zkevm_types::{BatchInput, StateSource};
 use zkevm_types::{BatchOutput, BatchRoots, LogOutput, PhaseTimes, TouchedAccount, TxOutput};
 use zkevm_types::{ExecutorError, RomError};
 
@@ -142,10 +146,14 @@ pub(crate) struct BatchRun<'a, O: Observer> {
     abandoned: EvmState,
     /// Items that have not run, from when the batch is decoded.
     pub(super) items: Option<Items>,
+    /// Number of items of the batch, once it is decoded.
+    pub(crate) decoded_items: usize,
     /// Whether to go on, and the memory to take from.
     pub(super) cancel: CancelToken,
     /// Memory of the state that has been taken.
     state_bytes: usize,
+    /// Memory of the results that has been taken.
+    taken: checkpoint::Taken,
 }
 
 impl<'a, O: Observer> BatchRun<'a, O> {
@@ -177,8 +185,10 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             kept_versions: Vec::new(),
             abandoned: EvmState::default(),
             items: None,
+            decoded_items: 0,
             cancel: cancel.clone(),
             state_bytes: 0,
+            taken: Default::default(),
         }
     }
 
@@ -301,10 +311,9 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     fn take_memory(&mut self, output: &TxOutput) -> Result<(), Cancelled> {
         let logs: usize = output.logs.iter().map(|log| LOG_BYTES + log.data.len()).sum();
         let shown = output.return_value.len() + output.rlp_tx.len();
-        self.cancel.take(RESULT_BYTES + shown + logs)?;
         // Each block lists the logs of its transactions once more, and a trace the return value.
         let again = output.full_trace.as_ref().map_or(0, |trace| trace.context.data.len() + output.return_value.len());
-        self.cancel.take_answer(RESULT_BYTES + shown + 2 * logs + again)?;
+        self.take_result(RESULT_BYTES + shown + logs, RESULT_BYTES + shown + 2 * logs + again)?;
         let state_bytes = self.state().memory_bytes();
         let more = state_bytes.saturating_sub(self.state_bytes);
         self.state_bytes = self.state_bytes.max(state_bytes);
@@ -553,7 +562,8 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         output.roots = Some(roots);
         output.gas_used = self.gas_used;
         output.read_write_addresses = read_write_addresses;
-        if new_state_root != self.input.old_state_root {
+        let is_kept = self.input.state_source != StateSource::Witness { keep: false };
+        if new_state_root != self.input.old_state_root && is_kept {
             let mut versions = std::mem::take(&mut self.kept_versions);
             versions.push(self.state().version());
             output.new_nodes = self.state().new_nodes(&versions);

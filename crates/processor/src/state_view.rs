@@ -1,5 +1,9 @@
 //! The state a batch runs on: one version of the tree, with what was read or written of it in memory.
 
+mod checkpoint;
+
+pub(crate) use checkpoint::StateCheckpoint;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -111,6 +115,8 @@ pub(crate) struct StateView<'a> {
     /// Programs that were asked for and are not there; the ROM may never load them.
     missing_programs: HashSet<B256>,
     missing_program: Option<B256>,
+    /// Programs that the reader gave.
+    programs_read: Vec<Digest>,
     smt_keys: Option<BTreeSet<B256>>,
     program_keys: Option<BTreeSet<B256>>,
     tree_time: Duration,
@@ -151,6 +157,7 @@ impl<'a> StateView<'a> {
             missing: HashMap::default(),
             missing_programs: HashSet::new(),
             missing_program: None,
+            programs_read: Vec::new(),
             accounts: HashMap::default(),
             code_lengths: HashMap::default(),
             storage: HashMap::default(),
@@ -616,6 +623,7 @@ impl Database for StateView<'_> {
             self.missing_programs.insert(code_hash);
             return Ok(with_unchecked_jumpdests(&Bytes::from_static(PLACEHOLDER_CODE)));
         };
+        self.programs_read.push(Digest::from(code_hash));
         let code = with_unchecked_jumpdests(&code);
         self.programs.insert(code_hash, code.clone());
         Ok(code)

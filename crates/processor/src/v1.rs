@@ -58,7 +58,7 @@ fn execute<O: Observer>(
         Err(abort) => return Ok(Err(abort)),
     };
     run.observer().batch_data_hashed();
-    if let Err(error) = run.prepare(false, false)? {
+    if let Err(error) = run.prepare(false, false, 0)? {
         run.state().restore(batch_root);
         if error.is_out_of_counters() {
             transactions.push(undecoded(run, error));

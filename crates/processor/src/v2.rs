@@ -1,5 +1,9 @@
 //! `ProcessBatchV2`: forks from 7, L2 blocks inside a batch (batch §6, §7).
 
+mod resumed;
+
+pub(crate) use resumed::process_with_prefixes;
+
 use revm::primitives::{B256, Log, U256};
 
 use super::Observer;
@@ -37,39 +41,9 @@ pub(crate) fn process<O: Observer>(
     cancel: &CancelToken,
     observer: O,
 ) -> Result<(BatchOutput, O), Cancelled> {
-    let mut batch = V2Batch {
-        run: BatchRun::new(engine, input, state, cancel, observer),
-        context,
-        block_number: U256::ZERO,
-        timestamp: U256::ZERO,
-        open: None,
-        closed: Vec::new(),
-    };
-    let old_version = batch.run.state().version();
-    let mut error_rom = RomError::NoError;
-    let end = match batch.execute() {
-        Ok(()) => Ok(()),
-        Err(Stop::Cancelled(cancelled)) => return Err(cancelled),
-        Err(Stop::Abort(abort)) => Err(abort),
-        Err(Stop::Invalid(error)) => {
-            error_rom = error;
-            batch.run.kept_versions.clear();
-            batch.run.state().restore(old_version);
-            Ok(())
-        }
-    };
-    let acc_input_hash = acc_input_hash_v2(
-        input.old_acc_input_hash,
-        &input.batch_l2_data,
-        context.l1_info_root,
-        context.timestamp_limit,
-        input.coinbase,
-        context.forced_blockhash_l1,
-    );
-    let V2Batch { run, closed, .. } = batch;
-    let (output, observer) = run.finish(end, acc_input_hash)?;
-    let invalid_batch = error_rom != RomError::NoError;
-    Ok((BatchOutput { blocks: closed, invalid_batch, error_rom, ..output }, observer))
+    let mut batch = V2Batch::new(BatchRun::new(engine, input, state, cancel, observer), context);
+    let end = batch.execute();
+    batch.finish(end)
 }
 
 /// Why the batch does not go on.
@@ -116,8 +90,12 @@ struct V2Batch<'a, O: Observer> {
     block_number: U256,
     /// Timestamp of the current block.
     timestamp: U256,
+    /// The state before the batch.
+    old_version: TreeRef,
     open: Option<OpenBlock>,
     closed: Vec<BlockOutput>,
+    /// L1 info entries that were asked for, each time.
+    l1_indices: Vec<u32>,
 }
 
 /// The block being run.
@@ -143,13 +121,53 @@ struct Listed {
     is_create: bool,
 }
 
-impl<O: Observer> V2Batch<'_, O> {
+impl<'a, O: Observer> V2Batch<'a, O> {
+    fn new(run: BatchRun<'a, O>, context: &'a V2Context) -> Self {
+        let mut batch = Self {
+            run,
+            context,
+            block_number: U256::ZERO,
+            timestamp: U256::ZERO,
+            old_version: TreeRef::EMPTY,
+            open: None,
+            closed: Vec::new(),
+            l1_indices: Vec::new(),
+        };
+        batch.old_version = batch.run.state().version();
+        batch
+    }
+
+    /// Makes the answer of a batch that ended so.
+    fn finish(mut self, end: Result<(), Stop>) -> Result<(BatchOutput, O), Cancelled> {
+        let mut error_rom = RomError::NoError;
+        let end = match end {
+            Ok(()) => Ok(()),
+            Err(Stop::Cancelled(cancelled)) => return Err(cancelled),
+            Err(Stop::Abort(abort)) => Err(abort),
+            Err(Stop::Invalid(error)) => {
+                error_rom = error;
+                self.run.kept_versions.clear();
+                self.run.state().restore(self.old_version);
+                Ok(())
+            }
+        };
+        let Self { run, context, closed, .. } = self;
+        let input = run.input;
+        let acc_input_hash = acc_input_hash_v2(
+            input.old_acc_input_hash,
+            &input.batch_l2_data,
+            context.l1_info_root,
+            context.timestamp_limit,
+            input.coinbase,
+            context.forced_blockhash_l1,
+        );
+        let (output, observer) = run.finish(end, acc_input_hash)?;
+        let invalid_batch = error_rom != RomError::NoError;
+        Ok((BatchOutput { blocks: closed, invalid_batch, error_rom, ..output }, observer))
+    }
+
     fn execute(&mut self) -> Result<(), Stop> {
-        let old_root: U256 = self.run.input.old_state_root.into();
-        if old_root.as_limbs().iter().any(|&limb| limb >= GOLDILOCKS_PRIME) {
-            return Err(Abort::new(ExecutorError::BinaryLt4Mismatch, "old state root is out of range").into());
-        }
-        self.run.observer().batch_data_hashed();
+        self.begin()?;
         let forced = self.context.is_forced();
         if self.run.input.batch_l2_data.is_empty() {
             let empty = DecodedBatch { items: &[], end: Ok(()), is_forced: forced };
@@ -157,7 +175,7 @@ impl<O: Observer> V2Batch<'_, O> {
             return Ok(());
         }
         let implicit_block = forced || self.context.skip_first_change_l2_block;
-        self.run.prepare(forced, implicit_block)?.map_err(Stop::Invalid)?;
+        self.run.prepare(forced, implicit_block, 0)?.map_err(Stop::Invalid)?;
         let slots = [LAST_BLOCK_SLOT, TIMESTAMP_SLOT, BLOCK_INFO_ROOT_SLOT].map(|slot| (SYSTEM_ADDRESS, slot));
         self.run.read_ahead(&slots)?;
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;
@@ -168,6 +186,21 @@ impl<O: Observer> V2Batch<'_, O> {
         if forced {
             self.open_block(None)?;
         }
+        self.run_items()
+    }
+
+    /// Checks the old state root, and begins to count.
+    fn begin(&mut self) -> Result<(), Stop> {
+        let old_root: U256 = self.run.input.old_state_root.into();
+        if old_root.as_limbs().iter().any(|&limb| limb >= GOLDILOCKS_PRIME) {
+            return Err(Abort::new(ExecutorError::BinaryLt4Mismatch, "old state root is out of range").into());
+        }
+        self.run.observer().batch_data_hashed();
+        Ok(())
+    }
+
+    /// Runs the items that have not run, and closes the last block.
+    fn run_items(&mut self) -> Result<(), Stop> {
         while let Some(item) = self.run.next_item()? {
             match item {
                 PreparedItem::ChangeL2Block { delta_timestamp, l1_info_index } => {
@@ -273,6 +306,7 @@ impl<O: Observer> V2Batch<'_, O> {
         let leaf = self.context.l1_info_tree_data.get(&index).ok_or_else(|| {
             Abort::new(ExecutorError::InvalidL1InfoTreeIndex, format!("no L1 info for index {index}"))
         })?;
+        self.l1_indices.push(index);
         self.run.observer().l1_info_proved(index);
         self.verify_l1_info(index, leaf)?;
         if timestamp < U256::from(leaf.min_timestamp) {

@@ -43,6 +43,10 @@ impl StateReader for NoState {
         Ok(None)
     }
 
+    fn has_nodes(&self, hashes: &[Digest]) -> Result<bool, StoreError> {
+        Ok(hashes.is_empty())
+    }
+
     fn program(&self, _hash: &Digest) -> Result<Option<Bytes>, StoreError> {
         Ok(None)
     }
@@ -136,6 +140,11 @@ impl StateReader for RequestOverlay<'_> {
         let mut below = self.base.nodes(&below)?.into_iter();
         let node = |hash| if self.nodes.contains_key(hash) { self.node(hash) } else { Ok(below.next().flatten()) };
         hashes.iter().map(node).collect()
+    }
+
+    fn has_nodes(&self, hashes: &[Digest]) -> Result<bool, StoreError> {
+        let below: Vec<Digest> = hashes.iter().filter(|hash| !self.nodes.contains_key(hash)).copied().collect();
+        Ok(below.is_empty() || self.base.has_nodes(&below)?)
     }
 
     fn prefers_many(&self) -> bool {

@@ -29,7 +29,8 @@ pub use poseidon::linear_hash;
 pub use proof::ProofError;
 pub use reader::{StateReader, StoreError};
 pub use smt::{
-    Corruption, GetDetails, SetDetails, SetMode, StateTree, TreeError, TreeMemory, TreeRef, root_of_entries,
+    Corruption, GetDetails, SetDetails, SetMode, StateTree, TreeError, TreeMemory, TreeRef, TreeSnapshot,
+    root_of_entries,
 };
 
 /// A stored node: 8 content elements and 4 capacity elements, all canonical (state-tree §7).

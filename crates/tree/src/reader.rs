@@ -14,6 +14,11 @@ pub trait StateReader: Send + Sync {
         hashes.iter().map(|hash| self.node(hash)).collect()
     }
 
+    /// True if all of these nodes are known.
+    fn has_nodes(&self, hashes: &[Digest]) -> Result<bool, StoreError> {
+        Ok(self.nodes(hashes)?.iter().all(Option::is_some))
+    }
+
     /// True if many nodes in one call cost far less than one by one: worth reading ahead.
     fn prefers_many(&self) -> bool {
         false

@@ -11,12 +11,14 @@ mod details;
 mod hashing;
 mod proof_hashes;
 mod read_ahead;
+mod snapshot;
 mod update;
 
 #[cfg(test)]
 mod tests;
 
 pub use details::{GetDetails, SetDetails, SetMode};
+pub use snapshot::TreeSnapshot;
 
 use std::collections::HashMap;
 
@@ -115,10 +117,21 @@ pub struct StateTree<'a> {
 struct Node {
     kind: NodeKind,
     hashed: bool,
-    /// Made here, as opposed to loaded from the reader. Below a node that was not made here there is none that was.
-    created: bool,
+    origin: Origin,
     /// Marks the node during one traversal.
     visited: bool,
+}
+
+/// Where a node or a value comes from. Below a node that the reader holds there is none of another origin, and below one of a
+/// snapshot none that was created here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The reader.
+    Reader,
+    /// A snapshot: it was created in another tree, which this one goes on from.
+    Snapshot,
+    /// Created here.
+    Created,
 }
 
 #[derive(Clone, Copy)]
@@ -148,8 +161,7 @@ struct Value {
     value: Option<U256>,
     /// `None` until hashed.
     hash: Option<Digest>,
-    /// Made here, as opposed to known by hash from the reader.
-    created: bool,
+    origin: Origin,
     /// The version without hash whose root the value is, or the empty one.
     root_of: TreeRef,
 }
@@ -166,7 +178,10 @@ impl<'a> StateTree<'a> {
         let (opened, cancel) = (HashMap::new(), CancelToken::default());
         let mut tree =
             Self { reader, pool, nodes, hashes, leaves, values, opened, deferred_roots: 0, permutations: 0, cancel };
-        tree.push_node(Digest::ZERO, Node { kind: NodeKind::Empty, hashed: true, created: false, visited: false });
+        tree.push_node(
+            Digest::ZERO,
+            Node { kind: NodeKind::Empty, hashed: true, origin: Origin::Reader, visited: false },
+        );
         tree
     }
 
@@ -264,7 +279,7 @@ impl<'a> StateTree<'a> {
                 self.check_room(1)?;
                 let value = push(
                     &mut self.values,
-                    Value { value: None, hash: Some(second), created: false, root_of: TreeRef::EMPTY },
+                    Value { value: None, hash: Some(second), origin: Origin::Reader, root_of: TreeRef::EMPTY },
                 );
                 NodeKind::Leaf(push(&mut self.leaves, Leaf { key, value, depth: depth as u16 }))
             }
@@ -321,11 +336,11 @@ impl<'a> StateTree<'a> {
         if hash.is_zero() {
             return TreeRef::EMPTY;
         }
-        self.push_node(hash, Node { kind: NodeKind::Unloaded, hashed: true, created: false, visited: false })
+        self.push_node(hash, Node { kind: NodeKind::Unloaded, hashed: true, origin: Origin::Reader, visited: false })
     }
 
     fn push_created(&mut self, kind: NodeKind) -> TreeRef {
-        self.push_node(Digest::ZERO, Node { kind, hashed: false, created: true, visited: false })
+        self.push_node(Digest::ZERO, Node { kind, hashed: false, origin: Origin::Created, visited: false })
     }
 
     fn push_node(&mut self, hash: Digest, node: Node) -> TreeRef {

@@ -54,7 +54,7 @@ pub struct BatchInput {
 }
 
 /// Where the state of a batch is read, and what of the request stays.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum StateSource {
     /// What the request brings first, then the store. What it brings is believed for this batch only.
     #[default]
@@ -74,7 +74,7 @@ impl BatchInput {
 }
 
 /// The answer to a batch whose zk counters pass the limits (counters §16.3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CountersPolicy {
     /// Its regular answer; the client sees the numbers.
     #[default]

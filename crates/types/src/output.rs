@@ -35,9 +35,9 @@ pub struct BatchOutput {
     pub program_keys: Vec<B256>,
     /// Message of an internal error; empty when there was none.
     pub error_log: String,
-    /// New nodes of every surviving state root, for the store.
+    /// New nodes of every surviving state root, for the store; none of a batch of which nothing is kept.
     pub new_nodes: Vec<(Digest, NodeData)>,
-    /// New programs, for the store.
+    /// New programs, for the store; none of a batch of which nothing is kept.
     pub new_programs: Vec<(Digest, Bytes)>,
     /// The time that each phase took.
     pub phases: PhaseTimes,

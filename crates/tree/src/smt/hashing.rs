@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::{NodeKind, StateTree, TreeRef};
+use super::{NodeKind, Origin, StateTree, TreeRef};
 use crate::NodeData;
 use crate::digest::Digest;
 use crate::node::{branch_node, leaf_node, value_node};
@@ -84,7 +84,7 @@ impl StateTree<'_> {
         let mut stack: Vec<TreeRef> = versions.to_vec();
         while let Some(at) = stack.pop() {
             let node = &self.nodes[at.index()];
-            if !node.created || !node.hashed || std::mem::replace(&mut is_new[at.index()], true) {
+            if node.origin != Origin::Created || !node.hashed || std::mem::replace(&mut is_new[at.index()], true) {
                 continue;
             }
             count += 1;
@@ -92,7 +92,8 @@ impl StateTree<'_> {
                 NodeKind::Branch(children) => stack.extend(children),
                 NodeKind::Leaf(index) => {
                     let value = &self.values[self.leaves[index as usize].value as usize];
-                    if let (true, Some(hash), Some(number)) = (value.created, value.hash, value.value) {
+                    if let (true, Some(hash), Some(number)) = (value.origin == Origin::Created, value.hash, value.value)
+                    {
                         values.push((hash, number));
                     }
                 }

@@ -2,7 +2,7 @@
 
 use alloy_primitives::U256;
 
-use super::{Corruption, Leaf, NodeKind, StateTree, TreeError, TreeRef, Value, push};
+use super::{Corruption, Leaf, NodeKind, Origin, StateTree, TreeError, TreeRef, Value, push};
 use crate::digest::Digest;
 use crate::keys::small_value_hash;
 use crate::path::{KEY_BITS, bit, compare};
@@ -134,7 +134,12 @@ impl StateTree<'_> {
     fn push_value(&mut self, value: U256) -> u32 {
         push(
             &mut self.values,
-            Value { value: Some(value), hash: small_value_hash(value), created: true, root_of: TreeRef::EMPTY },
+            Value {
+                value: Some(value),
+                hash: small_value_hash(value),
+                origin: Origin::Created,
+                root_of: TreeRef::EMPTY,
+            },
         )
     }
 }

@@ -41,10 +41,12 @@ use crate::scheduling::request_short_slice;
 use crate::telemetry::Spans;
 use crate::{aggregator, grpc, http};
 use zkevm_pool::memory::{MemoryBounds, MemoryBudget};
+use zkevm_processor::PrefixCache;
 use zkevm_recovery::{LanesRefused, Recoverer};
 use zkevm_store::hashdb::{HashDb, SessionLimits};
 use zkevm_store::{Database, DurableOptions, EmbeddedDatabase, PostgresDatabase, QueueLimits, StateStore};
 use zkevm_tree::StoreError;
+use zkevm_wire::stateless::WitnessMemo;
 use zkevm_wire::validate::{ValidationRules, WitnessLimits};
 
 /// Time open connections have to end after the last answer.
@@ -115,12 +117,13 @@ impl Server {
         let config = Arc::new(config);
         let opening = Arc::clone(&config);
         let ended = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
+        let prefixes = PrefixCache::new(config.executor.prefix_cache_bytes_max);
         let engine = match engine {
             Some(engine) => engine,
             None => {
                 let (options, helpers) = (config.engine.clone(), config.executor.helpers);
-                let recoverer = recoverer(&config);
-                let open = move || Engines::open(&options, helpers, recoverer);
+                let (recoverer, prefixes) = (recoverer(&config), prefixes.clone());
+                let open = move || Engines::open(&options, helpers, recoverer, prefixes);
                 Arc::new(tokio::task::spawn_blocking(open).await.map_err(ended)??)
             }
         };
@@ -144,7 +147,15 @@ impl Server {
         let file_writer = FileWriter::start(config.files.clone())?;
         let spans = Spans::start(&config.trace, &prover_id)?;
         let actors = ActorSystem::start(options, engine, Arc::clone(&store), lifecycle.clone())?;
-        match bind(&config, prover_id, &actors, &store, &lifecycle, &file_writer, &spans).await {
+        let parts = Parts {
+            actors: &actors,
+            store: &store,
+            prefixes,
+            lifecycle: &lifecycle,
+            file_writer: &file_writer,
+            spans: &spans,
+        };
+        match bind(&config, prover_id, parts).await {
             Ok(listeners) => Ok(RunningServer {
                 listeners,
                 actors,
@@ -261,15 +272,18 @@ impl Drop for HttpThreads {
     }
 }
 
-async fn bind(
-    config: &Config,
-    prover_id: Arc<str>,
-    actors: &ActorSystem,
-    store: &Arc<StateStore>,
-    lifecycle: &Lifecycle,
-    file_writer: &FileWriter,
-    spans: &Option<Spans>,
-) -> Result<Listeners, StartError> {
+/// The parts that the doors of a server lead to.
+struct Parts<'a> {
+    actors: &'a ActorSystem,
+    store: &'a Arc<StateStore>,
+    prefixes: PrefixCache,
+    lifecycle: &'a Lifecycle,
+    file_writer: &'a FileWriter,
+    spans: &'a Option<Spans>,
+}
+
+async fn bind(config: &Config, prover_id: Arc<str>, parts: Parts<'_>) -> Result<Listeners, StartError> {
+    let Parts { actors, store, prefixes, lifecycle, file_writer, spans } = parts;
     let front = actors.front().clone();
     let stats = actors.stats().clone();
     let reporter = stats.reporter().clone();
@@ -299,6 +313,7 @@ async fn bind(
         store: Arc::clone(store),
         file_writer: file_writer.clone(),
         slowest: Arc::clone(actors.slowest()),
+        prefixes,
     };
     let capture = RequestCapture::new(file_writer.clone(), config.log, spans.clone());
     let executor_api = ExecutorApi::new(
@@ -313,7 +328,8 @@ async fn bind(
     .with_short_calls(ShortCalls {
         bytes_max: config.executor.small_batch_bytes_max,
         gas_max: config.executor.small_batch_gas,
-    });
+    })
+    .with_witness_memo(WitnessMemo::new(config.stateless.witness_memo_bytes_max));
     let receiving = {
         let LimitOptions { receive_bytes, receive, message_bytes, .. } = config.limits;
         ReceiveBudget::new(receive_bytes, receive, message_bytes, reporter.clone())

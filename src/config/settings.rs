@@ -164,6 +164,10 @@ settings! {
         /// Recover senders eight at a time where the processor has AVX-512 IFMA; else, and without this, libsecp256k1 does one
         /// after the other. At the start known signatures are recovered both ways; if they differ, this is off.
         eight_lane_recovery: bool = true, Kind::Bool, env "ZKEVM_EIGHT_LANE_RECOVERY";
+        /// MiB in which batches that ran are remembered, so that one that begins with the same blocks runs only what is new: a
+        /// sequencer of cdk-erigon sends the first 1, 2, 3, … blocks of each batch. The answer is the one that would be given
+        /// anyway; a stateless batch still has to bring all that its blocks read. 0 is none.
+        prefix_cache_bytes_max("prefix_cache_mib"): usize = 64, mib(0, MIB_MAX), env "ZKEVM_PREFIX_CACHE_MIB";
         /// Linux: niceness of the executors' threads, 0 to 19; the one for small requests stays at 0. With more than 0 small
         /// calls are answered a little sooner while all cores compute, but other programs of the machine get most of the cores.
         /// 20 is Linux' idle class: other programs get all they want. Inside a container only its own programs count.
@@ -250,6 +254,9 @@ settings! {
         /// What a stateless batch brings and makes goes into the store, where other batches can read it. Otherwise nothing
         /// does; a stateless batch itself reads what it brings and nothing else, in either case.
         keep: bool = false, Kind::Bool, env "ZKEVM_STATELESS_KEEP";
+        /// MiB in which hashes of leaves, branches and programs of witnesses are remembered: the witnesses of one batch that is
+        /// sent block by block are much the same. 0 is none.
+        witness_memo_bytes_max("witness_memo_mib"): usize = 64, mib(0, MIB_MAX), env "ZKEVM_WITNESS_MEMO_MIB";
     }
 
     /// The zk counters of a batch.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use zkevm_batch::SenderCache;
 use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
-use zkevm_processor::Engine;
+use zkevm_processor::{Engine, PrefixCache};
 use zkevm_recovery::Recoverer;
 use zkevm_rom::{Program, RomEngine, Roms, RomsError};
 use zkevm_tree::StateReader;
@@ -48,8 +48,13 @@ pub enum EngineError {
 
 impl Engines {
     /// Makes the engines that the settings ask for; reads the ROM files. `helpers` threads help running batches, and
-    /// `recoverer` recovers their senders.
-    pub fn open(options: &EngineOptions, helpers: usize, recoverer: Recoverer) -> Result<Self, EngineError> {
+    /// `recoverer` recovers their senders. The native engine remembers batches in `prefixes`.
+    pub fn open(
+        options: &EngineOptions,
+        helpers: usize,
+        recoverer: Recoverer,
+        prefixes: PrefixCache,
+    ) -> Result<Self, EngineError> {
         let EngineOptions { kind, rom_dir, exact, intrinsics } = options;
         let pool = WorkerPool::new(helpers);
         let rom = match rom_dir {
@@ -63,7 +68,7 @@ impl Engines {
             (EngineKind::Native, Exact::Always) => return Err(EngineError::NoFolder("engine.exact = \"always\"")),
             (EngineKind::Native, Exact::Never | Exact::NearLimit) => {}
         }
-        let native = Engine::new(pool).with_senders(SenderCache::with_recoverer(recoverer));
+        let native = Engine::new(pool).with_senders(SenderCache::with_recoverer(recoverer)).with_prefixes(prefixes);
         Ok(Self { native, rom, kind: *kind, exact: *exact })
     }
 
@@ -176,14 +181,19 @@ mod tests {
     fn what_needs_roms_is_refused_without() {
         let options = |kind, exact| EngineOptions { kind, rom_dir: None, exact, intrinsics: true };
         for exact in [Exact::Never, Exact::NearLimit] {
-            assert!(Engines::open(&options(EngineKind::Native, exact), 0, Recoverer::single()).is_ok());
+            assert!(
+                Engines::open(&options(EngineKind::Native, exact), 0, Recoverer::single(), PrefixCache::default())
+                    .is_ok()
+            );
         }
         for (kind, exact, name) in [
             (EngineKind::Rom, Exact::NearLimit, "engine.kind = \"rom\""),
             (EngineKind::Both, Exact::Never, "engine.kind = \"both\""),
             (EngineKind::Native, Exact::Always, "engine.exact = \"always\""),
         ] {
-            let error = Engines::open(&options(kind, exact), 0, Recoverer::single()).unwrap_err().to_string();
+            let error = Engines::open(&options(kind, exact), 0, Recoverer::single(), PrefixCache::default())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(name), "{error}");
         }
     }
@@ -197,9 +207,14 @@ mod tests {
             exact: Exact::NearLimit,
             intrinsics: true,
         };
-        assert!(Engines::open(&options, 0, Recoverer::single()).unwrap_err().to_string().contains("holds no ROM"));
+        assert!(
+            Engines::open(&options, 0, Recoverer::single(), PrefixCache::default())
+                .unwrap_err()
+                .to_string()
+                .contains("holds no ROM")
+        );
         std::fs::write(folder.path().join("rom_9.json"), "{\"program\":").unwrap();
-        let error = Engines::open(&options, 0, Recoverer::single()).unwrap_err().to_string();
+        let error = Engines::open(&options, 0, Recoverer::single(), PrefixCache::default()).unwrap_err().to_string();
         assert!(error.contains("rom_9.json is no ROM of fork 9"), "{error}");
     }
 }

@@ -26,6 +26,7 @@ use zkevm_wire::preencoded::{Encoded, INLINE_BYTES_MAX};
 use zkevm_wire::proto::executor::v1 as wire;
 use zkevm_wire::proto::executor::v1::executor_service_server::ExecutorService;
 use zkevm_wire::respond::{ResponseContext, invalid_request_v1, invalid_request_v2, response_v1, response_v2};
+use zkevm_wire::stateless::WitnessMemo;
 use zkevm_wire::validate::{self, ValidationRules};
 
 /// Bytes of one node in the `db` of a `ProcessBatchV2` request: key, value, and what is around them.
@@ -51,6 +52,7 @@ pub struct ExecutorApi {
     prover_id: Arc<str>,
     capture: RequestCapture,
     witnesses: WitnessAdmission,
+    witness_memo: WitnessMemo,
     short: ShortCalls,
 }
 
@@ -107,13 +109,20 @@ impl ExecutorApi {
     ) -> Self {
         let witnesses = WitnessAdmission::new(rules.witness.waiting_bytes_max);
         let short = ShortCalls { bytes_max: 0, gas_max: 0 };
-        Self { front, stats, lifecycle, rules, store, prover_id, capture, witnesses, short }
+        let witness_memo = WitnessMemo::default();
+        Self { front, stats, lifecycle, rules, store, prover_id, capture, witnesses, witness_memo, short }
     }
 
     /// Tells what makes a small request long all the same.
     #[must_use]
     pub fn with_short_calls(self, short: ShortCalls) -> Self {
         Self { short, ..self }
+    }
+
+    /// Puts a memory of hashes of witnesses in place.
+    #[must_use]
+    pub fn with_witness_memo(self, witness_memo: WitnessMemo) -> Self {
+        Self { witness_memo, ..self }
     }
 
     /// Begins a call that brings a batch: takes the context id out of its message.
@@ -369,13 +378,13 @@ impl ExecutorService for ExecutorApi {
             self.take(Rpc::ProcessStatelessBatchV2, request, |request| &mut request.context_id);
         // The lines that say what is wrong with witness or stream name it.
         request.context_id.clone_from(&call.context_id);
-        let (rules, request_bytes) = (self.rules, call.request_bytes);
+        let (rules, memo, request_bytes) = (self.rules, self.witness_memo.clone(), call.request_bytes);
         let cancel = call.cancel.clone();
         // Dropped with this future: a reading whose client left ends.
         let waits = CancelOnDrop(cancel.clone());
         let read = self.witnesses.run(request_bytes, move || {
             let mut stopped = None;
-            let outcome = validate::process_stateless_batch_v2_while(request, rules, &mut |bytes| {
+            let outcome = validate::process_stateless_batch_v2_while(request, rules, &memo, &mut |bytes| {
                 stopped = cancel.check().and_then(|()| cancel.take(bytes)).err();
                 stopped.is_none()
             });

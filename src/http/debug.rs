@@ -16,6 +16,7 @@ use crate::actors::diagnostics::slowest::Slowest;
 use crate::actors::front::FrontHandle;
 use crate::capture::{FileWriter, input_file};
 use zkevm_pool::memory::MemoryBudget;
+use zkevm_processor::PrefixCache;
 use zkevm_store::StateStore;
 
 /// Time the front has to say how it is; a page for diagnosis must not hang with what it shows.
@@ -38,6 +39,8 @@ pub struct Diagnosis {
     pub slowest: Arc<Slowest>,
     /// The memory that calls take.
     pub memory: MemoryBudget,
+    /// The batches that are remembered.
+    pub prefixes: PrefixCache,
 }
 
 pub(super) fn router(diagnosis: Diagnosis) -> Router {

@@ -17,6 +17,7 @@ use super::debug::Diagnosis;
 use crate::actors::stats::{StatsReport, Totals};
 use crate::capture::FileWriterStats;
 use zkevm_pool::memory::MemoryBudget;
+use zkevm_processor::PrefixStats;
 use zkevm_store::StateStats;
 
 pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -26,7 +27,8 @@ pub(super) fn render(report: StatsReport, diagnosis: &Diagnosis) -> Result<Strin
     let (open_files, start_unix_ms) = (report.now.open_files, report.totals.start_unix_ms);
     let files = diagnosis.file_writer.stats();
     let (memory, slow_batches) = (diagnosis.memory.clone(), diagnosis.running.slow_batches());
-    let executor = Executor { report, files, slow_batches, memory };
+    let prefixes = diagnosis.prefixes.stats();
+    let executor = Executor { report, files, slow_batches, memory, prefixes };
     let process = Process { open_files, start_unix_ms, resident_bytes: resident_bytes() };
 
     let mut registry = Registry::default();
@@ -44,6 +46,7 @@ struct Executor {
     files: FileWriterStats,
     slow_batches: u64,
     memory: MemoryBudget,
+    prefixes: PrefixStats,
 }
 
 /// The metrics of a process, under the names that Prometheus' own clients give them: `process_…`.
@@ -70,6 +73,7 @@ impl Collector for Executor {
         to.gauge("open_files", "Open file descriptors.", now.open_files)?;
         state(&mut to, &now.state)?;
         memory(&mut to, &self.memory)?;
+        prefixes(&mut to, self.prefixes)?;
 
         to.counter("slow_batches", "Batches longer than the limit.", self.slow_batches)?;
         to.counter("files_saved", "Files of requests written.", self.files.saved)?;
@@ -182,6 +186,20 @@ fn memory(to: &mut Exposition<'_>, memory: &MemoryBudget) -> fmt::Result {
     to.gauge("call_memory_bytes_peak", "The most of it at a time.", memory.peak() as u64)?;
     to.gauge("call_memory_bytes_max", "Bound of all calls together.", bounds.all_max as u64)?;
     to.counter("call_memory_refused", "Calls that met a bound of memory or of their answer.", memory.refused())
+}
+
+fn prefixes(to: &mut Exposition<'_>, stats: PrefixStats) -> fmt::Result {
+    to.counter("prefix_reused", "Batches that went on from one that was remembered.", stats.reused)?;
+    to.counter("prefix_reused_blocks", "Blocks that did not run again for it.", stats.reused_blocks)?;
+    to.counter("prefix_unknown", "Batches of which no beginning was remembered.", stats.unknown)?;
+    let uncovered = "Batches that did not bring what their remembered beginning read.";
+    to.counter("prefix_uncovered", uncovered, stats.uncovered)?;
+    let reruns = "Batches that went on from one that was remembered, ended badly, and ran again from their start.";
+    to.counter("prefix_reruns", reruns, stats.reruns)?;
+    to.counter("prefix_evictions", "Remembered batches that gave way.", stats.evictions)?;
+    to.gauge("prefix_entries", "Batches that are remembered.", stats.entries as u64)?;
+    to.gauge("prefix_bytes", "Estimated size of them.", stats.bytes as u64)?;
+    to.gauge("prefix_bytes_max", "Bound of it.", stats.bytes_max as u64)
 }
 
 /// The encoder, with a word for each kind of metric.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use alloy_primitives::{Address, B256, Bytes, U256};
 
 use super::proto::executor::v1 as wire;
-use crate::stateless::{WitnessError, read_stream, read_witness_while};
+use crate::stateless::{WitnessError, WitnessMemo, read_stream, read_witness_while};
 use zkevm_tree::Digest;
 use zkevm_types::ExecutorError;
 use zkevm_types::{
@@ -197,17 +197,18 @@ pub fn process_stateless_batch_v2(
     request: wire::ProcessStatelessBatchRequestV2,
     rules: ValidationRules,
 ) -> Result<BatchInput, ExecutorError> {
-    process_stateless_batch_v2_while(request, rules, &mut |_| true)
+    process_stateless_batch_v2_while(request, rules, &WitnessMemo::default(), &mut |_| true)
 }
 
-/// Validates as [`process_stateless_batch_v2`] does. Now and then `goes_on` is told the bytes of memory that what comes next
+/// Validates as [`process_stateless_batch_v2`] does; hashes that `memo` knows are not computed. Now and then `goes_on` is told the bytes of memory that what comes next
 /// will take, and may give the reading up, which then looks like an invalid witness.
 pub fn process_stateless_batch_v2_while(
     request: wire::ProcessStatelessBatchRequestV2,
     rules: ValidationRules,
+    memo: &WitnessMemo,
     goes_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<BatchInput, ExecutorError> {
-    let witness = read_witness_while(&request.witness, rules.witness.nodes_max, goes_on).map_err(|error| {
+    let witness = read_witness_while(&request.witness, rules.witness.nodes_max, memo, goes_on).map_err(|error| {
         tracing::warn!(%error, context_id = request.context_id, "invalid witness");
         if error == WitnessError::Cbor { ExecutorError::InvalidCbor } else { ExecutorError::InvalidWitness }
     })?;

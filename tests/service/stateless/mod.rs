@@ -3,6 +3,7 @@
 
 mod damage;
 mod encode;
+mod prefixes;
 mod rows;
 mod vectors;
 

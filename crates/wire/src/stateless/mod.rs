@@ -11,4 +11,4 @@ mod transcode;
 mod witness;
 
 pub use stream::{StreamBatch, StreamError, read_stream};
-pub use witness::{Witness, WitnessError, read_witness, read_witness_while};
+pub use witness::{Witness, WitnessError, WitnessMemo, read_witness, read_witness_while};

@@ -11,10 +11,15 @@
 //! Reading has two steps. The first builds the shape, the second hashes all leaves together and then the branches, level
 //! by level from below, so that the hashes fill the lanes. A leaf must stand where its key leads.
 
+mod memo;
+
+pub use memo::WitnessMemo;
+
 use std::collections::HashMap;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 
+use self::memo::{FoundLeaf, HashedLeaf};
 use super::reader::Reader;
 use zkevm_tree::poseidon::{hashes_of, linear_hash_many, linear_hash_while};
 use zkevm_tree::{
@@ -101,14 +106,15 @@ pub enum WitnessError {
 ///
 /// Every node and program in the result has the hash it stands under.
 pub fn read_witness(bytes: &[u8], nodes_max: usize) -> Result<Witness, WitnessError> {
-    read_witness_while(bytes, nodes_max, &mut |_| true)
+    read_witness_while(bytes, nodes_max, &WitnessMemo::default(), &mut |_| true)
 }
 
-/// Reads a witness as [`read_witness`] does. Before each thousand or so nodes or hashes `goes_on` is told the bytes of memory
-/// that they will take, and may give the reading up.
+/// Reads a witness as [`read_witness`] does; hashes that `memo` knows are not computed. Before each thousand or so nodes or
+/// hashes `goes_on` is told the bytes of memory that they will take, and may give the reading up.
 pub fn read_witness_while(
     bytes: &[u8],
     nodes_max: usize,
+    memo: &WitnessMemo,
     goes_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Witness, WitnessError> {
     let mut shape = Shape { reader: Reader::new(bytes), nodes_max, ..Shape::default() };
@@ -118,7 +124,7 @@ pub fn read_witness_while(
         None => return Err(WitnessError::Truncated),
     }
     let top = shape.read_tree(goes_on)?;
-    shape.hash(top, goes_on)
+    shape.hash(top, memo, goes_on)
 }
 
 /// What stands at a place of the tree. Numbers are indices into the lists of [`Shape`].
@@ -277,26 +283,14 @@ impl Shape<'_> {
     }
 
     /// Hashes everything, from the values up to the root.
-    fn hash(self, top: Place, goes_on: &mut dyn FnMut(usize) -> bool) -> Result<Witness, WitnessError> {
-        let mut keys = Vec::with_capacity(self.leaves.len());
-        for leaves in self.leaves.chunks(NODES_PER_LOOK) {
-            look(goes_on)?;
-            keys.extend(leaf_keys(leaves));
-        }
-        let misplaced = |(key, found): (&Digest, &Found)| {
-            first_difference(key, &found.turns).is_some_and(|level| level < usize::from(found.level))
-        };
-        if keys.iter().zip(&self.found).any(misplaced) {
-            return Err(WitnessError::Misplaced);
-        }
+    fn hash(
+        self,
+        top: Place,
+        memo: &WitnessMemo,
+        goes_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Witness, WitnessError> {
         let mut nodes = HashMap::with_capacity(self.branches.len() + 2 * self.leaves.len());
-        let zero = Digest::ZERO;
-        let values = self.values.iter().copied().map(value_node).collect();
-        let values = keep(&mut nodes, values, goes_on)?;
-        let rests = keys.iter().zip(&self.found).map(|(key, found)| remaining(key, usize::from(found.level)));
-        let leaves = rests.zip(&values).map(|(rest, value)| leaf_node(&rest, value)).collect();
-        let leaves = keep(&mut nodes, leaves, goes_on)?;
-
+        let leaves = self.hash_leaves(&mut nodes, memo, goes_on)?;
         let mut levels: Vec<Vec<u32>> = Vec::new();
         for (index, branch) in self.branches.iter().enumerate() {
             let level = usize::from(branch.level);
@@ -305,39 +299,141 @@ impl Shape<'_> {
             }
             levels[level].push(index as u32);
         }
-        let mut branches = vec![zero; self.branches.len()];
+        let mut branches = vec![Digest::ZERO; self.branches.len()];
         let of = |place: Place, branches: &[Digest]| match place {
-            Place::Empty => zero,
+            Place::Empty => Digest::ZERO,
             Place::Branch(index) => branches[index as usize],
             Place::Leaf(index) => leaves[index as usize],
             Place::Pruned(index) => self.pruned[index as usize],
         };
+        let mut contents: Vec<[Digest; 2]> = Vec::with_capacity(NODES_PER_LOOK);
         for level in levels.iter().rev() {
-            let both =
-                level.iter().map(|&index| self.branches[index as usize].children.map(|child| of(child, &branches)));
-            let contents = both.map(|[left, right]| branch_node(&left, &right)).collect();
-            let hashes = keep(&mut nodes, contents, goes_on)?;
-            for (&index, hash) in level.iter().zip(hashes) {
-                branches[index as usize] = hash;
-            }
-        }
-        let mut hashes = Vec::with_capacity(self.programs.len());
-        for programs in self.programs.chunk_by(|one, next| one.len().max(next.len()) <= PROGRAM_BYTES_TOGETHER) {
-            for programs in programs.chunks(PROGRAMS_TOGETHER) {
+            for level in level.chunks(NODES_PER_LOOK) {
                 look(goes_on)?;
-                match programs {
-                    [program] => {
-                        let hash = linear_hash_while(program, || goes_on(0)).ok_or(WitnessError::GivenUp)?;
-                        hashes.push(hash);
-                    }
-                    programs => hashes.extend(linear_hash_many(programs)),
+                contents.clear();
+                contents.extend(
+                    level.iter().map(|&index| self.branches[index as usize].children.map(|child| of(child, &branches))),
+                );
+                let hashes = hash_branches(&contents, memo);
+                for ((&index, hash), [left, right]) in level.iter().zip(hashes).zip(&contents) {
+                    branches[index as usize] = hash;
+                    nodes.insert(hash, branch_node(left, right).to_vec());
                 }
             }
         }
+        let hashes = self.hash_programs(memo, goes_on)?;
         // Copies: a slice would keep the whole witness in memory for as long as one program is.
         let programs = hashes.into_iter().zip(self.programs.iter().map(|code| Bytes::copy_from_slice(code))).collect();
         Ok(Witness { root: of(top, &branches), nodes, programs })
     }
+
+    /// Checks that each leaf stands where its key leads, hashes it and its value, and returns the hashes of the leaves.
+    fn hash_leaves(
+        &self,
+        nodes: &mut HashMap<Digest, Vec<u64>>,
+        memo: &WitnessMemo,
+        goes_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<Digest>, WitnessError> {
+        let mut hashed = vec![HashedLeaf::default(); self.leaves.len()];
+        let mut unknown: Vec<u32> = Vec::new();
+        for (index, known) in hashed.iter_mut().enumerate() {
+            match memo.leaf(&self.found_leaf(index)) {
+                Some(leaf) => *known = leaf,
+                None => unknown.push(index as u32),
+            }
+        }
+        for chunk in unknown.chunks(NODES_PER_LOOK) {
+            look(goes_on)?;
+            let leaves: Vec<_> = chunk.iter().map(|&index| self.leaves[index as usize]).collect();
+            for (&index, key) in chunk.iter().zip(leaf_keys(&leaves)) {
+                hashed[index as usize].key = key;
+            }
+        }
+        let misplaced = |(hashed, found): (&HashedLeaf, &Found)| {
+            first_difference(&hashed.key, &found.turns).is_some_and(|level| level < usize::from(found.level))
+        };
+        if hashed.iter().zip(&self.found).any(misplaced) {
+            return Err(WitnessError::Misplaced);
+        }
+        let rest = |index: usize, key: &Digest| remaining(key, usize::from(self.found[index].level));
+        for chunk in unknown.chunks(NODES_PER_LOOK) {
+            look(goes_on)?;
+            let values: Vec<_> = chunk.iter().map(|&index| value_node(self.values[index as usize])).collect();
+            let values = hashes_of(&values);
+            let contents: Vec<_> = chunk
+                .iter()
+                .zip(&values)
+                .map(|(&index, value)| leaf_node(&rest(index as usize, &hashed[index as usize].key), value))
+                .collect();
+            for ((&index, value), leaf) in chunk.iter().zip(values).zip(hashes_of(&contents)) {
+                let index = index as usize;
+                hashed[index] = HashedLeaf { value, leaf, ..hashed[index] };
+                memo.insert_leaf(self.found_leaf(index), hashed[index]);
+            }
+        }
+        for (index, HashedLeaf { key, value, leaf }) in hashed.iter().enumerate() {
+            if index.is_multiple_of(NODES_PER_LOOK) {
+                look(goes_on)?;
+            }
+            nodes.insert(*value, value_node(self.values[index]).to_vec());
+            nodes.insert(*leaf, leaf_node(&rest(index, key), value).to_vec());
+        }
+        Ok(hashed.into_iter().map(|hashed| hashed.leaf).collect())
+    }
+
+    fn found_leaf(&self, index: usize) -> FoundLeaf {
+        let (address, kind, slot) = self.leaves[index];
+        FoundLeaf { address, kind, slot, value: self.values[index], level: self.found[index].level }
+    }
+
+    /// Returns the hashes of the programs; short ones are hashed together.
+    fn hash_programs(
+        &self,
+        memo: &WitnessMemo,
+        goes_on: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<Digest>, WitnessError> {
+        let mut hashes: Vec<Option<Digest>> = self.programs.iter().map(|code| memo.program(code)).collect();
+        let unknown: Vec<&[u8]> =
+            self.programs.iter().zip(&hashes).filter(|(_, hash)| hash.is_none()).map(|(code, _)| *code).collect();
+        let mut places = hashes.iter_mut().filter(|hash| hash.is_none());
+        for programs in unknown.chunk_by(|one, next| one.len().max(next.len()) <= PROGRAM_BYTES_TOGETHER) {
+            for programs in programs.chunks(PROGRAMS_TOGETHER) {
+                look(goes_on)?;
+                let hashed = match programs {
+                    [program] => {
+                        vec![linear_hash_while(program, || goes_on(0)).ok_or(WitnessError::GivenUp)?]
+                    }
+                    programs => linear_hash_many(programs),
+                };
+                for (code, hash) in programs.iter().zip(hashed) {
+                    memo.insert_program(code, hash);
+                    if let Some(place) = places.next() {
+                        *place = Some(hash);
+                    }
+                }
+            }
+        }
+        Ok(hashes.into_iter().map(Option::unwrap_or_default).collect())
+    }
+}
+
+/// Hashes branches together, but for those that are known.
+fn hash_branches(contents: &[[Digest; 2]], memo: &WitnessMemo) -> Vec<Digest> {
+    let mut hashes = vec![Digest::ZERO; contents.len()];
+    let mut unknown = Vec::new();
+    for (index, (children, hash)) in contents.iter().zip(&mut hashes).enumerate() {
+        match memo.branch(children) {
+            Some(known) => *hash = known,
+            None => unknown.push(index),
+        }
+    }
+    let states: Vec<NodeData> =
+        unknown.iter().map(|&index| branch_node(&contents[index][0], &contents[index][1])).collect();
+    for (index, hash) in unknown.into_iter().zip(hashes_of(&states)) {
+        hashes[index] = hash;
+        memo.insert_branch(contents[index], hash);
+    }
+    hashes
 }
 
 /// What one opcode gave.
@@ -351,22 +447,6 @@ fn push<T>(list: &mut Vec<T>, item: T) -> u32 {
     let index = list.len() as u32;
     list.push(item);
     index
-}
-
-/// Hashes nodes together, keeps each under its hash, and returns the hashes in order.
-fn keep(
-    nodes: &mut HashMap<Digest, Vec<u64>>,
-    contents: Vec<NodeData>,
-    goes_on: &mut dyn FnMut(usize) -> bool,
-) -> Result<Vec<Digest>, WitnessError> {
-    let mut all = Vec::with_capacity(contents.len());
-    for contents in contents.chunks(NODES_PER_LOOK) {
-        look(goes_on)?;
-        let hashes = hashes_of(contents);
-        nodes.extend(hashes.iter().zip(contents).map(|(hash, content)| (*hash, content.to_vec())));
-        all.extend(hashes);
-    }
-    Ok(all)
 }
 
 fn look(goes_on: &mut dyn FnMut(usize) -> bool) -> Result<(), WitnessError> {

@@ -169,3 +169,51 @@ fn the_number_of_nodes_has_a_bound() {
     let branch = bytes(&format!("01 02 01 03 {}", "00".repeat(32)));
     assert_eq!(read_witness(&branch, 0).map(|_| ()), Err(WitnessError::TooManyNodes(0)));
 }
+
+/// The balances of the specification, and a contract whose program comes with it.
+fn witnesses_of_one_state() -> Vec<String> {
+    let leaves = [balance(A0, ETHER_100), balance(A1, ETHER_200)];
+    let code = format!("04 43 600000 {}", balance(A1, ETHER_200));
+    vec![
+        two_balances(&leaves[0], &leaves[1]),
+        two_balances(&leaves[0], &code),
+        two_balances(&balance(A0, ETHER_1000), &leaves[1]),
+        two_balances(&leaves[1], &leaves[0]),
+        format!("01 {}", leaves[0]),
+        two_balances(&leaves[0], &balance(A1, "40")),
+    ]
+}
+
+#[test]
+fn a_memo_changes_nothing() {
+    // Of no room, of room for one or two of each, and for all.
+    for bytes_max in [0, 1 << 10, 1 << 20] {
+        let memo = WitnessMemo::new(bytes_max);
+        for text in witnesses_of_one_state().iter().cycle().take(24) {
+            let known = read_witness_while(&bytes(text), NODES_MAX, &memo, &mut |_| true);
+            match (known, read(text)) {
+                (Ok(known), Ok(fresh)) => {
+                    assert_eq!((known.root, known.programs), (fresh.root, fresh.programs), "{text}");
+                    assert_eq!(known.nodes, fresh.nodes, "{text}");
+                }
+                (known, fresh) => assert_eq!(known.err(), fresh.err(), "{text}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_remembered_is_not_hashed_again() {
+    let memo = WitnessMemo::new(1 << 20);
+    let text = bytes(&witnesses_of_one_state()[1]);
+    let mut looks = [0; 2];
+    for looks in &mut looks {
+        read_witness_while(&text, NODES_MAX, &memo, &mut |_| {
+            *looks += 1;
+            true
+        })
+        .unwrap();
+    }
+    assert!(looks[1] < looks[0], "{looks:?}");
+    assert!(format!("{memo:?}").contains("(2, "), "two leaves: {memo:?}");
+}

@@ -20,7 +20,7 @@ use zkevm_executor::config::{EngineKind, EngineOptions, Exact};
 use zkevm_executor::engines::Engines;
 use zkevm_executor::memory;
 use zkevm_pool::{CancelToken, WorkerPool};
-use zkevm_processor::Engine;
+use zkevm_processor::{Engine, PrefixCache};
 use zkevm_recovery::Recoverer;
 use zkevm_rom::{RomEngine, Roms};
 use zkevm_store::MemoryStore;
@@ -140,7 +140,8 @@ fn near_limit(folder: &Path) -> Table {
     let engines = |exact| {
         let options =
             EngineOptions { kind: EngineKind::Native, rom_dir: Some(folder.to_path_buf()), exact, intrinsics: true };
-        Engines::open(&options, 0, Recoverer::detected().unwrap_or_default()).expect("the folder holds ROM files")
+        Engines::open(&options, 0, Recoverer::detected().unwrap_or_default(), PrefixCache::default())
+            .expect("the folder holds ROM files")
     };
     let both = [engines(Exact::Never), engines(Exact::NearLimit)];
     let mut table = Table::new(&["batch, known senders", "never", "near_limit", "of never"]);

@@ -198,7 +198,11 @@ fn compare_counters(recordings: &[PathBuf], every: usize, table_variable: &str) 
         let Some(Recorded { used: [ours, theirs], reserved, at_least, no_counters }) = recorded(case, &kept) else {
             continue;
         };
-        let apart = case.own_abort().is_some() || case.out_of_counters();
+        let apart = case.own_abort().is_some()
+            || case.out_of_counters()
+            || case.spun_at_push()
+            || case.has_flat_stream()
+            || case.fork_was_unknown();
         if dump.is_some() {
             let cells = [ours, theirs, reserved[0], reserved[1]].concat();
             let cells: Vec<String> = cells.iter().map(u64::to_string).collect();

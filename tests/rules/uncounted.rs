@@ -126,8 +126,8 @@ fn a_run_beyond_the_last_step_has_no_answer() {
 /// The ROM numbers the digests of a kind, up to 63 487 (later-forks §7).
 #[test]
 fn more_digests_than_have_numbers_have_no_answer() {
-    // The gas of a round, and the first fork that has it.
-    let loops = [("5b 6000 6000 20 50 6000 56", 50, 4), ("5b 6000 6000 6000 6000 6002 5a fa 50 6000 56", 191, 7)];
+    // The gas of a round, and the first fork that has it. A round with a call takes more steps than the bound leaves it.
+    let loops = [("5b 6000 6000 20 50 6000 56", 50, 4)];
     for (code, gas_of_round, first_fork) in loops {
         for &fork_id in ALL.iter().filter(|&&fork_id| fork_id >= first_fork) {
             for policy in [CountersPolicy::Enforce, CountersPolicy::Report] {

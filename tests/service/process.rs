@@ -83,14 +83,19 @@ impl Process {
         self.lines.lock().unwrap().clone()
     }
 
+    /// Returns its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
     }
 
     /// Resident memory, where the system tells it.
     pub(crate) fn resident_mib(&self) -> Option<u64> {
-        resident_mib(self.child.id())
+        resident_mib(self.id())
     }
 }
 

@@ -136,8 +136,10 @@ impl Sums {
 
     /// Takes something back that was counted too early.
     pub(crate) fn take_back(&mut self, cost: Counters) {
-        self.bounded.steps = self.bounded.steps.saturating_sub(cost.steps);
-        self.bounded.binaries = self.bounded.binaries.saturating_sub(cost.binaries);
+        for sum in [&mut self.bounded, &mut self.sure] {
+            sum.steps = sum.steps.saturating_sub(cost.steps);
+            sum.binaries = sum.binaries.saturating_sub(cost.binaries);
+        }
     }
 
     /// Takes all charges since `before` out of the model; the bound keeps them, and gets `more`.

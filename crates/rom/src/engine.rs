@@ -58,7 +58,7 @@ impl RomEngine {
         cancel: &CancelToken,
     ) -> Result<BatchOutput, Cancelled> {
         match self.roms.program(input.fork_id.get()) {
-            Some(program) => self.run(program, input, state, cancel, self.intrinsics, |tracer| tracer, |tracer| tracer),
+            Some(program) => self.run(program, input, state, cancel, |tracer| tracer, |tracer| tracer),
             None => Ok(refused(ExecutorError::UnsupportedForkId, format!("no ROM for fork {}", input.fork_id))),
         }
     }
@@ -74,12 +74,11 @@ impl RomEngine {
         let Some(program) = self.roms.program(input.fork_id.get()) else { return Ok(None) };
         let mut profile = Profile::default();
         let lines = program.line_count();
-        let output = self.run(
+        let output = self.clone().with_intrinsics(false).run(
             program,
             input,
             state,
             cancel,
-            false,
             |tracer| Profiled::new(tracer, lines),
             |profiled| {
                 profile = profiled.profile;
@@ -96,7 +95,6 @@ impl RomEngine {
         input: &'a BatchInput,
         state: &dyn StateReader,
         cancel: &CancelToken,
-        intrinsics: bool,
         listener: impl FnOnce(Tracer<'a>) -> H,
         tracer: impl FnOnce(H) -> Tracer<'a>,
     ) -> Result<BatchOutput, Cancelled> {
@@ -106,7 +104,7 @@ impl RomEngine {
         let no_l1_info = HashMap::new();
         let request = Request::of(input, &no_l1_info);
         let tree = RomTree::new(state, self.pool.clone(), self.lend_memory());
-        let mut machine = Machine::new(program, &request, tree).with_intrinsics(intrinsics);
+        let mut machine = Machine::new(program, &request, tree).with_intrinsics(self.intrinsics);
         let mut listener = listener(Tracer::new(input, TracerRules::new(program, input.fork_id.rules())));
         let outcome = machine.run(&mut listener, cancel)?;
         let rom_steps = outcome.steps;

@@ -104,7 +104,8 @@ pub(super) fn put(builder: &mut ConfigBuilder, text: &str, origin: &str) -> Resu
     let keys: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(syntax_error)?;
     // Whoever comes with the original's file has tools that read the original's log.
     builder.put_text(Setting::find("log.format", origin)?, "prover", &format!("{origin}, a file of zkevm-prover"))?;
-    if is_stateless(&keys) {
+    let stateless = is_stateless(&keys);
+    if stateless {
         builder.put_text(Setting::find("store.kind", origin)?, "memory", &format!("{origin}, {SINGLETON}"))?;
     }
     let mut ignored = IgnoredKeys { origin: origin.to_owned(), ..IgnoredKeys::default() };
@@ -112,6 +113,9 @@ pub(super) fn put(builder: &mut ConfigBuilder, text: &str, origin: &str) -> Resu
         if let Some(setting) = SETTINGS.iter().find(|setting| setting.prover == Some(key.as_str())) {
             builder.put_text(setting, &scalar(&value), &format!("{origin}, {key}"))?;
             continue;
+        }
+        if stateless && key == SINGLETON {
+            continue; // it chose the store
         }
         if ALWAYS_RUNNING.contains(&key.as_str()) && value == false {
             ignored.running_anyway.push(key.clone());

@@ -181,6 +181,14 @@ fn the_file_of_a_stateless_executor_needs_no_database() {
     assert_eq!((config.executor.threads, config.grpc.port, config.stateless.keep), (20, 50071, false));
     assert_eq!(of(file(true, "local")).store.kind, StoreKind::Embedded);
     assert_eq!(of(file(false, "postgresql://me@db/x")).store.kind, StoreKind::Postgres);
+
+    let ignored = |text: String| {
+        let mut builder = ConfigBuilder::new().unwrap();
+        builder.prover_json(&text, "config.json").unwrap();
+        builder.ignored()[0].without_effect.contains(&"hashDBSingleton".to_owned())
+    };
+    assert!(!ignored(file(false, "local")), "it chose the store");
+    assert!(ignored(file(true, "local")));
 }
 
 #[test]

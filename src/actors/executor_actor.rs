@@ -152,6 +152,7 @@ impl ExecutorShared {
         job.trace.end_phase("store");
         let totals = BatchTotals::of(&output);
         self.note_differences(&job, &output);
+        note_failure(&job, &output);
         let BatchJob {
             rpc,
             input,
@@ -237,6 +238,14 @@ impl ExecutorShared {
         } else {
             tracing::info!(context_id, "{line}");
         }
+    }
+}
+
+/// Logs why the executor gave up a batch: the client may show a number only.
+fn note_failure(job: &BatchJob, output: &BatchOutput) {
+    if output.error != ExecutorError::NoError {
+        let (context_id, rpc, error) = (&job.context_id, job.rpc.name(), output.error.name());
+        tracing::warn!(rpc, error, error_log = output.error_log, context_id, "batch failed");
     }
 }
 

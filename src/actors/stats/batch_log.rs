@@ -1,4 +1,5 @@
-//! The log line of one batch, with the original's keys (executor-service §10); the engine that answered stands behind them.
+//! The log line of one batch, with the original's keys (executor-service §10); the engine that answered and
+//! the error of a batch that failed stand behind them.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use super::event::BatchSample;
 use super::report::Rates;
 use crate::actors::Rpc;
+use zkevm_types::{ExecutorError, RomError};
 
 /// The part of the line about all batches: a copy the stats actor refreshes, so that no line is built under a lock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +53,12 @@ impl fmt::Display for BatchLogLine<'_> {
         write!(f, " totalTP(ever)={}", Throughput::of(&self.rates.ever))?;
         write!(f, " totalTime={} filedesc={}", Double(self.rates.busy_seconds), self.rates.open_files)?;
         write!(f, " engine={}", totals.answered_by.name())?;
+        if totals.error != ExecutorError::NoError {
+            write!(f, " error={}", totals.error.name())?;
+        }
+        if totals.error_rom != RomError::NoError {
+            write!(f, " error_rom={}", totals.error_rom.name())?;
+        }
         if totals.rom_steps == 0 {
             return Ok(());
         }
@@ -107,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::actors::stats::BatchTotals;
-    use zkevm_types::{EngineName, ExecutorError, RomError};
+    use zkevm_types::EngineName;
 
     fn sample(bytes: u64, txs: u64, gas: u64, busy: Duration) -> BatchSample {
         let (error, error_rom) = (ExecutorError::NoError, RomError::NoError);
@@ -148,6 +156,17 @@ mod tests {
              totalTP(ever)=0.500000B/s=0.250000TX/s=10.000000gas/s=10.000000gas/B \
              totalTime=1.500000 filedesc=42 engine=native"
         );
+    }
+
+    #[test]
+    fn line_names_the_errors_of_a_batch() {
+        let mut sample = sample(200, 2, 42_000, Duration::from_micros(500_000));
+        sample.totals.error = ExecutorError::DbKeyNotFound;
+        sample.totals.error_rom = RomError::OutOfCountersKeccak;
+        let line = BatchLogLine { counter: 1, rpc: Rpc::ProcessBatch, sample: &sample, rates: LineRates::default() };
+        let text = line.to_string();
+        let errors = " error=EXECUTOR_ERROR_DB_KEY_NOT_FOUND error_rom=ROM_ERROR_OUT_OF_COUNTERS_KECCAK";
+        assert!(text.ends_with(&format!(" engine=native{errors}")), "{text}");
     }
 
     #[test]

@@ -323,6 +323,18 @@ async fn the_log_has_the_originals_lines_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_lacks_a_node_says_so_in_the_log() {
+    let (source, input) = sample(9, Kind::Transfers, 2);
+    let mut command = Process::binary();
+    let process = Process::start(command.arg("serve"));
+    let request = request(&input, source.witness(|_| false), Payloads::Protobuf);
+    let answer = connect(process.grpc).await.process_stateless_batch_v2(request).await.unwrap().into_inner();
+    for text in [answer.debug.unwrap().error_log, " error=EXECUTOR_ERROR_DB_KEY_NOT_FOUND".to_owned()] {
+        eventually(&text, async || process.says("batch failed") && process.says(&text)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_saved_input_replays_to_the_same_root() {
     let folder = tempfile::tempdir().unwrap();
     let files = FileOptions {

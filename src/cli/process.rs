@@ -1,14 +1,18 @@
 //! `process FILE…`: executes executor-input files, and dumps of stateless requests, and prints what came out.
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use revm::primitives::B256;
 use serde_json::{Value, json};
 
 use zkevm_store::{NoState, RequestOverlay};
 use zkevm_testkit::vectors::{Vector, VectorError};
 use zkevm_tools::engine::{CommandEngine, EngineArgs, ProfilePart};
 use zkevm_types::{BatchInput, BatchOutput, BatchRoots, Counters, ExecutorError, RomError, TxOutput};
+use zkevm_wire::stateless::read_stream;
 use zkevm_wire::validate::{self, ValidationRules};
 
 use super::payload;
@@ -22,6 +26,9 @@ pub struct ProcessArgs {
     /// Print one JSON object per file instead of text.
     #[arg(long)]
     pub json: bool,
+    /// Largest block gas limit of a dump, 0 for that of its fork: the server's executor.block_gas_limit_max.
+    #[arg(long, value_name = "GAS", default_value_t = 0, env = "ZKEVM_BLOCK_GAS_LIMIT_MAX")]
+    pub block_gas_limit_max: u64,
     /// What executes them.
     #[command(flatten)]
     pub engine: EngineArgs,
@@ -42,6 +49,9 @@ pub enum ProcessError {
     /// Somebody stopped the batch.
     #[error(transparent)]
     Cancelled(#[from] zkevm_pool::Cancelled),
+    /// Standard output takes no more.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
     /// Files that could not be read, and batches that were aborted.
     #[error("{0} of the files have no result")]
     NoResult(usize),
@@ -52,10 +62,15 @@ pub fn run(args: &ProcessArgs) -> Result<(), Box<dyn std::error::Error>> {
     let engine = args.engine.open()?;
     let mut failed = 0;
     for file in &args.files {
-        match execute(file, &engine, args.profile) {
+        match execute(file, &engine, args) {
             Ok(report) => {
                 failed += usize::from(report.output.roots.is_none());
-                if args.json { println!("{}", report.to_json()) } else { report.print() }
+                let text = if args.json { format!("{}\n", report.to_json()) } else { report.to_string() };
+                match io::stdout().write_all(text.as_bytes()) {
+                    // Whoever reads it has seen enough.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+                    written => written.map_err(ProcessError::Output)?,
+                }
             }
             Err(error) => {
                 failed += 1;
@@ -71,26 +86,33 @@ struct Report<'a> {
     input: BatchInput,
     /// The roots that the file names.
     expected: Option<BatchRoots>,
+    /// The roots that the stream of a dump names, one a block: those the node came to.
+    stream_roots: Vec<B256>,
     output: BatchOutput,
     elapsed: Duration,
     /// Parts of the ROM, if they were asked for.
     parts: Vec<ProfilePart>,
 }
 
-fn execute<'a>(file: &'a Path, engine: &CommandEngine, profile: bool) -> Result<Report<'a>, ProcessError> {
+fn execute<'a>(file: &'a Path, engine: &CommandEngine, args: &ProcessArgs) -> Result<Report<'a>, ProcessError> {
     let text = std::fs::read(file)
         .map_err(|source| ProcessError::Vector(VectorError::Read { path: file.to_path_buf(), source }))?;
     if let Some(request) = payload::read(&text) {
-        let input =
-            validate::process_stateless_batch_v2(request, ValidationRules::default()).map_err(ProcessError::Refused)?;
+        let stream_roots = read_stream(&request.data_stream).map(|stream| stream.block_roots).unwrap_or_default();
+        let mut rules = ValidationRules::default();
+        if args.block_gas_limit_max != 0 {
+            rules.block_gas_limit_max = args.block_gas_limit_max;
+        }
+        let input = validate::process_stateless_batch_v2(request, rules).map_err(ProcessError::Refused)?;
         let state = RequestOverlay { base: &NoState, nodes: &input.db, programs: &input.contracts_bytecode };
         let start = Instant::now();
         let output = engine.process(&input, &state)?;
-        return Ok(Report { file, elapsed: start.elapsed(), input, expected: None, output, parts: Vec::new() });
+        let elapsed = start.elapsed();
+        return Ok(Report { file, elapsed, input, expected: None, stream_roots, output, parts: Vec::new() });
     }
     let vector = Vector::read(file)?;
     let start = Instant::now();
-    let (output, parts) = match profile {
+    let (output, parts) = match args.profile {
         true => engine.profile_vector(&vector)?,
         false => (engine.process_vector(&vector)?, Vec::new()),
     };
@@ -100,7 +122,8 @@ fn execute<'a>(file: &'a Path, engine: &CommandEngine, profile: bool) -> Result<
         new_acc_input_hash: vector.expected.new_acc_input_hash,
         new_local_exit_root: vector.expected.new_local_exit_root,
     };
-    Ok(Report { file, elapsed, input: vector.input, expected: Some(expected), output, parts })
+    let stream_roots = Vec::new();
+    Ok(Report { file, elapsed, input: vector.input, expected: Some(expected), stream_roots, output, parts })
 }
 
 impl Report<'_> {
@@ -112,48 +135,69 @@ impl Report<'_> {
 
     /// True if the batch came to the roots that the file names, `None` if it names none.
     fn matches_file(&self) -> Option<bool> {
-        self.expected.map(|expected| self.output.roots == Some(expected))
+        let Self { expected, stream_roots, output, .. } = self;
+        match expected {
+            Some(expected) => Some(output.roots == Some(*expected)),
+            None if stream_roots.is_empty() => None,
+            None => Some(output.blocks.iter().map(|block| &block.block_hash).eq(stream_roots)),
+        }
     }
 
-    fn print(&self) {
+    /// Returns the first block with another root than the stream's, and that root.
+    fn first_different_block(&self) -> Option<(u64, B256)> {
+        let mut blocks = self.output.blocks.iter().zip(&self.stream_roots);
+        let (block, root) = blocks.find(|(block, root)| block.block_hash != **root)?;
+        Some((block.block_number, *root))
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { output, input, elapsed, .. } = self;
-        println!("{}", self.file.display());
-        println!("  fork id                {}", input.fork_id);
-        println!("  error                  {}", output.error.name());
+        writeln!(f, "{}", self.file.display())?;
+        writeln!(f, "  fork id                {}", input.fork_id)?;
+        writeln!(f, "  error                  {}", output.error.name())?;
         if output.error_rom != RomError::NoError {
-            println!("  batch error            {}", output.error_rom.name());
+            writeln!(f, "  batch error            {}", output.error_rom.name())?;
         }
         if !output.error_log.is_empty() {
-            println!("  error log              {}", output.error_log);
+            writeln!(f, "  error log              {}", output.error_log)?;
         }
-        println!("  old state root         {}", input.old_state_root);
+        writeln!(f, "  old state root         {}", input.old_state_root)?;
         if let Some(roots) = output.roots {
-            println!("  new state root         {}", roots.new_state_root);
-            println!("  new acc input hash     {}", roots.new_acc_input_hash);
-            println!("  new local exit root    {}", roots.new_local_exit_root);
-            if let Some(matches) = self.matches_file() {
-                println!("  as the file expects    {}", if matches { "yes" } else { "no" });
+            writeln!(f, "  new state root         {}", roots.new_state_root)?;
+            writeln!(f, "  new acc input hash     {}", roots.new_acc_input_hash)?;
+            writeln!(f, "  new local exit root    {}", roots.new_local_exit_root)?;
+            match (self.matches_file(), self.first_different_block()) {
+                (Some(false), Some((block, root))) => {
+                    writeln!(f, "  as the file expects    no: from block {block} on, where it names {root}")?;
+                }
+                (Some(matches), _) => writeln!(f, "  as the file expects    {}", if matches { "yes" } else { "no" })?,
+                (None, _) => {}
             }
         }
-        println!("  gas used               {}", output.gas_used);
+        writeln!(f, "  gas used               {}", output.gas_used)?;
         let names = ["steps", "arithmetics", "binaries", "mem-aligns", "keccaks", "paddings", "Poseidons", "SHA-256"];
         let counted = names.into_iter().zip(output.counters.to_array());
         let counted: Vec<String> = counted.map(|(name, count)| format!("{name} {count}")).collect();
-        println!("  zk counters            {}", counted.join(", "));
-        println!("  transactions           {}", self.transactions().count());
+        writeln!(f, "  zk counters            {}", counted.join(", "))?;
+        writeln!(f, "  transactions           {}", self.transactions().count())?;
         for (block, tx) in self.transactions() {
             let block = block.map(|number| format!("block {number} ")).unwrap_or_default();
-            println!("    {block}{} gas {:>9} {} root {}", tx.tx_hash, tx.gas_used, tx.error.name(), tx.state_root);
+            writeln!(f, "    {block}{} gas {:>9} {} root {}", tx.tx_hash, tx.gas_used, tx.error.name(), tx.state_root)?;
         }
-        println!("  time                   {}", in_ms(*elapsed));
+        writeln!(f, "  time                   {}", in_ms(*elapsed))?;
         for (name, time) in self.phases() {
-            println!("    {name:<20} {}", in_ms(time));
+            writeln!(f, "    {name:<20} {}", in_ms(time))?;
         }
         for part in &self.parts {
-            println!("{part}");
+            writeln!(f, "{part}")?;
         }
+        Ok(())
     }
+}
 
+impl Report<'_> {
     fn phases(&self) -> [(&'static str, Duration); 4] {
         let phases = self.output.phases;
         [("decode", phases.decode), ("recover", phases.recover), ("evm", phases.evm), ("tree", phases.tree)]

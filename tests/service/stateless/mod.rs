@@ -10,6 +10,8 @@ mod vectors;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use revm::primitives::{B256, Bytes, U256};
 use tonic::transport::Channel;
 use zkevm_batch::{BatchItem, decode};
@@ -360,4 +362,32 @@ async fn a_saved_input_replays_to_the_same_root() {
     let run = Process::binary().args(["process", "--json"]).arg(saved).output().unwrap();
     let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(report["newStateRoot"], B256::from_slice(&answer.new_state_root).to_string(), "{report}");
+}
+
+/// The node's own roots stand in the stream of its dump.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_tells_where_the_node_has_another_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("payload_1.json");
+    let (source, input) = sample(7, Kind::Transfers, 2);
+    let request = request(&input, source.witness(|_| true), Payloads::Protobuf);
+    let text = serde_json::json!({
+        "witness": STANDARD.encode(&request.witness),
+        "data_stream": STANDARD.encode(&request.data_stream),
+        "coinbase": request.coinbase,
+        "timestamp_limit": request.timestamp_limit,
+    });
+    std::fs::write(&dump, text.to_string()).unwrap();
+    let process = |arguments: &[&str]| {
+        let run = Process::binary().arg("process").args(arguments).arg(&dump).output().unwrap();
+        String::from_utf8(run.stdout).unwrap()
+    };
+    let text = process(&[]);
+    assert!(text.contains("  as the file expects    no: from block 1 on, where it names 0x"), "{text}");
+    let root = |arguments: &[&str]| {
+        let report: serde_json::Value = serde_json::from_str(&process(arguments)).unwrap();
+        assert_eq!(report["matchesFile"], false, "{report}");
+        report["newStateRoot"].clone()
+    };
+    assert_ne!(root(&["--json"]), root(&["--json", "--block-gas-limit-max", "1125899906842624"]));
 }

@@ -40,6 +40,8 @@ pub struct StreamBatch {
     pub batch_l2_data: Vec<u8>,
     /// L1 info by index, without proofs; the last block with an index decides.
     pub l1_info_tree_data: HashMap<u32, L1InfoLeaf>,
+    /// Roots that the stream names, one a block; none if it has fixed places.
+    pub block_roots: Vec<B256>,
     /// The stream has fixed places, and so no minimum timestamps.
     pub is_fixed: bool,
 }

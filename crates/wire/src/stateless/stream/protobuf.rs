@@ -125,6 +125,7 @@ fn l2_block(entry: &Entry, block: L2Block, assembly: &mut Assembly) -> Result<()
     }
     address(entry, &block.coinbase)?;
     let is_complete = !block.hash.is_empty() && !block.state_root.is_empty();
+    let state_root = word(entry, &block.state_root)?;
     assembly.open_block(Block {
         batch_number: block.batch_number,
         number: block.number,
@@ -137,7 +138,11 @@ fn l2_block(entry: &Entry, block: L2Block, assembly: &mut Assembly) -> Result<()
             ..L1InfoLeaf::default()
         },
         state: if is_complete { BlockState::Open } else { BlockState::Incomplete },
-    })
+    })?;
+    if let Some(batch) = &mut assembly.batch {
+        batch.block_roots.push(state_root);
+    }
+    Ok(())
 }
 
 fn transaction(entry: &Entry, tx: Transaction, assembly: &mut Assembly) -> Result<(), StreamError> {

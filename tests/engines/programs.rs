@@ -2,36 +2,15 @@
 
 use alloy_primitives::{Address, Bytes, U256};
 use fastrand::Rng;
+pub(crate) use revm::bytecode::opcode::MSTORE;
+use revm::bytecode::opcode::{
+    ADD, BLOCKHASH, CALL, CALLCODE, CREATE, CREATE2, DELEGATECALL, GAS, INVALID, JUMPDEST, JUMPI, KECCAK256, LOG0,
+    MLOAD, MSTORE8, NUMBER, POP, RETURN, RETURNDATACOPY, RETURNDATASIZE, REVERT, SELFDESTRUCT, SLOAD, SSTORE,
+    STATICCALL,
+};
 
 use super::code::Code;
 use super::precompiles;
-
-const ADD: u8 = 0x01;
-const KECCAK256: u8 = 0x20;
-const BLOCKHASH: u8 = 0x40;
-const NUMBER: u8 = 0x43;
-const POP: u8 = 0x50;
-const MLOAD: u8 = 0x51;
-pub(crate) const MSTORE: u8 = 0x52;
-const MSTORE8: u8 = 0x53;
-const SLOAD: u8 = 0x54;
-const SSTORE: u8 = 0x55;
-const JUMPI: u8 = 0x57;
-const GAS: u8 = 0x5a;
-const JUMPDEST: u8 = 0x5b;
-const RETURNDATASIZE: u8 = 0x3d;
-const RETURNDATACOPY: u8 = 0x3e;
-const LOG0: u8 = 0xa0;
-const CREATE: u8 = 0xf0;
-const CALL: u8 = 0xf1;
-const CALLCODE: u8 = 0xf2;
-const RETURN: u8 = 0xf3;
-const DELEGATECALL: u8 = 0xf4;
-const CREATE2: u8 = 0xf5;
-const STATICCALL: u8 = 0xfa;
-const REVERT: u8 = 0xfd;
-const INVALID: u8 = 0xfe;
-const SELFDESTRUCT: u8 = 0xff;
 
 /// Longest deployed code, in bytes (EIP-170).
 const CODE_BYTES_MAX: u64 = 24_576;

@@ -1,10 +1,16 @@
 //! zk counters of generated programs against those that the ROM itself has on them.
 
-use revm::primitives::{Address, Bytes};
+use std::sync::Arc;
+
+use revm::primitives::{Address, Bytes, U256};
+use zkevm_pool::CancelToken;
+use zkevm_processor::Engine;
+use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
 use zkevm_types::{BatchInput, BatchOutput, Counters};
 
-use super::support::{A, B, State, bytes, ether, request};
+use super::support::{A, B, State, bytes, ether, fork, request};
 
 /// Who sends in unsigned mode.
 const ANYBODY: Address = Address::repeat_byte(0x11);
@@ -199,5 +205,45 @@ fn a_log_that_cannot_pay_for_a_topic_counts_the_data_it_read() {
     for fork_id in [4, 5, 6, 7] {
         let output = run(fork_id, call_b, "6000600060406000a2", false);
         assert!(output.counters.mem_aligns >= 2, "fork {fork_id}: {:?}", output.counters);
+    }
+}
+
+/// A create is decoded without a recipient, and the gas it needs is looked up apart: rejected for its gas limit or for want of
+/// balance it counts what the ROM counts.
+///
+/// Rows: fork, steps of the two in its ROM.
+#[test]
+fn rejected_creates_count_as_in_the_rom() {
+    const ROWS: [(u64, [u64; 2]); 6] = [
+        (4, [5802, 5985]),
+        (5, [5833, 6016]),
+        (6, [5457, 5625]),
+        (7, [5746, 5914]),
+        (9, [5746, 5914]),
+        (12, [5746, 5914]),
+    ];
+    let poor = Account::numbered(77_000);
+    for (fork_id, steps) in ROWS {
+        let workload = Arc::new(Workload::new(fork(fork_id), 1).unwrap());
+        let genesis = workload.genesis().build().unwrap();
+        let store = MemoryStore::new(0);
+        genesis.write_to(&store).unwrap();
+        for ((gas_limit, gas_price), steps) in [(22_010, 0), (100_000, 1)].into_iter().zip(steps) {
+            let mut batch = BatchBuilder::new(fork(fork_id), 1001);
+            batch.block(1, 0);
+            let create = Transfer {
+                nonce: 0,
+                gas_price: U256::from(gas_price),
+                gas_limit,
+                to: None,
+                value: U256::ZERO,
+                data: Bytes::new(),
+            };
+            batch.transaction(&poor, &create);
+            let any = workload.chain(0, genesis.root.to_b256()).next_batch(Kind::Transfers, 1);
+            let input = BatchInput { batch_l2_data: batch.finish(), ..any };
+            let output = Engine::default().process(&input, &store, &CancelToken::default()).unwrap();
+            assert_eq!(output.counters.steps, steps, "fork {fork_id}, gas limit {gas_limit}");
+        }
     }
 }

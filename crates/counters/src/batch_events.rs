@@ -197,8 +197,10 @@ impl BatchObserver for CounterMeter {
             RomError::IntrinsicTxGasOverflow => Rejection::GasOverflow,
             _ => Rejection::Balance,
         };
-        let checks = rom.rejected(why, tx.data.len() as u64);
-        if tx.data.is_empty() { self.count_path(checks) } else { self.count_bound(checks) }
+        let checks = rom.rejected(why, tx.data.len() as u64, tx.to.is_none());
+        // How far a product is off its range decides how long it takes to find out.
+        let is_known = tx.data.is_empty() && error != RomError::IntrinsicTxGasOverflow;
+        if is_known { self.count_path(checks) } else { self.count_bound(checks) }
     }
 
     /// Counts what adds up the gas of the data.

@@ -155,10 +155,10 @@ impl Sums {
     }
 
     /// Returns what the ROM surely counts of steps, arithmetics, binaries and mem-aligns. If that is all there is, the arithmetics
-    /// and binaries that its checks want are sure as well.
+    /// that its checks want are sure as well.
     fn at_least(&self) -> Counters {
-        let Counters { arithmetics, binaries, .. } = self.sure.max(self.reserved);
-        if self.sure == self.bounded { Counters { arithmetics, binaries, ..self.sure } } else { self.sure }
+        let arithmetics = self.sure.arithmetics.max(self.reserved.arithmetics);
+        if self.sure == self.bounded { Counters { arithmetics, ..self.sure } } else { self.sure }
     }
 
     /// Notes that a check of the ROM wants so much free.
@@ -365,8 +365,8 @@ impl CounterMeter {
     pub(crate) fn judged_at_most(&self) -> Counters {
         // What the checks want is sure only as long as all else is.
         let Sums { sure, reserved, .. } = self.total_at_most();
-        let Counters { arithmetics, binaries, .. } = sure.max(reserved);
-        limits::weighed(self.at_most(), Counters { arithmetics, binaries, ..sure })
+        let arithmetics = sure.arithmetics.max(reserved.arithmetics);
+        limits::weighed(self.at_most(), Counters { arithmetics, ..sure })
     }
 
     /// Returns the sums of the batch so far, with decoding at its most.

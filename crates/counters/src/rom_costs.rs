@@ -72,8 +72,8 @@ pub(crate) struct RomCosts {
 pub(crate) const ROM_4: RomCosts = RomCosts {
     batch: rows(105, 0, 3),
     empty_batch: rows(105, 0, 3),
-    decoding: rows(244, 0, 3),
-    recipient_steps: 0,
+    decoding: rows(225, 0, 3),
+    recipient_steps: 19,
     chain_id: rows(38, 0, 2),
     recovery: [rows(139, 14, 524), rows(12, 1, 0), rows(21, 2, 1), rows(22, 2, 1)],
     recovery_is_fitted: true,
@@ -93,7 +93,7 @@ pub(crate) const ROM_4: RomCosts = RomCosts {
 pub(crate) const ROM_5: RomCosts = RomCosts {
     batch: rows(108, 0, 3),
     empty_batch: rows(108, 0, 3),
-    decoding: rows(260, 0, 3),
+    decoding: rows(241, 0, 3),
     checks: rows(198, 3, 22),
     rejected: [rows(24, 0, 2), rows(28, 0, 2), rows(72, 2, 7), rows(147, 3, 15), rows(230, 4, 19)],
     shared_call_data: true,
@@ -208,17 +208,18 @@ impl RomCosts {
             + round_both.times(both)
     }
 
-    /// The checks of a rejected transaction with so many bytes of data.
-    pub(crate) fn rejected(&self, why: Rejection, data_bytes: u64) -> Counters {
+    /// The checks of a rejected transaction with so many bytes of data; the gas of a create is looked up apart.
+    pub(crate) fn rejected(&self, why: Rejection, data_bytes: u64, is_create: bool) -> Counters {
         let [signature, chain_id, nonce, balance, overflow] = self.rejected;
+        let gas = data_gas(data_bytes) + rows(u64::from(is_create), 0, 0);
         match why {
             Rejection::Signature => signature,
             Rejection::ChainId => chain_id,
             Rejection::Nonce => nonce,
             Rejection::GasLimit => nonce + rows(9, 0, 3),
-            Rejection::IntrinsicGas => nonce + rows(17, 0, 5) + data_gas(data_bytes),
-            Rejection::Balance => balance + data_gas(data_bytes),
-            Rejection::GasOverflow => overflow + data_gas(data_bytes),
+            Rejection::IntrinsicGas => nonce + rows(17, 0, 5) + gas,
+            Rejection::Balance => balance + gas,
+            Rejection::GasOverflow => overflow + gas,
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use revm::primitives::{Address, U256};
 use zkevm_pool::{CancelToken, WorkerPool};
 use zkevm_rom::{Machine, NoHandler, Request, RomTree, Variable, load};
 use zkevm_store::MemoryStore;
@@ -66,27 +65,7 @@ pub fn target(data: &[u8]) -> u64 {
         Err(error) => return kind_of(&without_digits(&error)),
     };
     let (l1_info, state_override) = (HashMap::<u32, L1InfoLeaf>::new(), HashMap::new());
-    let request = Request {
-        old_state_root: U256::ZERO,
-        old_acc_input_hash: U256::ZERO,
-        old_batch_num: 0,
-        chain_id: 1000,
-        batch_l2_data: &[1, 2, 3],
-        sequencer: Address::ZERO,
-        global_exit_root: U256::ZERO,
-        eth_timestamp: 0,
-        l1_info_root: U256::ZERO,
-        timestamp_limit: 0,
-        forced_blockhash_l1: U256::ZERO,
-        l1_info: &l1_info,
-        from: None,
-        no_counters: false,
-        get_keys: true,
-        skip_verify_l1_info_root: false,
-        skip_first_change_l2_block: false,
-        skip_write_block_info_root: false,
-        state_override: &state_override,
-    };
+    let request = Request { batch_l2_data: &[1, 2, 3], get_keys: true, ..Request::empty(&l1_info, &state_override) };
     let store = MemoryStore::new(0);
     let tree = RomTree::new(&store, WorkerPool::none(), Default::default());
     let cancel = CancelToken::new(Some(Instant::now() + TIME));

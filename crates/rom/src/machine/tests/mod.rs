@@ -109,27 +109,7 @@ fn request<'a>(
     l1_info: &'a HashMap<u32, L1InfoLeaf>,
     state_override: &'a HashMap<Address, AccountOverride>,
 ) -> Request<'a> {
-    Request {
-        old_state_root: U256::ZERO,
-        old_acc_input_hash: U256::ZERO,
-        old_batch_num: 0,
-        chain_id: 1000,
-        batch_l2_data: data,
-        sequencer: Address::ZERO,
-        global_exit_root: U256::ZERO,
-        eth_timestamp: 0,
-        l1_info_root: U256::ZERO,
-        timestamp_limit: 0,
-        forced_blockhash_l1: U256::ZERO,
-        l1_info,
-        from: None,
-        no_counters: false,
-        get_keys: false,
-        skip_verify_l1_info_root: false,
-        skip_first_change_l2_block: false,
-        skip_write_block_info_root: false,
-        state_override,
-    }
+    Request { batch_l2_data: data, ..Request::empty(l1_info, state_override) }
 }
 
 impl Ran {

@@ -1,7 +1,8 @@
 //! The two engines against each other, on generated batches: every field but counters is equal, and no native counter is below
 //! the ROM's.
 //!
-//! Needs ROM files: the folder of `ZKEVM_ROMS`. `ZKEVM_GENERATED` is the number of batches, `ZKEVM_SEED` the first seed:
+//! Needs ROM files: the folder of `ZKEVM_ROMS`. `ZKEVM_GENERATED` is the number of batches, `ZKEVM_SEED` the first seed. Into
+//! the folder `ZKEVM_DIFFERENCES` go input and answers of each batch that is answered differently:
 //!
 //! ```sh
 //! ZKEVM_ROMS=roms ZKEVM_GENERATED=10000 cargo test --release --test engines -- --nocapture
@@ -10,11 +11,13 @@
 mod code;
 mod contexts;
 mod generator;
+mod modexp;
 mod precompiles;
 mod programs;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use generator::Generated;
@@ -23,6 +26,7 @@ use zkevm_pool::WorkerPool;
 use zkevm_processor::Engine;
 use zkevm_rom::{RomEngine, Roms};
 use zkevm_testkit::skip;
+use zkevm_types::{BatchInput, BatchOutput};
 
 /// Batches without `ZKEVM_GENERATED`.
 const BATCHES: u64 = 120;
@@ -35,6 +39,15 @@ fn setting(name: &str, default: u64) -> u64 {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
         Err(_) => default,
     }
+}
+
+/// Writes a batch, the native and the machine's answer into the folder of `ZKEVM_DIFFERENCES`, if there is one.
+fn dump(seed: u64, input: &BatchInput, (native, rom): &(BatchOutput, BatchOutput)) {
+    let Some(folder) = std::env::var_os("ZKEVM_DIFFERENCES") else { return };
+    let write = |name: &str, text: String| fs::write(Path::new(&folder).join(format!("{seed}-{name}")), text).unwrap();
+    write("input", format!("{input:#?}"));
+    write("native", format!("{native:#?}"));
+    write("rom", format!("{rom:#?}"));
 }
 
 #[test]
@@ -59,6 +72,7 @@ fn generated_batches_are_answered_alike() {
         own_aborts += u64::from(verdict.is_own_abort);
         if !verdict.differences.is_empty() {
             println!("seed {seed}, fork {fork}: {}", verdict.differences.join(", "));
+            dump(seed, &batch.input, &verdict.answers);
             failures.push(seed);
         }
     }

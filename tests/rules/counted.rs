@@ -198,6 +198,28 @@ fn a_modexp_of_nothing_counts_the_length_of_its_exponent() {
     }
 }
 
+/// The price list has less than the ROM for a modulus of several words: 0xff^(2^256 - 1) modulo 2^512 - 1 and modulo
+/// 2^1536 - 1 by the ROM of fork 7, whole batches.
+#[test]
+fn a_modexp_of_a_long_modulus_counts_no_less_than_in_the_rom() {
+    for (modulus_bytes, [steps, arithmetics, binaries]) in
+        [(64, [482_550, 6020, 30_794]), (192, [1_597_618, 35_315, 154_721])]
+    {
+        let numbers = format!("ff{}{}", "ff".repeat(32), "ff".repeat(modulus_bytes));
+        let words: String = [1, 32, modulus_bytes].map(|length| format!("{length:064x}")).concat() + &numbers;
+        let stores: String = words
+            .as_bytes()
+            .chunks(64)
+            .enumerate()
+            .map(|(place, word)| format!("7f{:0<64}61{:04x}52", str::from_utf8(word).unwrap(), 32 * place))
+            .collect();
+        let code = format!("{stores} 6000600061{:04x}6000 6005 5a fa", words.len() / 2);
+        let Counters { steps: ours, arithmetics: our_arithmetics, binaries: our_binaries, .. } =
+            run(7, &code, "", false).counters;
+        assert!(ours >= steps && our_arithmetics >= arithmetics && our_binaries >= binaries, "{modulus_bytes} bytes");
+    }
+}
+
 /// Data is read before topics are paid for: two words, by the ROM of fork 4.
 #[test]
 fn a_log_that_cannot_pay_for_a_topic_counts_the_data_it_read() {

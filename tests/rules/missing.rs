@@ -9,7 +9,7 @@ use zkevm_processor::Engine;
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{BatchBuilder, Transfer};
 use zkevm_tree::{Digest, LeafKind, NodeData, StateReader, StateTree, StoreError, account_key, linear_hash};
-use zkevm_types::{BatchOutput, ExecutorError, RomError};
+use zkevm_types::{BatchInput, BatchOutput, ExecutorError, RomError};
 
 use super::support::{A, B, CHAIN_ID, State, V2, bytes, ether, fork, new_root, request, same, sender, transactions};
 
@@ -180,6 +180,32 @@ fn code_that_is_loaded_must_be_there() {
                 same(&what, (output.error, output.roots), (ExecutorError::DbKeyNotFound, None));
                 assert!(output.error_log.ends_with(" is missing"), "{what}: {}", output.error_log);
             }
+        }
+    }
+}
+
+/// Keys list the code that the ROM loads: that of B by an EXTCODECOPY which cannot pay for its memory, not by a call which its
+/// caller cannot pay.
+#[test]
+fn keys_list_the_code_that_is_loaded() {
+    let copies_too_much = format!("63ffffffff 6000 6000 73{} 3c", hex::encode(B));
+    for &fork_id in V2 {
+        for (code, listed) in [(CALL_WITHOUT_FUNDS, false), (CALLCODE_WITHOUT_FUNDS, false), (&copies_too_much, true)] {
+            let state = state(code);
+            let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
+            let transfer = Transfer {
+                nonce: 0,
+                gas_price: U256::from(1),
+                gas_limit: 300_000,
+                to: Some(A),
+                value: U256::ZERO,
+                data: Bytes::new(),
+            };
+            batch.block(1, 0).transaction(&sender(), &transfer);
+            let input = BatchInput { get_keys: true, ..request(fork_id, state.root, batch.finish()) };
+            let keys = state.run(&input).program_keys;
+            let [hash_of_b] = program_of_b().into_iter().collect::<Vec<_>>()[..] else { panic!("one program") };
+            assert_eq!(keys.contains(&hash_of_b.to_b256()), listed, "fork {fork_id}, {code}");
         }
     }
 }

@@ -5,7 +5,7 @@ use zkevm_testkit::sample::easm::assemble;
 use zkevm_types::RomError;
 
 use super::calls::CALL_D;
-use super::support::{A, CODE_OF_D, Case, D, bytes, check, sender};
+use super::support::{A, CODE_OF_D, Case, D, V2, bytes, check, sender};
 
 const fn precompile(number: u8) -> Address {
     Address::with_last_byte(number)
@@ -92,6 +92,16 @@ fn a_transaction_to_a_precompile_that_fails_moves_nothing() {
             .error_is(RomError::ExecutionReverted),
         direct("RIPEMD160 has status 1 in fork 7", 3).forks(&[7]).status_is(true),
         direct("RIPEMD160 has status 0 from fork 8", 3).forks(&[8, 9, 10, 11, 12, 13]).status_is(false),
+    ]);
+}
+
+/// The length of a pairing's input is looked at between its fixed gas and that of the pairs.
+#[test]
+fn a_pairing_of_a_wrong_length_fails_before_its_pairs_are_paid() {
+    let direct = |name| Case::new(name).to(precompile(8)).forks(V2).tx(|tx| tx.data = Bytes::from(vec![0; 193]));
+    check(&[
+        direct("the fixed gas is there").gas_limit(80_000).gas_is(80_000).status_is(false).error_is(RomError::NoError),
+        direct("it is not").gas_limit(60_000).gas_is(60_000).error_is(RomError::OutOfGas),
     ]);
 }
 

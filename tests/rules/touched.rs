@@ -58,6 +58,20 @@ fn what_is_read_is_listed_even_if_it_cannot_be_paid() {
     }
 }
 
+/// SELFDESTRUCT asks whether its receiver is empty before it charges for the access, not before its fixed gas.
+#[test]
+fn a_receiver_of_all_is_listed_even_if_its_access_cannot_be_paid() {
+    let stranger = address!("0000000000000000000000000000000000001234");
+    for fork_id in IN_FULL {
+        // PUSH2 takes 3, SELFDESTRUCT 5000, and an access 2600.
+        for (gas, listed) in [("1389", None), ("1400", Some(Some(U256::ZERO)))] {
+            let output = run(fork_id, &call_b(gas), "611234ff", false);
+            let seen = touched(&output, stranger).map(|account| account.balance);
+            assert_eq!(seen, listed, "fork {fork_id}, gas 0x{gas}");
+        }
+    }
+}
+
 /// A call with value asks whether its receiver is empty once memory, access and value are paid for, not before.
 #[test]
 fn a_receiver_is_not_listed_by_a_call_that_cannot_pay_for_its_value() {

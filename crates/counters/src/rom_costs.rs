@@ -64,8 +64,6 @@ pub(crate) struct RomCosts {
     pub(super) precompile_test: Counters,
     /// The checkpoint that a create takes behind the warm address.
     pub(super) create_checkpoint: Counters,
-    /// What a MODEXP takes beyond the price list at most: reading lengths and a cut-off input.
-    pub(super) modexp_extra: Counters,
 }
 
 /// ROM of fork 4.
@@ -86,7 +84,6 @@ pub(crate) const ROM_4: RomCosts = RomCosts {
     shared_call_data: false,
     precompile_test: rows(0, 0, 0),
     create_checkpoint: rows(0, 0, 0),
-    modexp_extra: rows(0, 0, 0),
 };
 
 /// ROM of fork 5.
@@ -134,8 +131,7 @@ pub(crate) const ROM_8: RomCosts = RomCosts {
 pub(crate) const ROM_12: RomCosts = RomCosts { create_checkpoint: rows(3, 0, 0), ..ROM_8 };
 
 /// ROM of fork 13, whose tests for precompiles know 0x100 too.
-pub(crate) const ROM_13: RomCosts =
-    RomCosts { precompile_test: rows(2, 0, 1), modexp_extra: rows(4000, 80, 300), ..ROM_12 };
+pub(crate) const ROM_13: RomCosts = RomCosts { precompile_test: rows(2, 0, 1), ..ROM_12 };
 
 impl RomCosts {
     /// Returns the path lengths of a fork's ROM.

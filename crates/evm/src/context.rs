@@ -28,7 +28,7 @@ pub trait StateDatabase: Database {
     /// True if what `code_by_hash` returned only stands for code that is not there: revm loads code that the ROM may not.
     fn lacks_code(&self, code_hash: B256) -> bool;
 
-    /// Fails if code that the ROM loads now is not there.
+    /// Notes code that the ROM loads now; fails if it is not there.
     fn require_code(&mut self, code_hash: B256) -> Result<(), Self::Error>;
 
     /// Returns the state root as if the running transaction's changes were written. Writes nothing.

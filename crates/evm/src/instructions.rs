@@ -39,6 +39,8 @@ const NEW_ACCOUNT_GAS: u64 = 25_000;
 const WARM_ACCOUNT_GAS: u16 = 100;
 /// Gas of a warm slot access, the static part of SLOAD.
 const WARM_SLOT_GAS: u64 = 100;
+/// Gas of each topic of a log.
+const LOG_TOPIC_GAS: u64 = 375;
 /// Gas of GASPRICE.
 const GASPRICE_GAS: u64 = 2;
 
@@ -212,27 +214,39 @@ fn extcodesize<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -
 fn extcodecopy<DB: StateDatabase, O: EvmObserver>(mut context: Ctx<'_, DB, O>) -> InstructionExecResult {
     note_copy(&mut context, 4)?;
     let InstructionContext { interpreter, host } = context;
-    let mut code_hash = KECCAK_EMPTY;
     let operands = interpreter.stack.data();
     if let [.., address] = operands[..]
         && operands.len() >= 4
     {
         let address = Address::from_word(address.into());
-        let is_cold = is_cold(host, address);
-        let account = host.journaled_state.inner.state.get(&address);
-        if !is_cold || interpreter.gas.remaining() >= COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS) {
-            code_hash = match account {
-                Some(account) => account.info.code_hash,
-                None => {
-                    let info = host.journaled_state.database.basic(address);
-                    host.or_fatal(info)?.map_or(KECCAK_EMPTY, |info| info.code_hash)
-                }
-            };
-            let has_code = code_hash != KECCAK_EMPTY;
-            host.chain.touched.code(address, AccountLeaves::of_code(has_code), has_code);
+        if !is_cold(host, address) || interpreter.gas.remaining() >= COLD_ACCOUNT_GAS - u64::from(WARM_ACCOUNT_GAS) {
+            load_external_code(host, address)?;
         }
     }
-    host::extcodecopy(InstructionContext { interpreter, host: &mut *host })?;
+    host::extcodecopy(InstructionContext { interpreter, host: &mut *host })
+}
+
+/// Reads the length of an account's code, and the code if there is any.
+fn load_external_code<DB: StateDatabase, O: EvmObserver>(
+    host: &mut ZkContext<DB, O>,
+    address: Address,
+) -> InstructionExecResult {
+    let (code_hash, is_loaded) = match host.journaled_state.inner.state.get(&address) {
+        Some(account) => (account.info.code_hash, account.info.code.is_some()),
+        None => {
+            let info = host.journaled_state.database.basic(address);
+            (host.or_fatal(info)?.map_or(KECCAK_EMPTY, |info| info.code_hash), false)
+        }
+    };
+    let has_code = code_hash != KECCAK_EMPTY;
+    host.chain.touched.code(address, AccountLeaves::of_code(has_code), has_code);
+    if !has_code {
+        return Ok(());
+    }
+    if !is_loaded {
+        let code = host.journaled_state.database.code_by_hash(code_hash);
+        host.or_fatal(code)?;
+    }
     let required = host.journaled_state.database.require_code(code_hash);
     host.or_fatal(required)
 }
@@ -351,6 +365,9 @@ fn call_noting_output<const OP: u8, DB: StateDatabase, O: EvmObserver>(
 fn log<const N: usize, DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
     require_operands(interpreter, N + 2)?;
+    if host.chain.rules.logs_charge_topics_first && interpreter.gas.remaining() < LOG_TOPIC_GAS * N as u64 {
+        return Err(InstructionResult::OutOfGas);
+    }
     host::log::<N, _>(InstructionContext { interpreter, host: &mut *host })?;
     let logs = &host.journaled_state.inner.logs;
     if let (Some(hashes), Some(log)) = (&mut host.chain.log_hashes, logs.last()) {
@@ -468,15 +485,14 @@ fn sendall<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> Instru
     if balance.data.is_zero() || receiver == own {
         return Err(InstructionResult::Stop);
     }
-    let gas = &mut context.interpreter.gas;
-    let skip_cold = gas.remaining() < COLD_ACCOUNT_GAS;
-    let account = context.host.load_account_info_skip_cold_load(receiver, false, skip_cold)?;
+    // The test is made whether or not what it leads to can be paid.
+    let account = context.host.load_account_info_skip_cold_load(receiver, false, false)?;
     let (is_empty, is_cold) = (account.is_empty(), account.is_cold);
     if let Some(account) = context.host.journaled_state.inner.state.get(&receiver) {
         context.host.chain.touched.emptiness_test(receiver, &account.info);
     }
     let cost = u64::from(is_empty) * NEW_ACCOUNT_GAS + u64::from(is_cold) * COLD_ACCOUNT_GAS;
-    if !gas.record_regular_cost(cost) {
+    if !context.interpreter.gas.record_regular_cost(cost) {
         return Err(InstructionResult::OutOfGas);
     }
     // Both accounts are loaded and the balance is there.

@@ -23,13 +23,17 @@ const PAIRS_TOGETHER: usize = 4;
 
 /// Runs one call; `None` if the batch stops.
 pub(crate) fn run(input: &[u8], gas_limit: u64, interrupt: &mut Interrupt) -> Option<EthPrecompileResult> {
-    let gas = BASE_GAS + PAIR_GAS * (input.len() / PAIR_BYTES) as u64;
-    if gas > gas_limit {
+    // The ROM looks at the length between the two charges.
+    if BASE_GAS > gas_limit {
         return Some(Err(PrecompileHalt::OutOfGas));
     }
     let (pairs, []) = input.as_chunks::<PAIR_BYTES>() else {
         return Some(Err(PrecompileHalt::Bn254PairLength));
     };
+    let gas = BASE_GAS + PAIR_GAS * pairs.len() as u64;
+    if gas > gas_limit {
+        return Some(Err(PrecompileHalt::OutOfGas));
+    }
     let mut product = <Bn254 as Pairing>::TargetField::one();
     for pairs in pairs.chunks(PAIRS_TOGETHER) {
         if interrupt.spend(STEPS_PER_LOOK) {

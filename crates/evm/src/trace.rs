@@ -32,6 +32,8 @@ pub struct TraceOptions {
     pub memory: bool,
     /// Record return data.
     pub return_data: bool,
+    /// The entry that takes the trace is that of a transaction that deploys.
+    pub is_create: bool,
     /// The use made of the steps.
     pub steps: Steps,
 }
@@ -132,6 +134,10 @@ pub struct Tracer {
     carry_over: TraceCarryOver,
     /// Slots are shown as soon as their opcode starts, not only once it is paid for.
     storage_before_gas: bool,
+    /// A CALLDATACOPY overwrites what stands for the gas kept by the outermost frame's caller.
+    copies_set_outer_gas: bool,
+    /// What is shown of a create is of an earlier transaction.
+    shows_carried: bool,
     memory: MemoryChanges,
     /// The opcode that runs may reveal memory that nobody paid for.
     unpaid_memory: bool,
@@ -156,6 +162,8 @@ impl Tracer {
         Self {
             options,
             storage_before_gas: rules.storage_traced_before_gas,
+            copies_set_outer_gas: rules.calldatacopy_sets_outermost_gas,
+            shows_carried: rules.created_shown_across_transactions && carry_over.shows_created,
             steps: TraceSteps::default(),
             kept_back: 0,
             frames: vec![OpenFrame::default()],
@@ -352,6 +360,12 @@ impl Tracer {
             self.root_is_stale = true;
         }
         self.kept_back = interpreter.gas.remaining();
+        if self.copies_set_outer_gas && op == opcode::CALLDATACOPY && result.is_none() {
+            self.carry_over.outer_caller_gas = interpreter.stack.len() as u64;
+            if let Some(outermost) = self.frames.first_mut() {
+                outermost.kept_by_caller = self.carry_over.outer_caller_gas;
+            }
+        }
         if self.options.steps == Steps::Dropped {
             return;
         }
@@ -361,7 +375,9 @@ impl Tracer {
                 false => self.memory.note_opcode(op, operands),
             }
         }
-        if let Some((address, slot, value)) = slot.filter(|_| self.storage_before_gas || result.is_none()) {
+        if let Some((address, slot, value)) =
+            slot.filter(|_| op == opcode::SLOAD || self.storage_before_gas || result.is_none())
+        {
             let shows = self.options.storage && !self.skipped_stop;
             self.steps.note_slot(address, slot, value, shows);
             self.cost.note_slot(address, slot, value, shows);
@@ -414,6 +430,10 @@ impl Tracer {
 
     /// Notes that a frame returned to `depth` (1-based).
     pub fn leave(&mut self, depth: u32) {
+        // Whatever frame showed what a create of an earlier transaction returned, it is none of this one.
+        if std::mem::take(&mut self.shows_carried) {
+            self.shows_created = None;
+        }
         self.frames.truncate(depth.max(1) as usize);
         self.root_is_stale = true;
     }
@@ -427,9 +447,9 @@ impl Tracer {
     }
 
     /// Ends the trace. `gas_left` is the gas register at the end.
-    pub fn finish(mut self, gas_left: u64, is_create: bool) -> (TraceSteps, TraceCarryOver) {
+    pub fn finish(mut self, gas_left: u64) -> (TraceSteps, TraceCarryOver) {
         if self.steps.len() >= 2
-            && !is_create
+            && !self.options.is_create
             && let Some(last) = self.steps.last_mut()
             && last.op != opcode::STOP
             && last.error == RomError::NoError
@@ -487,6 +507,7 @@ impl Tracer {
             shown = self.carry_over.first_created.clone().unwrap_or_default();
         } else {
             self.shows_created = None;
+            self.shows_carried = false;
         }
         if frame.is_create() {
             if op == opcode::RETURN {

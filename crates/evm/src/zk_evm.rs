@@ -219,7 +219,7 @@ impl<DB: StateDatabase, O: EvmObserver> ZkEvm<DB, O> {
         };
         let mut steps = TraceSteps::default();
         if let Some(tracer) = self.tracer.take() {
-            (steps, self.carry_over) = tracer.finish(end.gas_left, tx.kind.is_create());
+            (steps, self.carry_over) = tracer.finish(end.gas_left);
         }
         let created = tx.kind.is_create().then(|| tx.caller.create(tx.nonce));
         Ok(TxOutcome {

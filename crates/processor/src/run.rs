@@ -103,6 +103,22 @@ impl From<EvmFailure<StateError>> for Halt {
     }
 }
 
+/// The entry of the response that takes the result of a transaction: not its own where results follow the ROM's index.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    /// A trace is asked for by it.
+    pub tx_hash: B256,
+    /// The entry is that of a transaction that deploys.
+    pub is_create: bool,
+}
+
+impl Entry {
+    /// Returns the entry of a transaction itself.
+    pub(crate) fn of(prepared: &PreparedTx) -> Self {
+        Self { tx_hash: prepared.hash, is_create: prepared.tx.to.is_none() }
+    }
+}
+
 /// How a transaction passed through the batch.
 pub(crate) enum TxEnd {
     /// It failed an intrinsic check and changed nothing.
@@ -240,25 +256,24 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 
     /// Runs one transaction: intrinsic checks, execution, commit. Returns its response without state root and cumulative
-    /// gas, which depend on the version of the API. `listed_as` is the hash of the entry that takes the result: a trace
-    /// is asked for by it.
-    pub(crate) fn transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Halt> {
+    /// gas, which depend on the version of the API. `entry` takes the result.
+    pub(crate) fn transaction(&mut self, prepared: &PreparedTx, entry: Entry) -> Result<(TxOutput, TxEnd), Halt> {
         let start = Instant::now();
         let tree_before = self.state().tree_time();
-        let result = self.run_transaction(prepared, listed_as);
+        let result = self.run_transaction(prepared, entry);
         let tree_time = self.state().tree_time() - tree_before;
         self.phases.evm += start.elapsed().saturating_sub(tree_time);
         result
     }
 
-    fn run_transaction(&mut self, prepared: &PreparedTx, listed_as: B256) -> Result<(TxOutput, TxEnd), Halt> {
+    fn run_transaction(&mut self, prepared: &PreparedTx, entry: Entry) -> Result<(TxOutput, TxEnd), Halt> {
         let tx = &prepared.tx;
         let mut output = self.empty_output(prepared);
         let start = self.state().version();
         self.observer().transaction_started(tx);
         let checked = self.intrinsic_checks(prepared, &mut output)?;
         output.effective_gas_price = self.rules.effective_percentage.then_some(self.last_price);
-        output.full_trace = self.empty_trace(prepared, listed_as);
+        output.full_trace = self.empty_trace(prepared, entry.tx_hash);
         let (end, register) = match checked {
             Err(error) => {
                 self.observer().transaction_rejected(tx, error);
@@ -267,7 +282,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             }
             Ok(call) => {
                 self.observer().transaction_accepted(tx);
-                let trace = self.trace_options(output.full_trace.is_some());
+                let trace = self.trace_options(output.full_trace.is_some(), entry.is_create);
                 let overflow = (prepared.tx.nonce == u64::MAX).then_some(call.caller);
                 self.state().set_nonce_overflow(overflow);
                 match self.evm.transact(&call, trace) {
@@ -381,6 +396,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             has_balance_opcode: listed.has_balance_opcode,
             gas_used: used,
             gas_left: listed.gas_left - used,
+            tx_index: listed.tx_index,
             error: match (listed.error, result.error) {
                 (listed, RomError::NoError) => listed,
                 (RomError::NoError, result) => result,
@@ -488,7 +504,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             trace.steps = outcome.steps;
         }
         output.create_address = outcome.created;
-        output.logs = shown_logs(&outcome.logs, self.rules.logs);
+        output.logs = shown_logs(&outcome.logs, self.rules, self.input.no_counters);
         if self.input.get_keys {
             for (hash, _) in &outcome.new_programs {
                 self.state().note_program(*hash);
@@ -646,22 +662,29 @@ impl<'a, O: Observer> BatchRun<'a, O> {
     }
 }
 
-/// Returns the logs as the response of a fork shows them; indices start at 0 (batch §12.2).
-fn shown_logs(logs: &[revm::primitives::Log], shape: LogShape) -> Vec<LogOutput> {
+/// Returns the logs as the response of a fork shows them; indices start at 0 (batch §12.2). Without counters the original may
+/// pass over the opcode, by which alone it knows of a log that has neither data nor topics.
+fn shown_logs(logs: &[revm::primitives::Log], rules: &ForkRules, no_counters: bool) -> Vec<LogOutput> {
+    let shows_empty = match rules.logs {
+        LogShape::Padded => false,
+        LogShape::Exact => !no_counters || rules.uncounted_log0_noted,
+    };
     let mut shown = Vec::with_capacity(logs.len());
-    for log in logs {
+    for (place, log) in logs.iter().enumerate() {
         let mut data = log.data.data.clone();
-        if shape == LogShape::Padded {
-            if data.is_empty() && log.topics().is_empty() {
-                continue;
-            }
+        if !shows_empty && data.is_empty() && log.topics().is_empty() {
+            continue;
+        }
+        let mut index = place;
+        if rules.logs == LogShape::Padded {
+            index = shown.len();
             if data.len() % 32 != 0 {
                 let mut padded = data.to_vec();
                 padded.resize(data.len().next_multiple_of(32), 0);
                 data = padded.into();
             }
         }
-        shown.push(LogOutput { address: log.address, topics: log.topics().to_vec(), data, index: shown.len() as u32 });
+        shown.push(LogOutput { address: log.address, topics: log.topics().to_vec(), data, index: index as u32 });
     }
     shown
 }

@@ -615,7 +615,6 @@ impl Database for StateView<'_> {
         if code_hash == UNREADABLE_CODE {
             return Ok(with_unchecked_jumpdests(&Bytes::from_static(PLACEHOLDER_CODE)));
         }
-        self.note_program(code_hash);
         if let Some(code) = self.programs.get(&code_hash) {
             return Ok(code.clone());
         }
@@ -646,6 +645,7 @@ impl StateDatabase for StateView<'_> {
 
     fn require_code(&mut self, code_hash: B256) -> Result<(), StateError> {
         if !self.lacks_code(code_hash) {
+            self.note_program(code_hash);
             return Ok(());
         }
         if code_hash == UNREADABLE_CODE {

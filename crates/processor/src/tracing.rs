@@ -25,8 +25,8 @@ impl<O: Observer> BatchRun<'_, O> {
         }
     }
 
-    /// Returns what to trace of a transaction, `wanted` or not (executor-service §8.1).
-    pub(super) fn trace_options(&mut self, wanted: bool) -> Option<TraceOptions> {
+    /// Returns what to trace of a transaction, `wanted` or not (executor-service §8.1). `is_create` is that of its entry.
+    pub(super) fn trace_options(&mut self, wanted: bool, is_create: bool) -> Option<TraceOptions> {
         let config = self.input.trace.as_ref()?;
         let steps = match wanted {
             true if self.input.no_counters => Steps::Empty,
@@ -43,6 +43,7 @@ impl<O: Observer> BatchRun<'_, O> {
             stack: !config.disable_stack,
             memory: config.enable_memory,
             return_data: config.enable_return_data,
+            is_create,
             steps,
         })
     }

@@ -5,7 +5,7 @@ use revm::primitives::{B256, U256};
 use super::Observer;
 use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
-use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, Halt, TxEnd};
+use super::run::{Abort, BatchRun, Entry, GER_MANAGER_ADDRESS, Halt, TxEnd};
 use zkevm_batch::observer::{ExitRoot, Stage};
 use zkevm_batch::{acc_input_hash_v1, keccak_slot};
 use zkevm_evm::context::SYSTEM_ADDRESS;
@@ -137,7 +137,7 @@ fn one_transaction<O: Observer>(
     tx_count: &mut U256,
 ) -> Result<TxOutput, Halt> {
     run.evm.context().block.number = tx_count.wrapping_add(U256::from(1));
-    let (output, end) = run.transaction(prepared, prepared.hash)?;
+    let (output, end) = run.transaction(prepared, Entry::of(prepared))?;
     if let TxEnd::Included { .. } = end {
         run.observer().implicit_block_opened();
         *tx_count = tx_count.wrapping_add(U256::from(1));

@@ -10,7 +10,7 @@ use super::Observer;
 use super::block_info::BlockInfo;
 use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
-use super::run::{Abort, BatchRun, GER_MANAGER_ADDRESS, Halt, TxEnd};
+use super::run::{Abort, BatchRun, Entry, GER_MANAGER_ADDRESS, Halt, TxEnd};
 use super::state_view::StateError;
 use zkevm_batch::observer::{BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage};
 use zkevm_batch::{
@@ -366,8 +366,11 @@ impl<'a, O: Observer> V2Batch<'a, O> {
             block.listed.push(Listed { version: before, is_create: prepared.tx.to.is_none() });
         }
         let place = if follows_index { block.tx_index as usize } else { block.transactions.len() };
-        let listed_as = block.transactions.get(place).map_or(prepared.hash, |listed| listed.tx_hash);
-        let (mut output, end) = self.run.transaction(prepared, listed_as)?;
+        let entry = match (block.transactions.get(place), block.listed.get(place)) {
+            (Some(output), Some(listed)) => Entry { tx_hash: output.tx_hash, is_create: listed.is_create },
+            _ => Entry::of(prepared),
+        };
+        let (mut output, end) = self.run.transaction(prepared, entry)?;
         if follows_index && let Some(last) = block.transactions.last_mut() {
             // Unlike the rest of the result, flags and logs are written to the transaction's own entry.
             last.has_gasprice_opcode = output.has_gasprice_opcode;

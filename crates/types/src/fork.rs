@@ -143,6 +143,8 @@ pub struct ForkRules {
     /// A trace reads the length of the batch's last RLP list, which the ROM keeps at the same place, as the gas kept by the
     /// caller of the outermost frame.
     pub outermost_caller_keeps_rlp_length: bool,
+    /// There, a CALLDATACOPY puts the height of the stack: the ROM keeps it at that place.
+    pub calldatacopy_sets_outermost_gas: bool,
     /// A trace shows what a create returned also at the start of the next transaction: the ROM does not say that another
     /// context runs (main-state-machine §9.7).
     pub created_shown_across_transactions: bool,
@@ -150,6 +152,10 @@ pub struct ForkRules {
     pub storage_traced_before_gas: bool,
     /// A stateless batch of which nothing is kept takes a flush id all the same.
     pub stateless_takes_flush_id: bool,
+    /// Without counters a LOG0 is noted like other opcodes are with them (later-forks §7).
+    pub uncounted_log0_noted: bool,
+    /// A LOG pays for its topics before the static flag is looked at.
+    pub logs_charge_topics_first: bool,
     /// The shape of logs in the response.
     pub logs: LogShape,
     /// Prices of the virtual counter model (counters §5).
@@ -201,6 +207,7 @@ const FORK_4: ForkRules = ForkRules {
     modexp_keeps_shifted_top_word: false,
     results_follow_rom_index: false,
     outermost_caller_keeps_rlp_length: false,
+    calldatacopy_sets_outermost_gas: true,
     created_shown_across_transactions: true,
     storage_traced_before_gas: false,
     truncated_push_loops: false,
@@ -209,6 +216,8 @@ const FORK_4: ForkRules = ForkRules {
     invalid_rlp_listed: false,
     zero_l1_leaf_rule: false,
     stateless_takes_flush_id: true,
+    uncounted_log0_noted: false,
+    logs_charge_topics_first: false,
     logs: LogShape::Padded,
     counter_prices: CounterRevision::R7,
     rom: Some(RomVersion::Rom4),
@@ -228,6 +237,7 @@ const FORK_5: ForkRules = ForkRules {
     stale_returndata_on_unsupported_precompile: false,
     ef_create_leaks_refund: false,
     invalid_rlp_listed: true,
+    calldatacopy_sets_outermost_gas: false,
     created_shown_across_transactions: false,
     storage_traced_before_gas: true,
     calls_copy_arguments: false,
@@ -265,6 +275,7 @@ const FORK_8: ForkRules = ForkRules {
     modexp_copies_whole_output: false,
     results_follow_rom_index: false,
     truncated_push_loops: true,
+    logs_charge_topics_first: true,
     logs: LogShape::Exact,
     touched_accounts_in_full: true,
     counter_prices: CounterRevision::R12,
@@ -281,6 +292,7 @@ const FORK_10: ForkRules = ForkRules {
     uncounted_steps_max: 256 << 24,
     truncated_push_loops: false,
     stateless_takes_flush_id: false,
+    uncounted_log0_noted: true,
     stop_hides_behind_failed_create: false,
     ..FORK_9
 };

@@ -17,6 +17,8 @@ const PAIR_BYTES: u64 = 192;
 const LENGTH_BIT: Counters = rows(41, 1, 4);
 /// Reading a word of a number of MODEXP that is cut off, at most; not counted row by row.
 const MISSING_WORD: Counters = Counters { mem_aligns: 1, ..rows(1000, 30, 150) };
+/// What a MODEXP takes beyond the price list at most: reading lengths and a cut-off input.
+const MODEXP_EXTRA: Counters = rows(4000, 80, 300);
 /// Number of MODEXP.
 const MODEXP: u16 = 5;
 
@@ -89,9 +91,8 @@ fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
 
 /// Adds to the bound what MODEXP reads before it refuses; the model has nothing for that.
 fn modexp_refused(meter: &mut CounterMeter, input: &[u8]) {
-    let extra = meter.rom.map_or_else(Counters::default, |rom| rom.modexp_extra);
     let measured = LENGTH_BIT.times(exponent_head_bits(input));
-    meter.sums.charge_bound_only(meter.prices.precompile(Precompile::Modexp(0, 0, None)) + extra + measured);
+    meter.sums.charge_bound_only(meter.prices.precompile(Precompile::Modexp(0, 0, None)) + MODEXP_EXTRA + measured);
 }
 
 /// Returns the bits of the first word of a MODEXP's exponent, without the zeros in front: the ROM halves it to find them.
@@ -132,8 +133,7 @@ fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
     let run = Precompile::Modexp(input.len() as u64, output_bytes, numbers);
     let price = meter.prices.precompile(run);
     let dearest = numbers.map_or_else(Counters::default, dearest_modexp);
-    let extra = meter.rom.map_or_else(Counters::default, |rom| rom.modexp_extra);
-    meter.sums.charge_exact(price, if extra == Counters::default() { price } else { price.max(dearest) + extra });
+    meter.sums.charge_exact(price, price.max(dearest) + MODEXP_EXTRA);
     meter.reserve(reservations::MODEXP);
 }
 
@@ -151,7 +151,10 @@ fn dearest_modexp(input: &ModexpInput<'_>) -> Counters {
     let ones: u64 = exponent.iter().map(|byte| u64::from(byte.count_ones())).sum();
     let words = (input.modulus.len() as u64).div_ceil(32).min(FULL_WORDS);
     let full = (SQUARE + DIVIDE + HALVE).times(bits) + (MULTIPLY + DIVIDE).times(ones + 1);
-    let [steps, arithmetics, binaries, ..] =
-        full.to_array().map(|rows| rows.saturating_mul(words * words).div_ceil(FULL_WORDS * FULL_WORDS));
+    let [steps, arithmetics, binaries, ..] = full.to_array();
+    let scaled = |rows: u64, square: u64| rows.saturating_mul(square.min(FULL_WORDS * FULL_WORDS)) / FULL_WORDS.pow(2);
+    // Of the steps some grow with the words alone: few words have more of them than their square tells.
+    let steps = scaled(steps, words * (words + 4));
+    let [arithmetics, binaries] = [arithmetics, binaries].map(|rows| scaled(rows, words * words) + 1);
     rows(steps, arithmetics, binaries)
 }

@@ -10,8 +10,9 @@
 
 mod code;
 mod contexts;
+mod counts;
 mod generator;
-mod modexp;
+
 mod precompiles;
 mod programs;
 mod verdict;

@@ -1,0 +1,207 @@
+//! Counters of what takes long areas of memory, long code or large numbers: bounds must hold for these too.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, Bytes, U256, address};
+use fastrand::Rng;
+use zkevm_pool::{CancelToken, WorkerPool};
+use zkevm_processor::Engine;
+use zkevm_rom::{RomEngine, Roms};
+use zkevm_store::MemoryStore;
+use zkevm_testkit::sample::genesis::GenesisAccount;
+use zkevm_testkit::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
+use zkevm_testkit::skip;
+use zkevm_types::{BatchInput, ForkId};
+
+use super::programs::edge;
+use super::{FORKS, setting};
+
+/// Has the code under test.
+const CODE: Address = address!("00000000000000000000000000000000000c0de1");
+/// Has code to be copied and called.
+const OTHER: Address = address!("00000000000000000000000000000000000c0de2");
+/// Opcodes and their operands, the top of the stack first: numbers, extents, addresses, zero, gas.
+const OPCODES: &[(u8, &str)] = &[
+    (0x04, "nn"),
+    (0x05, "nn"),
+    (0x06, "nn"),
+    (0x07, "nn"),
+    (0x08, "nnn"),
+    (0x09, "nnn"),
+    (0x0a, "nn"),
+    (0x0b, "nn"),
+    (0x1a, "nn"),
+    (0x1b, "nn"),
+    (0x1c, "nn"),
+    (0x1d, "nn"),
+    (0x20, "ee"),
+    (0x31, "a"),
+    (0x35, "e"),
+    (0x37, "eee"),
+    (0x39, "eee"),
+    (0x3b, "a"),
+    (0x3c, "aeee"),
+    (0x3e, "eze"),
+    (0x3f, "a"),
+    (0x40, "n"),
+    (0x51, "e"),
+    (0x52, "en"),
+    (0x53, "en"),
+    (0x54, "n"),
+    (0x55, "nn"),
+    (0xa0, "ee"),
+    (0xa1, "een"),
+    (0xa4, "eennnn"),
+    (0xf0, "zee"),
+    (0xf1, "gazeeee"),
+    (0xf1, "ganeeee"),
+    (0xf2, "gazeeee"),
+    (0xf3, "ee"),
+    (0xf4, "gaeeee"),
+    (0xf5, "zeen"),
+    (0xfa, "gaeeee"),
+    (0xfd, "ee"),
+    (0xff, "a"),
+];
+/// Number of the precompile.
+const MODEXP: u8 = 5;
+/// Longest exponent; the counters of a batch do not suffice for much longer ones.
+const EXPONENT_BYTES_MAX: usize = 40;
+
+/// Opcodes whose operands are lengths and numbers of all sizes.
+#[test]
+fn long_operands_never_count_less_than_in_the_rom() {
+    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
+        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
+    };
+    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
+    let forks: Vec<_> = FORKS.filter_map(ForkId::new).filter(|fork| rom.has_fork(*fork)).collect();
+    let first = setting("ZKEVM_SEED", 0);
+    let mut failures = Vec::new();
+    for seed in first..first + setting("ZKEVM_GENERATED", 100) {
+        let mut rng = Rng::with_seed(seed);
+        let fork = forks[seed as usize % forks.len()];
+        let code = program(&mut rng);
+        let data = numbers(&mut rng, 2_000);
+        if let Some(difference) = below(fork, &rom, &code, CODE, &data) {
+            println!("seed {seed}, fork {fork}: {difference}, {}", alloy_primitives::hex::encode(&code));
+            failures.push(seed);
+        }
+    }
+    assert!(failures.is_empty(), "{} programs count less than in the ROM: seeds {failures:?}", failures.len());
+}
+
+/// A few opcodes with their operands, then the end.
+fn program(rng: &mut Rng) -> Vec<u8> {
+    let mut code = Vec::new();
+    for _ in 0..rng.usize(1..6) {
+        let (opcode, operands) = OPCODES[rng.usize(..OPCODES.len())];
+        for operand in operands.chars().rev() {
+            let word = match operand {
+                'n' => edge(rng),
+                'a' => [CODE, OTHER, Address::with_last_byte(rng.u8(..10))][rng.usize(..3)].into_word().into(),
+                'z' => U256::ZERO,
+                'g' => U256::from(3_000_000),
+                _ => U256::from(extent(rng)),
+            };
+            code.push(0x7f);
+            code.extend(word.to_be_bytes::<32>());
+        }
+        code.push(opcode);
+    }
+    code
+}
+
+/// An offset or a length.
+fn extent(rng: &mut Rng) -> usize {
+    match rng.u8(..5) {
+        0 => 32 * rng.usize(..8),
+        1 => rng.usize(..300),
+        2 => rng.usize(..5_000),
+        3 => [31, 32, 33, 55, 56, 57, 135, 136, 137, 4_095, 9_999][rng.usize(..11)],
+        _ => rng.usize(..66),
+    }
+}
+
+fn numbers(rng: &mut Rng, bytes_max: usize) -> Vec<u8> {
+    let bytes = rng.usize(..bytes_max);
+    (0..bytes).map(|_| rng.u8(..)).collect()
+}
+
+/// Lengths, numbers and cut-off input at random, each the call of one transaction. `ZKEVM_GENERATED` is the number of batches.
+#[test]
+fn a_modexp_never_counts_less_than_in_the_rom() {
+    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
+        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
+    };
+    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
+    let forks: Vec<_> = (7..=13)
+        .filter_map(ForkId::new)
+        .filter(|fork| fork.rules().has_precompile(MODEXP.into()) && rom.has_fork(*fork))
+        .collect();
+    let mut rng = Rng::with_seed(setting("ZKEVM_SEED", 0));
+    for case in 0..setting("ZKEVM_GENERATED", 100) as usize {
+        let fork = forks[case % forks.len()];
+        let data = input(&mut rng);
+        let difference = below(fork, &rom, &[], Address::with_last_byte(MODEXP), &data);
+        assert_eq!(difference, None, "fork {fork}, {}", alloy_primitives::hex::encode(&data));
+    }
+}
+
+/// Lengths, then numbers: full ones, random ones, with zeros in front; a quarter of all is cut off.
+fn input(rng: &mut Rng) -> Vec<u8> {
+    let lengths: [usize; 3] = std::array::from_fn(|_| match rng.u8(..5) {
+        0 => 1,
+        1 => 32,
+        2 => 64,
+        3 => rng.usize(1..65),
+        _ => rng.usize(1..200),
+    });
+    let [base, exponent, modulus] = lengths;
+    let lengths = [base, exponent.min(EXPONENT_BYTES_MAX), modulus];
+    let mut data: Vec<u8> = lengths.iter().flat_map(|&length| U256::from(length).to_be_bytes::<32>()).collect();
+    let style = rng.u8(..3);
+    for length in lengths {
+        data.extend((0..length).map(|place| match style {
+            0 => 0xff,
+            1 if place < length / 2 => 0,
+            _ => rng.u8(..),
+        }));
+    }
+    if rng.u8(..4) == 0 {
+        data.truncate(rng.usize(96..=data.len()));
+    }
+    data
+}
+
+/// Calls an address with `data`, CODE having this code. Returns the native counters and the ROM's if any is below.
+fn below(fork: ForkId, rom: &RomEngine, code: &[u8], to: Address, data: &[u8]) -> Option<String> {
+    let workload = Arc::new(Workload::new(fork, 1).unwrap());
+    let mut genesis = workload.genesis().clone();
+    for (address, code) in [(CODE, code), (OTHER, &[0x5b; 2_500][..])] {
+        genesis.accounts.push(GenesisAccount {
+            address,
+            balance: U256::from(7),
+            code: Bytes::copy_from_slice(code),
+            ..GenesisAccount::default()
+        });
+    }
+    let genesis = genesis.build().unwrap();
+    let store = MemoryStore::new(0);
+    genesis.write_to(&store).unwrap();
+    let any = workload.chain(0, genesis.root.to_b256()).next_batch(Kind::Transfers, 1);
+    let mut batch = BatchBuilder::new(fork, any.chain_id);
+    let data = Bytes::copy_from_slice(data);
+    let gas_limit = 29_000_000;
+    let call = Transfer { nonce: 0, gas_price: U256::ZERO, gas_limit, to: Some(to), value: U256::ZERO, data };
+    batch.block(1, 0).transaction(&Account::numbered(77_000), &call);
+    let input = BatchInput { batch_l2_data: batch.finish(), ..any };
+    let cancel = CancelToken::default();
+    let [native, rom] = [
+        Engine::default().process(&input, &store, &cancel).unwrap().counters,
+        rom.process(&input, &store, &cancel).unwrap().counters,
+    ];
+    let is_below = native.to_array().iter().zip(rom.to_array()).any(|(native, rom)| *native < rom);
+    is_below.then(|| format!("{native:?}, by the ROM {rom:?}"))
+}

@@ -67,7 +67,7 @@ const OPCODES: &[(u8, &str)] = &[
 /// Number of the precompile.
 const MODEXP: u8 = 5;
 /// Longest exponent; the counters of a batch do not suffice for much longer ones.
-const EXPONENT_BYTES_MAX: usize = 40;
+const EXPONENT_BYTES_MAX: usize = 70;
 
 /// Opcodes whose operands are lengths and numbers of all sizes.
 #[test]

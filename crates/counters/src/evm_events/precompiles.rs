@@ -144,17 +144,19 @@ fn dearest_modexp(input: &ModexpInput<'_>) -> Counters {
     const SQUARE: Counters = rows(41_201, 1055, 11_595);
     const MULTIPLY: Counters = rows(38_228, 2048, 3970);
     const DIVIDE: Counters = rows(39_616, 2016, 4038);
-    const HALVE: Counters = rows(863, 0, 101);
+    const HALVE_WORD: Counters = rows(863 / FULL_WORDS + 10, 0, 101 / FULL_WORDS + 3);
     let significant = input.exponent.iter().position(|&byte| byte != 0).unwrap_or(input.exponent.len());
     let exponent = input.exponent.get(significant..).unwrap_or_default();
     let bits = 8 * exponent.len() as u64;
     let ones: u64 = exponent.iter().map(|byte| u64::from(byte.count_ones())).sum();
     let words = (input.modulus.len() as u64).div_ceil(32).min(FULL_WORDS);
-    let full = (SQUARE + DIVIDE + HALVE).times(bits) + (MULTIPLY + DIVIDE).times(ones + 1);
+    let full = (SQUARE + DIVIDE).times(bits) + (MULTIPLY + DIVIDE).times(ones + 1);
     let [steps, arithmetics, binaries, ..] = full.to_array();
     let scaled = |rows: u64, square: u64| rows.saturating_mul(square.min(FULL_WORDS * FULL_WORDS)) / FULL_WORDS.pow(2);
-    // Of the steps some grow with the words alone: few words have more of them than their square tells.
-    let steps = scaled(steps, words * (words + 4));
-    let [arithmetics, binaries] = [arithmetics, binaries].map(|rows| scaled(rows, words * words) + 1);
-    rows(steps, arithmetics, binaries)
+    // Part of the work grows with the words alone: few words have more of it than their square tells.
+    let steps = scaled(steps, words * (words + 7));
+    let [arithmetics, binaries] = [arithmetics, binaries].map(|rows| scaled(rows, words * (words + 1)));
+    // The exponent is halved for every bit, all of its words each time.
+    let halves = HALVE_WORD.times(bits.saturating_mul((exponent.len() as u64).div_ceil(WORD_BYTES)));
+    rows(steps, arithmetics, binaries) + halves
 }

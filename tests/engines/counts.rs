@@ -5,14 +5,20 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes, U256, address};
 use fastrand::Rng;
+use revm::bytecode::OpCode;
+use revm::bytecode::opcode::{JUMP, JUMPDEST, POP, PUSH0, PUSH32, RETURN, REVERT, SELFDESTRUCT};
+use zkevm_executor::actors::BatchEngine;
+use zkevm_executor::config::{EngineKind, EngineOptions, Exact};
+use zkevm_executor::engines::Engines;
 use zkevm_pool::{CancelToken, WorkerPool};
-use zkevm_processor::Engine;
+use zkevm_processor::{Engine, PrefixCache};
+use zkevm_recovery::Recoverer;
 use zkevm_rom::{RomEngine, Roms};
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
 use zkevm_testkit::skip;
-use zkevm_types::{BatchInput, ForkId};
+use zkevm_types::{BatchInput, BatchOutput, CountersPolicy, EngineName, ForkId};
 
 use super::programs::edge;
 use super::{FORKS, setting};
@@ -92,25 +98,89 @@ fn long_operands_never_count_less_than_in_the_rom() {
     assert!(failures.is_empty(), "{} programs count less than in the ROM: seeds {failures:?}", failures.len());
 }
 
+/// Batches that spend much gas in loops, whose counters end on either side of a limit: what is served is the ROM's verdict,
+/// though the machine runs only where a native bound comes near a limit.
+#[test]
+fn no_batch_beyond_the_limits_is_accepted_and_none_within_is_refused() {
+    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
+        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
+    };
+    let roms = Roms::read(Path::new(&folder)).unwrap();
+    let rom = RomEngine::new(roms, WorkerPool::none());
+    let options = EngineOptions {
+        kind: EngineKind::Native,
+        rom_dir: Some(folder.into()),
+        exact: Exact::NearLimit,
+        intrinsics: true,
+    };
+    let served = Engines::open(&options, 0, Recoverer::single(), PrefixCache::default()).unwrap();
+    let forks: Vec<_> = FORKS.filter_map(ForkId::new).filter(|fork| rom.has_fork(*fork)).collect();
+    let first = setting("ZKEVM_SEED", 0);
+    let mut failures = Vec::new();
+    let (mut beyond, mut by_machine) = (0, 0);
+    for seed in first..first + setting("ZKEVM_GENERATED", 30) {
+        let mut rng = Rng::with_seed(seed);
+        let fork = forks[seed as usize % forks.len()];
+        let calls = rng.usize(1..4);
+        let gas_limit = 29_000_000 >> rng.u8(..6);
+        let code = looping(&mut rng);
+        let data = numbers(&mut rng, 300);
+        let (input, store) = batch(fork, &code, CODE, &data, gas_limit, calls);
+        let cancel = CancelToken::default();
+        let expected = rom.process(&input, &store, &cancel).unwrap();
+        let answer = served.process(&input, &store, &cancel).unwrap();
+        let verdict = |output: &BatchOutput| (output.error, output.error_rom, output.roots);
+        beyond += u64::from(expected.error_rom.is_out_of_counters());
+        by_machine += u64::from(answer.engine.answered_by == EngineName::Rom);
+        if verdict(&answer) != verdict(&expected) {
+            println!("seed {seed}, fork {fork}: {:?}, by the ROM {:?}", verdict(&answer), verdict(&expected));
+            failures.push(seed);
+        }
+    }
+    println!("{beyond} batches ran out of counters, {by_machine} were answered by the machine");
+    assert!(failures.is_empty(), "{} batches are judged differently: seeds {failures:?}", failures.len());
+}
+
+/// A loop without an end over a few opcodes.
+fn looping(rng: &mut Rng) -> Vec<u8> {
+    let mut code = vec![JUMPDEST];
+    for _ in 0..rng.usize(1..4) {
+        let (opcode, operands) = OPCODES[rng.usize(..OPCODES.len())];
+        if matches!(opcode, RETURN | REVERT | SELFDESTRUCT) {
+            continue;
+        }
+        push_operands(rng, &mut code, operands);
+        code.push(opcode);
+        let outputs = OpCode::new(opcode).map_or(0, |opcode| opcode.outputs());
+        code.extend(std::iter::repeat_n(POP, outputs.into()));
+    }
+    code.extend([PUSH0 + 1, 0, JUMP]);
+    code
+}
+
 /// A few opcodes with their operands, then the end.
 fn program(rng: &mut Rng) -> Vec<u8> {
     let mut code = Vec::new();
     for _ in 0..rng.usize(1..6) {
         let (opcode, operands) = OPCODES[rng.usize(..OPCODES.len())];
-        for operand in operands.chars().rev() {
-            let word = match operand {
-                'n' => edge(rng),
-                'a' => [CODE, OTHER, Address::with_last_byte(rng.u8(..10))][rng.usize(..3)].into_word().into(),
-                'z' => U256::ZERO,
-                'g' => U256::from(3_000_000),
-                _ => U256::from(extent(rng)),
-            };
-            code.push(0x7f);
-            code.extend(word.to_be_bytes::<32>());
-        }
+        push_operands(rng, &mut code, operands);
         code.push(opcode);
     }
     code
+}
+
+fn push_operands(rng: &mut Rng, code: &mut Vec<u8>, operands: &str) {
+    for operand in operands.chars().rev() {
+        let word = match operand {
+            'n' => edge(rng),
+            'a' => [CODE, OTHER, Address::with_last_byte(rng.u8(..10))][rng.usize(..3)].into_word().into(),
+            'z' => U256::ZERO,
+            'g' => U256::from(3_000_000),
+            _ => U256::from(extent(rng)),
+        };
+        code.push(PUSH32);
+        code.extend(word.to_be_bytes::<32>());
+    }
 }
 
 /// An offset or a length.
@@ -177,9 +247,28 @@ fn input(rng: &mut Rng) -> Vec<u8> {
 
 /// Calls an address with `data`, CODE having this code. Returns the native counters and the ROM's if any is below.
 fn below(fork: ForkId, rom: &RomEngine, code: &[u8], to: Address, data: &[u8]) -> Option<String> {
+    let (input, store) = batch(fork, code, to, data, 29_000_000, 1);
+    let cancel = CancelToken::default();
+    let [native, rom] = [
+        Engine::default().process(&input, &store, &cancel).unwrap().counters,
+        rom.process(&input, &store, &cancel).unwrap().counters,
+    ];
+    let is_below = native.to_array().iter().zip(rom.to_array()).any(|(native, rom)| *native < rom);
+    is_below.then(|| format!("{native:?}, by the ROM {rom:?}"))
+}
+
+/// Returns a batch of so many calls of an address, and the state in which CODE has this code.
+fn batch(
+    fork: ForkId,
+    code: &[u8],
+    to: Address,
+    data: &[u8],
+    gas_limit: u64,
+    calls: usize,
+) -> (BatchInput, MemoryStore) {
     let workload = Arc::new(Workload::new(fork, 1).unwrap());
     let mut genesis = workload.genesis().clone();
-    for (address, code) in [(CODE, code), (OTHER, &[0x5b; 2_500][..])] {
+    for (address, code) in [(CODE, code), (OTHER, &[JUMPDEST; 2_500][..])] {
         genesis.accounts.push(GenesisAccount {
             address,
             balance: U256::from(7),
@@ -192,16 +281,12 @@ fn below(fork: ForkId, rom: &RomEngine, code: &[u8], to: Address, data: &[u8]) -
     genesis.write_to(&store).unwrap();
     let any = workload.chain(0, genesis.root.to_b256()).next_batch(Kind::Transfers, 1);
     let mut batch = BatchBuilder::new(fork, any.chain_id);
-    let data = Bytes::copy_from_slice(data);
-    let gas_limit = 29_000_000;
-    let call = Transfer { nonce: 0, gas_price: U256::ZERO, gas_limit, to: Some(to), value: U256::ZERO, data };
-    batch.block(1, 0).transaction(&Account::numbered(77_000), &call);
-    let input = BatchInput { batch_l2_data: batch.finish(), ..any };
-    let cancel = CancelToken::default();
-    let [native, rom] = [
-        Engine::default().process(&input, &store, &cancel).unwrap().counters,
-        rom.process(&input, &store, &cancel).unwrap().counters,
-    ];
-    let is_below = native.to_array().iter().zip(rom.to_array()).any(|(native, rom)| *native < rom);
-    is_below.then(|| format!("{native:?}, by the ROM {rom:?}"))
+    batch.block(1, 0);
+    for nonce in 0..calls as u64 {
+        let data = Bytes::copy_from_slice(data);
+        let call = Transfer { nonce, gas_price: U256::ZERO, gas_limit, to: Some(to), value: U256::ZERO, data };
+        batch.transaction(&Account::numbered(77_000), &call);
+    }
+    let input = BatchInput { batch_l2_data: batch.finish(), counters_policy: CountersPolicy::Enforce, ..any };
+    (input, store)
 }

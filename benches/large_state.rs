@@ -211,7 +211,7 @@ fn batch(number: u64, root: B256, accounts: u64) -> BatchInput {
         counters_policy: CountersPolicy::Report,
         get_keys: false,
         context: BatchContext::V2(V2Context { timestamp_limit: u64::from(u32::MAX), ..V2Context::default() }),
-        db: HashMap::new(),
+        db: Default::default(),
         contracts_bytecode: HashMap::new(),
         state_source: StateSource::Store,
         block_gas_limit_max: u64::MAX,

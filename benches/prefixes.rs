@@ -5,7 +5,8 @@
 //!
 //! - `growing`: 40 requests with 1, 2, …, 40 blocks of 18 transfers (16 calls) each, with and without the cache of prefixes, against
 //!   the last request alone on an engine that knows nothing.
-//! - `witness`: reading witnesses of 1 and 20 MB, per node, and how much of it is hashing; the same batch over them.
+//! - `witness`: reading witnesses of 1 and 20 MB, per node, and how much of it is hashing; the same with a memory of hashes that
+//!   knows nothing of it or all that it has room for; the same batch over them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,7 @@ use zkevm_tree::{Digest, NodeData, StateReader, StoreError};
 use zkevm_types::{BatchInput, ExecutorError, FlushIds, ForkId};
 use zkevm_wire::proto::executor::v1 as wire;
 use zkevm_wire::respond::{ResponseContext, response_v2};
-use zkevm_wire::stateless::{WitnessMemo, read_stream, read_witness};
+use zkevm_wire::stateless::{WitnessMemo, read_stream, read_witness, read_witness_while};
 use zkevm_wire::validate::{ValidationRules, process_stateless_batch_v2_while};
 
 #[global_allocator]
@@ -269,7 +270,18 @@ fn large_state(workload: &Workload, bytes: usize) -> Genesis {
 fn witness() {
     let fork = ForkId::new(FORK).expect("the fork is in the table");
     let workload = Arc::new(Workload::new(fork, 1).expect("the contracts assemble"));
-    let columns = ["witness", "nodes", "ms", "ns a node", "of that hashing", "beside it", "stream ms", "execution ms"];
+    let columns = [
+        "witness",
+        "nodes",
+        "ms",
+        "ns a node",
+        "of that hashing",
+        "beside it",
+        "remembering",
+        "known",
+        "stream ms",
+        "execution ms",
+    ];
     let mut table = Table::new(&columns);
     for bytes in WITNESS_BYTES {
         let genesis = large_state(&workload, bytes);
@@ -286,6 +298,13 @@ fn witness() {
         let best = |work: &mut dyn FnMut() -> Duration| (0..RUNS).map(|_| work()).min().unwrap_or_default();
         let nodes = read_witness(&witness, usize::MAX).expect("a witness").nodes;
         let reading = best(&mut || timed(|| drop(read_witness(&witness, usize::MAX).expect("a witness"))).1);
+        let reading_with = |memo: &WitnessMemo| {
+            timed(|| drop(read_witness_while(&witness, usize::MAX, memo, &mut |_| true).expect("a witness"))).1
+        };
+        let remembering = best(&mut || reading_with(&WitnessMemo::new(MEMO_BYTES)));
+        let memo = WitnessMemo::new(MEMO_BYTES);
+        reading_with(&memo);
+        let known = best(&mut || reading_with(&memo));
         // Its nodes, a hash for the key of each leaf, and one for each slot.
         let mut states: Vec<NodeData> = nodes.values().map(|node| node[..].try_into().expect("12 elements")).collect();
         let count = states.len();
@@ -305,6 +324,8 @@ fn witness() {
             per_node(reading),
             per_node(hashing),
             per_node(reading.saturating_sub(hashing)),
+            per_node(remembering),
+            per_node(known),
             milliseconds(streaming),
             milliseconds(execution),
         ]);

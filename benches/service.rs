@@ -141,7 +141,7 @@ impl Bench {
         let endpoint = endpoint.initial_stream_window_size(2 << 20).initial_connection_window_size(16 << 20);
         let running = Running { bench: self, endpoint, server: Some(server) };
         let mut first = self.batch(0);
-        first.db = self.genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+        first.db = self.genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
         first.contracts_bytecode = self.genesis.programs.clone();
         self.caller_threads.block_on(async {
             let answer = Caller::connect(&running.endpoint).await.call(encode(&first)).await.expect("it is answered");

@@ -72,7 +72,7 @@ async fn record_batches(folder: &Path) -> usize {
         let kind = if number % 4 < 2 { Kind::Transfers } else { Kind::TokenTransfers };
         let mut input = workload.chain(number % 4, genesis.root.to_b256()).next_batch(kind, 1 + number as usize);
         input.update_merkle_tree = false;
-        input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+        input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
         input.contracts_bytecode = genesis.programs;
         let request_file = folder.join(format!("batch-{number}.req.pb.gz"));
         let answer_file = folder.join(format!("batch-{number}.rsp.pb.gz"));

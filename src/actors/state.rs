@@ -100,7 +100,7 @@ mod tests {
     /// The next batch of the chain, with the genesis attached.
     fn with_genesis(chain: &mut Chain, genesis: &GenesisState, update_merkle_tree: bool) -> BatchInput {
         let mut input = chain.next_batch(Kind::TokenTransfers, 3);
-        input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+        input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
         input.contracts_bytecode = genesis.programs.clone();
         input.update_merkle_tree = update_merkle_tree;
         input
@@ -165,7 +165,7 @@ mod tests {
         let mut lies = honest.clone();
         lies.batch_l2_data = Bytes::new();
         lies.db.values_mut().for_each(|elements| elements[8] ^= 1);
-        lies.db.insert(Digest([1, 2, 3, 4]), vec![0; 5]);
+        lies.db.insert(Digest([1, 2, 3, 4]), vec![0; 5].into());
         lies.contracts_bytecode.values_mut().for_each(|code| *code = Bytes::from_static(&[0]));
         run(&state, &lies).unwrap();
         let stats = state.stats().memory;

@@ -47,7 +47,7 @@ impl Generated {
         let mut input = generator.batch();
         let state = genesis.build().unwrap();
         input.old_state_root = state.root.to_b256();
-        input.db = state.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+        input.db = state.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
         input.contracts_bytecode = state.programs;
         if generator.rng.u8(..3) == 0 {
             input.trace = generator.trace(&run(&input));
@@ -172,7 +172,7 @@ impl Generator {
             counters_policy: CountersPolicy::Report,
             get_keys: is_v2 && self.once_in(10),
             context,
-            db: HashMap::new(),
+            db: Default::default(),
             contracts_bytecode: HashMap::new(),
             state_source: StateSource::Store,
             block_gas_limit_max: u64::MAX,

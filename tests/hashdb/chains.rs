@@ -50,7 +50,7 @@ async fn generated(config: &Config, restart: bool) -> Vec<B256> {
         let mut input = chain.next_batch(kind, 3);
         input.update_merkle_tree = true;
         if number == 0 {
-            input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+            input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
             input.contracts_bytecode = genesis.programs.clone();
         }
         let ((error, root), acc_input_hash) = send(&server, Request::new(&input)).await;

@@ -171,7 +171,7 @@ async fn executors_that_share_a_database_go_on_from_each_other() {
     let alone = Server::new(Config { store: support_memory(), ..config(&postgres) }).start().await.unwrap();
     let mut in_memory = workload.chain(0, genesis.root.to_b256());
     let mut first = in_memory.empty_batch();
-    first.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+    first.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
     first.contracts_bytecode = genesis.programs.clone();
     let Request::V2(first) = Request::new(&first) else { panic!("fork 9 is V2") };
     executor(&alone).await.process_batch_v2(*first).await.unwrap();

@@ -114,7 +114,7 @@ pub(crate) fn request(fork_id: u64, old_state_root: B256, batch_l2_data: Bytes) 
         counters_policy: CountersPolicy::Report,
         get_keys: false,
         context,
-        db: HashMap::new(),
+        db: Default::default(),
         contracts_bytecode: HashMap::new(),
         state_source: StateSource::Store,
         block_gas_limit_max: u64::MAX,

@@ -50,7 +50,7 @@ async fn run_batches(fork: u64, server: SocketAddr) -> B256 {
 
     // The state comes with one batch; the next finds it in the store and brings nothing.
     let mut first = chain.next_batch(Kind::TokenTransfers, 2);
-    first.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+    first.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
     first.contracts_bytecode = genesis.programs.clone();
     let mut roots = Vec::new();
     for (number, mut input) in [first].into_iter().chain([chain.next_batch(Kind::TokenTransfers, 3)]).enumerate() {

@@ -28,7 +28,7 @@ fn request() -> wire::ProcessBatchRequestV2 {
     let workload = Arc::new(Workload::new(ForkId::new(9).unwrap(), 16).unwrap());
     let genesis = workload.genesis().build().unwrap();
     let mut input = workload.chain(0, genesis.root.to_b256()).next_batch(Kind::TokenTransfers, TXS_PER_BATCH);
-    input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+    input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
     input.contracts_bytecode = genesis.programs;
     input.update_merkle_tree = false;
     let Request::V2(request) = Request::new(&input) else { panic!("not V2") };

@@ -104,7 +104,7 @@ fn workload(fork: u64) -> (Arc<Workload>, GenesisState) {
 /// A batch without transactions that carries the genesis.
 fn genesis_batch(workload: &Arc<Workload>, genesis: &GenesisState, update_merkle_tree: bool) -> BatchInput {
     BatchInput {
-        db: genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect(),
+        db: genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect(),
         contracts_bytecode: genesis.programs.clone(),
         update_merkle_tree,
         ..workload.chain(0, genesis.root.to_b256()).empty_batch()

@@ -75,7 +75,7 @@ fn request(genesis: &GenesisState, fork: u64, to: Address, gas_limit: u64, no_co
             skip_write_block_info_root: true,
             ..V2Context::default()
         }),
-        db: genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect(),
+        db: genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect(),
         contracts_bytecode: genesis.programs.clone(),
         state_source: StateSource::Store,
         block_gas_limit_max: u64::MAX,

@@ -197,7 +197,7 @@ impl Client {
                 l1_info_tree_data: self.l1_info.clone(),
                 ..V2Context::default()
             }),
-            db: HashMap::new(),
+            db: Default::default(),
             contracts_bytecode: HashMap::new(),
             state_source: StateSource::Store,
             block_gas_limit_max: u64::MAX,
@@ -218,7 +218,7 @@ impl Client {
         if cuts_node && !nodes.is_empty() {
             nodes.remove(self.rng.usize(..nodes.len()));
         }
-        let known = |hash: &Digest| Some((*hash, self.state.nodes.get(hash)?.to_vec()));
+        let known = |hash: &Digest| Some((*hash, self.state.nodes.get(hash)?.into()));
         input.db = nodes.iter().filter_map(known).collect();
         let mut programs: Vec<Digest> = recorder.programs.into_inner().unwrap().into_iter().collect();
         programs.sort_unstable();

@@ -7,8 +7,7 @@ use alloy_primitives::Bytes;
 use crate::encoding::CONTENT_BYTES;
 use zkevm_tree::goldilocks::canonical;
 use zkevm_tree::poseidon::{hashes_of, linear_hash_many, linear_hash_while};
-use zkevm_tree::{Digest, NodeData};
-use zkevm_tree::{StateReader, StoreError};
+use zkevm_tree::{Digest, NodeData, SentNodes, StateReader, StoreError};
 
 /// Elements of a node without its capacity.
 const CONTENT_ELEMENTS: usize = CONTENT_BYTES / 8;
@@ -29,7 +28,7 @@ pub struct RequestOverlay<'a> {
     /// Answers what the request does not bring.
     pub base: &'a dyn StateReader,
     /// Nodes of the request by hash: as they came, of any length.
-    pub nodes: &'a HashMap<Digest, Vec<u64>>,
+    pub nodes: &'a SentNodes,
     /// Programs of the request by Poseidon code hash.
     pub programs: &'a HashMap<Digest, Bytes>,
 }
@@ -65,20 +64,22 @@ impl RequestOverlay<'_> {
 }
 
 /// Returns those of these nodes that have the length of one, with canonical elements.
-pub(crate) fn canonical_nodes<'a>(
-    entries: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>,
+pub(crate) fn canonical_nodes<'a, E: AsRef<[u64]> + 'a>(
+    entries: impl IntoIterator<Item = (&'a Digest, &'a E)>,
 ) -> impl Iterator<Item = (Digest, NodeData)> {
-    entries.into_iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements)?)))
+    entries.into_iter().filter_map(|(hash, elements)| Some((*hash, canonical_node(elements.as_ref())?)))
 }
 
 /// Returns the nodes that have the hash they are listed under, with canonical elements.
-pub fn verified_nodes<'a>(entries: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>) -> Vec<(Digest, NodeData)> {
+pub fn verified_nodes<'a, E: AsRef<[u64]> + 'a>(
+    entries: impl IntoIterator<Item = (&'a Digest, &'a E)>,
+) -> Vec<(Digest, NodeData)> {
     verified_nodes_while(entries, &mut || true).unwrap_or_default()
 }
 
 /// Returns the same; asks `goes_on` every few milliseconds, and gives up with `None` if told so.
-pub(crate) fn verified_nodes_while<'a>(
-    entries: impl IntoIterator<Item = (&'a Digest, &'a Vec<u64>)>,
+pub(crate) fn verified_nodes_while<'a, E: AsRef<[u64]> + 'a>(
+    entries: impl IntoIterator<Item = (&'a Digest, &'a E)>,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Option<Vec<(Digest, NodeData)>> {
     let mut nodes: Vec<(Digest, NodeData)> = canonical_nodes(entries).collect();
@@ -184,7 +185,10 @@ mod tests {
         check: impl FnOnce(&MemoryStore, RequestOverlay<'_>) -> R,
     ) -> R {
         let base = MemoryStore::new(0);
-        let (nodes, programs) = (nodes.iter().cloned().collect(), programs.iter().cloned().collect());
+        let (nodes, programs) = (
+            nodes.iter().cloned().map(|(hash, elements)| (hash, elements.into())).collect(),
+            programs.iter().cloned().collect(),
+        );
         check(&base, RequestOverlay { base: &base, nodes: &nodes, programs: &programs })
     }
 

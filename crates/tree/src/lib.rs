@@ -16,6 +16,7 @@ mod path;
 pub mod poseidon;
 mod proof;
 mod reader;
+mod sent;
 mod smt;
 #[cfg(test)]
 mod testing;
@@ -28,6 +29,7 @@ pub use path::{bit, first_difference, key_of_turns, remaining};
 pub use poseidon::linear_hash;
 pub use proof::ProofError;
 pub use reader::{StateReader, StoreError};
+pub use sent::{NodeElements, SentNodes};
 pub use smt::{
     Corruption, GetDetails, SetDetails, SetMode, StateTree, TreeError, TreeMemory, TreeRef, TreeSnapshot,
     root_of_entries,

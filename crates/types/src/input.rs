@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use alloy_primitives::{Address, B256, Bytes, U256};
 
 use crate::ForkId;
-use zkevm_tree::Digest;
+use zkevm_tree::{Digest, SentNodes};
 
 /// Largest `batch_l2_data` the service accepts, in bytes (executor-service §4).
 pub const BATCH_L2_DATA_MAX_BYTES: usize = 120_000;
@@ -40,7 +40,7 @@ pub struct BatchInput {
     /// The fields that differ between the two versions of the API.
     pub context: BatchContext,
     /// Nodes sent along with the request: hash → field elements (12 in a well-formed node).
-    pub db: HashMap<Digest, Vec<u64>>,
+    pub db: SentNodes,
     /// Programs sent along with the request: Poseidon code hash → code.
     pub contracts_bytecode: HashMap<Digest, Bytes>,
     /// Where the state is read.

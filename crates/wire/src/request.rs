@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use alloy_primitives::{Address, B256, Bytes};
 
 use crate::proto::executor::v1 as wire;
-use zkevm_tree::Digest;
+use zkevm_tree::{Digest, SentNodes};
 use zkevm_types::{AccountOverride, BatchContext, BatchInput, L1InfoLeaf, TraceConfig, V2Context};
 
 /// The request of either API version.
@@ -109,7 +109,7 @@ fn key(address: Address) -> String {
     format!("{address:#x}")
 }
 
-fn nodes(db: &HashMap<Digest, Vec<u64>>) -> BTreeMap<String, String> {
+fn nodes(db: &SentNodes) -> BTreeMap<String, String> {
     let elements = |node: &[u64]| node.iter().map(|element| format!("{element:016x}")).collect();
     db.iter().map(|(hash, node)| (hex::encode(hash.to_b256()), elements(node))).collect()
 }
@@ -163,7 +163,7 @@ mod tests {
         for fork in [6, 9] {
             let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 1).unwrap());
             let mut input = workload.chain(0, B256::with_last_byte(5)).next_batch(Kind::TokenTransfers, 3);
-            input.db.insert(Digest([1, 2, 3, 4]), vec![7; 12]);
+            input.db.insert(Digest([1, 2, 3, 4]), vec![7; 12].into());
             input.contracts_bytecode.insert(Digest([4, 3, 2, 1]), Bytes::from_static(&[0x60, 0x01]));
             let back = match Request::new(&input) {
                 Request::V1(request) => validate::process_batch(*request, ValidationRules::default()),

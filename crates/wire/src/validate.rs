@@ -8,7 +8,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 
 use super::proto::executor::v1 as wire;
 use crate::stateless::{WitnessError, WitnessMemo, read_stream, read_witness_while};
-use zkevm_tree::Digest;
+use zkevm_tree::{Digest, SentNodes};
 use zkevm_types::ExecutorError;
 use zkevm_types::{
     AccountOverride, BATCH_L2_DATA_MAX_BYTES, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, StateSource,
@@ -355,13 +355,13 @@ impl<'a> Looks<'a> {
 }
 
 /// Reads the nodes sent along; a value must not carry a `0x` (executor-service §4.1 row 14, §5.8).
-fn db(entries: BTreeMap<String, String>, looks: &mut Looks<'_>) -> Result<HashMap<Digest, Vec<u64>>, ExecutorError> {
-    let mut nodes = HashMap::with_capacity(entries.len());
+fn db(entries: BTreeMap<String, String>, looks: &mut Looks<'_>) -> Result<SentNodes, ExecutorError> {
+    let mut nodes = SentNodes::with_capacity_and_hasher(entries.len(), Default::default());
     for (key, value) in entries {
         looks.count(value.len(), ExecutorError::InvalidDbKey)?;
         let hash = digest(&key).ok_or(ExecutorError::InvalidDbKey)?;
         let elements = field_elements(&value).ok_or(ExecutorError::InvalidDbValue)?;
-        nodes.insert(hash, elements);
+        nodes.insert(hash, elements.into());
     }
     Ok(nodes)
 }

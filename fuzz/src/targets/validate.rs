@@ -99,7 +99,7 @@ fn request_of(input: &BatchInput) -> Vec<u8> {
 
 /// Sets every field that the workload leaves empty.
 fn fill(input: &mut BatchInput) {
-    input.db.insert(Digest([1, 2, 3, 4]), vec![7; 12]);
+    input.db.insert(Digest([1, 2, 3, 4]), [7; 12].into());
     input.contracts_bytecode.insert(Digest([4, 3, 2, 1]), Bytes::from_static(&[0x60, 0x01]));
     input.from = Some(Address::repeat_byte(0x22));
     input.trace = Some(TraceConfig { enable_memory: true, tx_hash: vec![1; 32].into(), ..TraceConfig::default() });

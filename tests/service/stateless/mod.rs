@@ -76,7 +76,7 @@ async fn stateless(request: wire::ProcessStatelessBatchRequestV2) -> wire::Proce
 /// Asks the other call for the same batch, with the whole state sent along.
 async fn stateful(source: &Source, input: &BatchInput) -> wire::ProcessBatchResponseV2 {
     let input = BatchInput {
-        db: source.state.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect(),
+        db: source.state.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect(),
         contracts_bytecode: source.state.programs.clone(),
         ..input.clone()
     };

@@ -26,8 +26,7 @@ use crate::memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 use crate::overlay::{NODES_TOGETHER, canonical_nodes, verified_nodes_while, verified_programs_while};
 use crate::writer::{Durability, StateWriter};
 use zkevm_tree::keys::value_from_limbs;
-use zkevm_tree::{Digest, NodeData};
-use zkevm_tree::{StateReader, StoreError};
+use zkevm_tree::{Digest, NodeData, SentNodes, StateReader, StoreError};
 use zkevm_types::FlushIds;
 
 /// Sizes and mode of a [`StateStore`] over a database.
@@ -78,7 +77,7 @@ struct DatabaseTier {
 #[derive(Clone, Copy, Debug)]
 pub struct WitnessEntries<'a> {
     /// Nodes by the hash they are said to have.
-    pub nodes: &'a HashMap<Digest, Vec<u64>>,
+    pub nodes: &'a SentNodes,
     /// Programs by the Poseidon code hash they are said to have.
     pub programs: &'a HashMap<Digest, Bytes>,
     /// True if the keys were found by hashing the entries.

@@ -176,7 +176,7 @@ impl Chain {
             counters_policy: CountersPolicy::Report,
             get_keys: false,
             context,
-            db: HashMap::new(),
+            db: Default::default(),
             contracts_bytecode: HashMap::new(),
             state_source: StateSource::Store,
             block_gas_limit_max: u64::MAX,

@@ -10,7 +10,7 @@ use super::json::{HexData, HexWord, Number, strip_prefix};
 use super::{VectorError, read};
 use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_store::{MemoryStore, RequestOverlay};
-use zkevm_tree::{Digest, NodeData};
+use zkevm_tree::{Digest, NodeData, SentNodes};
 use zkevm_types::BatchOutput;
 use zkevm_types::{
     AccountOverride, BatchContext, BatchInput, CountersPolicy, L1InfoLeaf, StateSource, TraceConfig, V2Context,
@@ -273,8 +273,8 @@ fn sender(from: Option<&str>) -> Result<Option<Address>, VectorError> {
     }
 }
 
-fn nodes(db: &BTreeMap<String, Vec<HexWord>>) -> Result<HashMap<Digest, Vec<u64>>, VectorError> {
-    let mut nodes = HashMap::with_capacity(db.len());
+fn nodes(db: &BTreeMap<String, Vec<HexWord>>) -> Result<SentNodes, VectorError> {
+    let mut nodes = SentNodes::default();
     for (key, elements) in db {
         let mut node = Vec::with_capacity(NODE_ELEMENTS);
         for element in elements {
@@ -283,7 +283,7 @@ fn nodes(db: &BTreeMap<String, Vec<HexWord>>) -> Result<HashMap<Digest, Vec<u64>
         if node.len() == CONTENT_ELEMENTS {
             node.resize(NODE_ELEMENTS, 0);
         }
-        nodes.insert(Digest::from(word(key, "db")?), node);
+        nodes.insert(Digest::from(word(key, "db")?), node.into());
     }
     Ok(nodes)
 }

@@ -33,7 +33,7 @@ pub struct Answer {
 pub async fn send_genesis(channel: Channel, workload: &Arc<Workload>, genesis: &GenesisState) -> Result<(), LoadError> {
     let mut client = connect(channel);
     let mut input = workload.chain(0, genesis.root.to_b256()).empty_batch();
-    input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+    input.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
     input.contracts_bytecode = genesis.programs.clone();
     let answer = send(&mut client, &input).await?;
     check("state root of an empty batch", answer.new_state_root, genesis.root.to_b256())?;

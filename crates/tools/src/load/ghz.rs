@@ -21,7 +21,7 @@ pub(super) fn export(folder: &Path, workload: &Arc<Workload>, genesis: &GenesisS
     fs::create_dir_all(folder)?;
     let root = genesis.root.to_b256();
     let mut first = workload.chain(0, root).empty_batch();
-    first.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.to_vec())).collect();
+    first.db = genesis.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
     first.contracts_bytecode = genesis.programs.clone();
     write(folder, "genesis.json", &[request(Request::new(&first))?])?;
 

@@ -23,8 +23,8 @@ use self::memo::{FoundLeaf, HashedLeaf};
 use super::reader::Reader;
 use zkevm_tree::poseidon::{hashes_of, linear_hash_many, linear_hash_while};
 use zkevm_tree::{
-    Digest, LeafKind, NodeData, branch_node, first_difference, key_of_turns, leaf_keys, leaf_node, remaining,
-    value_node,
+    Digest, LeafKind, NodeData, SentNodes, branch_node, first_difference, key_of_turns, leaf_keys, leaf_node,
+    remaining, value_node,
 };
 
 /// The one version there is.
@@ -50,7 +50,7 @@ pub struct Witness {
     /// Root of the tree.
     pub root: Digest,
     /// Nodes by hash, 12 elements each: branches, leaves and values. What was pruned is not there.
-    pub nodes: HashMap<Digest, Vec<u64>>,
+    pub nodes: SentNodes,
     /// Programs by Poseidon code hash.
     pub programs: HashMap<Digest, Bytes>,
 }
@@ -289,7 +289,8 @@ impl Shape<'_> {
         memo: &WitnessMemo,
         goes_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Witness, WitnessError> {
-        let mut nodes = HashMap::with_capacity(self.branches.len() + 2 * self.leaves.len());
+        let mut nodes =
+            SentNodes::with_capacity_and_hasher(self.branches.len() + 2 * self.leaves.len(), Default::default());
         let leaves = self.hash_leaves(&mut nodes, memo, goes_on)?;
         let mut levels: Vec<Vec<u32>> = Vec::new();
         for (index, branch) in self.branches.iter().enumerate() {
@@ -317,7 +318,7 @@ impl Shape<'_> {
                 let hashes = hash_branches(&contents, memo);
                 for ((&index, hash), [left, right]) in level.iter().zip(hashes).zip(&contents) {
                     branches[index as usize] = hash;
-                    nodes.insert(hash, branch_node(left, right).to_vec());
+                    nodes.insert(hash, branch_node(left, right).into());
                 }
             }
         }
@@ -330,7 +331,7 @@ impl Shape<'_> {
     /// Checks that each leaf stands where its key leads, hashes it and its value, and returns the hashes of the leaves.
     fn hash_leaves(
         &self,
-        nodes: &mut HashMap<Digest, Vec<u64>>,
+        nodes: &mut SentNodes,
         memo: &WitnessMemo,
         goes_on: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<Digest>, WitnessError> {
@@ -375,8 +376,8 @@ impl Shape<'_> {
             if index.is_multiple_of(NODES_PER_LOOK) {
                 look(goes_on)?;
             }
-            nodes.insert(*value, value_node(self.values[index]).to_vec());
-            nodes.insert(*leaf, leaf_node(&rest(index, key), value).to_vec());
+            nodes.insert(*value, value_node(self.values[index]).into());
+            nodes.insert(*leaf, leaf_node(&rest(index, key), value).into());
         }
         Ok(hashed.into_iter().map(|hashed| hashed.leaf).collect())
     }

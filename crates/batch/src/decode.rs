@@ -57,25 +57,53 @@ pub fn decode_into(
     forced: bool,
     implicit_block: bool,
 ) -> Result<(), RomError> {
+    decode_from(DecodedSoFar::default(), items, data, rules, forced, implicit_block).map(|_| ())
+}
+
+/// How far a batch is decoded, at the end of an item. A batch that begins with the same bytes goes on from there: what was
+/// asked of each item is asked again of the longer batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecodedSoFar {
+    bytes: usize,
+    keccaks_used: u64,
+    /// The most keccaks that a transaction asked for, with those used before it and without the digest of the batch; 0 if none
+    /// asked for any.
+    most_keccaks: u64,
+}
+
+/// Parses what comes behind `so_far`, into `items`, and returns how far it came. The error is that of the whole batch; items
+/// before `so_far` are not among `items`, even if the bad one is there.
+pub fn decode_from(
+    so_far: DecodedSoFar,
+    items: &mut Vec<BatchItem>,
+    data: &Bytes,
+    rules: &ForkRules,
+    forced: bool,
+    implicit_block: bool,
+) -> Result<DecodedSoFar, RomError> {
     let has_blocks = rules.api == ApiVersion::V2;
-    let mut cursor = Cursor { data, position: 0, keccaks_used: 0 };
+    let mut cursor = Cursor { data, position: so_far.bytes, so_far };
+    if so_far.most_keccaks > 0 && so_far.most_keccaks + cursor.batch_digest() > rules.counters_max().keccaks {
+        return Err(RomError::OutOfCountersKeccak);
+    }
     while cursor.position < data.len() {
         if has_blocks && data[cursor.position] == CHANGE_L2_BLOCK_PREFIX {
             items.push(cursor.change_l2_block(forced)?);
             continue;
         }
-        if has_blocks && items.is_empty() && !implicit_block {
+        if has_blocks && cursor.position == 0 && !implicit_block {
             return Err(RomError::InvalidNotFirstTxChangeL2Block);
         }
         items.push(BatchItem::Transaction(Box::new(cursor.transaction(rules)?)));
     }
-    Ok(())
+    Ok(DecodedSoFar { bytes: cursor.position, ..cursor.so_far })
 }
 
 struct Cursor<'a> {
     data: &'a Bytes,
     position: usize,
-    keccaks_used: u64,
+    /// Its number of bytes is that at the start.
+    so_far: DecodedSoFar,
 }
 
 impl Cursor<'_> {
@@ -122,14 +150,23 @@ impl Cursor<'_> {
     /// out-of-counters error rather than an RLP error (batch §3.1).
     fn reserve_keccaks(&mut self, rlp_bytes: usize, rules: &ForkRules) -> Result<(), RomError> {
         let rlp_bytes = rlp_bytes as u64;
-        let batch_digest = (self.data.len() as u64 + 1) / KECCAK_RATE_BYTES + 2;
-        let available = rules.counters_max().keccaks.saturating_sub(self.keccaks_used + batch_digest + 1);
-        if (rlp_bytes + 1) / KECCAK_RATE_BYTES > available {
-            return Err(RomError::OutOfCountersKeccak);
+        // A list that is shorter than a block asks for nothing.
+        let asked = (rlp_bytes + 1) / KECCAK_RATE_BYTES;
+        if asked > 0 {
+            let keccaks = self.so_far.keccaks_used + 1 + asked;
+            if keccaks + self.batch_digest() > rules.counters_max().keccaks {
+                return Err(RomError::OutOfCountersKeccak);
+            }
+            self.so_far.most_keccaks = self.so_far.most_keccaks.max(keccaks);
         }
         let recovery = u64::from(rules.api == ApiVersion::V2);
-        self.keccaks_used += (rlp_bytes + 1).div_ceil(KECCAK_RATE_BYTES) + recovery;
+        self.so_far.keccaks_used += (rlp_bytes + 1).div_ceil(KECCAK_RATE_BYTES) + recovery;
         Ok(())
+    }
+
+    /// Keccaks that are kept for the digest of the batch.
+    fn batch_digest(&self) -> u64 {
+        (self.data.len() as u64 + 1) / KECCAK_RATE_BYTES + 2
     }
 
     /// Returns the header's own length and the length it declares.

@@ -13,7 +13,7 @@ pub mod observer;
 mod signer;
 mod transaction;
 
-pub use decode::{BatchItem, decode, decode_into};
+pub use decode::{BatchItem, DecodedSoFar, decode, decode_from, decode_into};
 pub use ecrecover_bits::ScalarBits;
 pub use hashes::{acc_input_hash_v1, acc_input_hash_v2, keccak_slot, log_hash, log_preimage};
 pub use l1_info::{L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, l1_info_leaf_hash, l1_info_root};

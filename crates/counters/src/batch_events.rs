@@ -50,9 +50,10 @@ impl BatchObserver for CounterMeter {
         self.charge_batch(is_in_model, batch.is_forced);
         match batch.end {
             Ok(()) => {
-                self.decoding_digests = batch.items.iter().map(|item| self.digests_at_most(item)).sum();
+                let digests: Digests = batch.items.iter().map(|item| self.digests_at_most(item)).sum();
+                self.decoded.digests = self.decoded.digests + digests;
                 if self.enforces {
-                    self.decoding_at_most = batch.items.iter().map(|item| self.item_at_most(item)).sum();
+                    self.decoded.at_most += batch.items.iter().map(|item| self.item_at_most(item)).sum::<Counters>();
                 }
                 self.set_decoding_apart();
             }

@@ -183,6 +183,18 @@ impl Sums {
     }
 }
 
+/// What decoding items comes to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Decoded {
+    /// What was counted, of the items told so far.
+    sums: Sums,
+    /// The most that it can be, of all items: keccaks and paddings if every key is recovered. Only under policy `enforce`. Known
+    /// before any key is: how far recovery is ahead of the run must not show in an answer.
+    pub(crate) at_most: Counters,
+    /// Digests made at most, of all items.
+    pub(crate) digests: Digests,
+}
+
 /// Counts one batch.
 #[derive(Debug)]
 pub struct CounterMeter {
@@ -193,11 +205,8 @@ pub struct CounterMeter {
     pub(crate) counts_all: bool,
     /// A batch that passes the limits ends there.
     pub(crate) enforces: bool,
-    /// What decoding comes to at most, its keccaks and paddings if every key is recovered; only under policy `enforce`.
-    /// Known before any key is: how far recovery is ahead of the run must not show in an answer.
-    pub(crate) decoding_at_most: Counters,
-    /// Digests that decoding makes at most.
-    pub(crate) decoding_digests: Digests,
+    /// What all up to the end of decoding comes to at most.
+    decoding_at_most: Counters,
     /// Keccaks counted for the end of the batch.
     pub(crate) end_keccaks: u64,
     /// The error with which the batch ends, once that is known inside a transaction.
@@ -214,9 +223,11 @@ pub struct CounterMeter {
     pub(crate) rom: Option<&'static RomCosts>,
     /// The virtual model's prices.
     pub(crate) prices: Prices,
-    /// What was counted up to the end of decoding, once that is told apart: the ROM decodes all items before it runs the
-    /// first, so this comes before `sums`, whenever it is told.
-    decoding: Option<Sums>,
+    /// What was counted before decoding, once that is told apart: the ROM decodes all items before it runs the first, so this
+    /// and `decoded` come before `sums`, whenever they are told.
+    start: Option<Sums>,
+    /// What decoding items came to.
+    pub(crate) decoded: Decoded,
     /// What was counted since.
     pub(crate) sums: Sums,
     /// Tree accesses of the running transaction.
@@ -252,7 +263,6 @@ impl CounterMeter {
             counts_all,
             enforces: input.counters_policy == CountersPolicy::Enforce,
             decoding_at_most: Counters::default(),
-            decoding_digests: Digests::default(),
             end_keccaks: 0,
             stopped: None,
             out_of_steps: false,
@@ -261,7 +271,8 @@ impl CounterMeter {
             output_areas: Vec::new(),
             rom: rules.rom.map(RomCosts::of),
             prices,
-            decoding: None,
+            start: None,
+            decoded: Decoded::default(),
             sums: Sums::default(),
             accesses: ProofAccesses::new(counts_all),
             proof_cost: ProofCost::default(),
@@ -347,7 +358,7 @@ impl CounterMeter {
         self.enforces
             && self.counts_all
             && self.stopped.is_none()
-            && self.decoding.is_some()
+            && self.start.is_some()
             && limits::exceeded(limits::weighed(self.at_most(), self.sure_at_most()), self.rules).is_some()
     }
 
@@ -394,7 +405,7 @@ impl CounterMeter {
         if self.counts_all {
             return false;
         }
-        let Digests { keccak, poseidon, sha256 } = self.decoding_digests;
+        let Digests { keccak, poseidon, sha256 } = self.decoded.digests;
         let made = self.sums.digests;
         let most =
             Digests { keccak: made.keccak + keccak, poseidon: made.poseidon + poseidon, sha256: made.sha256 + sha256 };
@@ -473,18 +484,18 @@ impl CounterMeter {
 
     /// Sets what was counted so far apart as decoding: more of it is still to be told.
     pub(crate) fn set_decoding_apart(&mut self) {
-        self.decoding_at_most += self.sums.used();
-        self.decoding = Some(std::mem::take(&mut self.sums));
+        self.decoding_at_most = self.sums.used() + self.decoded.at_most;
+        self.start = Some(std::mem::take(&mut self.sums));
     }
 
     /// Returns the sums that decoding belongs to.
     pub(crate) fn decoding(&mut self) -> &mut Sums {
-        self.decoding.as_mut().unwrap_or(&mut self.sums)
+        if self.start.is_some() { &mut self.decoded.sums } else { &mut self.sums }
     }
 
     /// Returns the sums of the batch so far.
     fn total(&self) -> Sums {
-        self.sums.after(self.decoding.unwrap_or_default())
+        self.sums.after(self.decoded.sums.after(self.start.unwrap_or_default()))
     }
 
     /// True if the ROM's checks for free counters show in the answer.

@@ -1,15 +1,15 @@
 //! Going on from where another meter stood: between two blocks, in a batch that begins with the same items.
 
 use super::limits;
-use super::meter::{CounterMeter, Sums};
+use super::meter::{CounterMeter, Decoded, Sums};
 use super::model::{CallPart, Frame};
 use super::rom_costs::PlainCall;
 use zkevm_types::Counters;
 
-/// What a meter has counted of the run of a batch, up to the end of a block. What its decoding came to is no part of it: that
-/// depends on all of the batch.
+/// What a meter has counted of the items of a batch and of their run, up to the end of a block.
 #[derive(Clone, Debug)]
 pub struct RunSoFar {
+    decoded: Decoded,
     sums: Sums,
     most_wanted: Counters,
     unwatched: u32,
@@ -34,6 +34,7 @@ impl CounterMeter {
     pub fn run_so_far(&mut self) -> RunSoFar {
         self.flush_opcodes();
         RunSoFar {
+            decoded: self.decoded,
             sums: self.sums,
             most_wanted: self.most_wanted,
             unwatched: self.unwatched,
@@ -44,6 +45,11 @@ impl CounterMeter {
             call_is_known: self.call_is_known,
             partial_memory: self.partial_memory,
         }
+    }
+
+    /// Takes over what decoding the first items came to. The batch is about to be decoded, and is told of the others only.
+    pub fn go_on_decoding_from(&mut self, run: &RunSoFar) {
+        self.decoded = run.decoded;
     }
 
     /// Goes on from there; the batch is decoded.

@@ -80,8 +80,6 @@ pub(crate) struct Checkpoint {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Length of its `batch_l2_data`.
     pub(crate) bytes: usize,
-    /// Number of its items.
-    pub(crate) items: usize,
     /// Number of its last block.
     pub(crate) block_number: U256,
     /// Timestamp of its last block, which none of its blocks passes.
@@ -167,7 +165,6 @@ impl Checkpoint {
         let mut checkpoint = Self {
             segments: Vec::new(),
             bytes: 0,
-            items: 0,
             block_number: U256::ZERO,
             timestamp: U256::ZERO,
             run,

@@ -10,7 +10,7 @@ use revm::primitives::{Address, B256, Bytes, U256, keccak256};
 use super::Observer;
 use super::run::{Abort, BatchRun};
 use zkevm_batch::observer::{DecodedBatch, Stage};
-use zkevm_batch::{BatchItem, Recovered, Signers, Transaction};
+use zkevm_batch::{BatchItem, DecodedSoFar, Recovered, Signers, Transaction};
 use zkevm_pool::Cancelled;
 use zkevm_tree::Digest;
 use zkevm_tree::poseidon::{linear_hash, linear_hash_many, linear_permutations};
@@ -58,18 +58,19 @@ pub(super) struct Items {
 }
 
 impl<O: Observer> BatchRun<'_, O> {
-    /// Decodes the batch and begins to recover its senders. Inside is the error of a batch that does not decode. The first
-    /// `ran` items will not run: an earlier batch ran them.
+    /// Decodes the batch and begins to recover its senders. Inside is the error of a batch that does not decode. What an earlier
+    /// batch has decoded and run is left out.
     pub(crate) fn prepare(
         &mut self,
         forced: bool,
         implicit_block: bool,
-        ran: usize,
+        so_far: DecodedSoFar,
     ) -> Result<Result<(), RomError>, Cancelled> {
         let start = Instant::now();
         let mut items = Vec::new();
         let data = &self.input.batch_l2_data;
-        let decoded = zkevm_batch::decode_into(&mut items, data, self.rules, forced, implicit_block);
+        let decoded = zkevm_batch::decode_from(so_far, &mut items, data, self.rules, forced, implicit_block)
+            .map(|decoded| self.decoded = decoded);
         self.phases.decode += start.elapsed();
         let (senders, recovery) = (&self.engine.senders, self.rules.recovery());
         self.evm
@@ -81,14 +82,12 @@ impl<O: Observer> BatchRun<'_, O> {
             self.note_l2_hashes(&items);
             return Ok(Err(error));
         }
-        self.decoded_items = items.len();
         let start = Instant::now();
         let signatures: Vec<_> = items.iter().filter_map(BatchItem::transaction).map(Transaction::signature).collect();
         let signers = self.engine.senders.recover(&signatures, recovery, &self.engine.pool);
         self.phases.recover += start.elapsed();
         let all_first = !signers.are_shared() || self.needs_all_first();
         self.items = Some(Items { ready: Vec::new().into_iter(), unprepared: items.into_iter(), signers });
-        self.tell_of_items_that_ran(ran);
         if all_first {
             self.prepare_some(usize::MAX)?;
             self.expect_traces();
@@ -108,24 +107,6 @@ impl<O: Observer> BatchRun<'_, O> {
             let from = self.input.from.or(recovered.signer).unwrap_or_default();
             self.state().note_program(linear_hash(&tx.l2_preimage(from)).to_b256());
         }
-    }
-
-    /// Tells the observer of the first items, and takes them away.
-    fn tell_of_items_that_ran(&mut self, count: usize) {
-        let Some(items) = self.items.as_mut().filter(|_| count > 0) else { return };
-        let start = Instant::now();
-        let ran: Vec<BatchItem> = items.unprepared.by_ref().take(count).collect();
-        let transactions = ran.iter().filter_map(BatchItem::transaction).count();
-        let mut recovered = items.signers.take(transactions).into_iter();
-        for item in &ran {
-            match item {
-                BatchItem::ChangeL2Block { .. } => self.observer().block_decoded(),
-                BatchItem::Transaction(tx) => {
-                    self.observer().transaction_decoded(tx, recovered.next().unwrap_or_default());
-                }
-            }
-        }
-        self.phases.decode += start.elapsed();
     }
 
     /// Traces depend on hashes of later transactions, an observer that judges decoding on all items; and some stores answer

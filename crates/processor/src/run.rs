@@ -14,6 +14,7 @@ use super::Observer;
 use super::engine::Engine;
 use super::prepare::{Items, PreparedTx};
 use super::state_view::{StateError, StateView};
+use zkevm_batch::DecodedSoFar;
 use zkevm_batch::observer::Stage;
 use zkevm_evm::access_log::{AccessedLeaves, AccountLeaves};
 use zkevm_evm::context::{SYSTEM_ADDRESS, ZkContext};
@@ -162,8 +163,8 @@ pub(crate) struct BatchRun<'a, O: Observer> {
     abandoned: EvmState,
     /// Items that have not run, from when the batch is decoded.
     pub(super) items: Option<Items>,
-    /// Number of items of the batch, once it is decoded.
-    pub(crate) decoded_items: usize,
+    /// How far the batch is decoded.
+    pub(super) decoded: DecodedSoFar,
     /// Whether to go on, and the memory to take from.
     pub(super) cancel: CancelToken,
     /// Memory of the state that has been taken.
@@ -201,7 +202,7 @@ impl<'a, O: Observer> BatchRun<'a, O> {
             kept_versions: Vec::new(),
             abandoned: EvmState::default(),
             items: None,
-            decoded_items: 0,
+            decoded: DecodedSoFar::default(),
             cancel: cancel.clone(),
             state_bytes: 0,
             taken: Default::default(),

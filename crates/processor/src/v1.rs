@@ -7,7 +7,7 @@ use super::engine::Engine;
 use super::prepare::{PreparedItem, PreparedTx};
 use super::run::{Abort, BatchRun, Entry, GER_MANAGER_ADDRESS, Halt, TxEnd};
 use zkevm_batch::observer::{ExitRoot, Stage};
-use zkevm_batch::{acc_input_hash_v1, keccak_slot};
+use zkevm_batch::{DecodedSoFar, acc_input_hash_v1, keccak_slot};
 use zkevm_evm::context::SYSTEM_ADDRESS;
 use zkevm_pool::{CancelToken, Cancelled};
 use zkevm_tree::StateReader;
@@ -58,7 +58,7 @@ fn execute<O: Observer>(
         Err(abort) => return Ok(Err(abort)),
     };
     run.observer().batch_data_hashed();
-    if let Err(error) = run.prepare(false, false, 0)? {
+    if let Err(error) = run.prepare(false, false, DecodedSoFar::default())? {
         run.state().restore(batch_root);
         if error.is_out_of_counters() {
             transactions.push(undecoded(run, error));

@@ -14,7 +14,7 @@ use super::run::{Abort, BatchRun, Entry, GER_MANAGER_ADDRESS, Halt, TxEnd};
 use super::state_view::StateError;
 use zkevm_batch::observer::{BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage};
 use zkevm_batch::{
-    L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, acc_input_hash_v2, keccak_slot, l1_info_leaf_hash, l1_info_root,
+    DecodedSoFar, L1_INFO_TREE_LEVELS, ZERO_LEAF_HASH, acc_input_hash_v2, keccak_slot, l1_info_leaf_hash, l1_info_root,
 };
 use zkevm_evm::context::SYSTEM_ADDRESS;
 use zkevm_pool::{CancelToken, Cancelled};
@@ -175,7 +175,7 @@ impl<'a, O: Observer> V2Batch<'a, O> {
             return Ok(());
         }
         let implicit_block = forced || self.context.skip_first_change_l2_block;
-        self.run.prepare(forced, implicit_block, 0)?.map_err(Stop::Invalid)?;
+        self.run.prepare(forced, implicit_block, DecodedSoFar::default())?.map_err(Stop::Invalid)?;
         let slots = [LAST_BLOCK_SLOT, TIMESTAMP_SLOT, BLOCK_INFO_ROOT_SLOT].map(|slot| (SYSTEM_ADDRESS, slot));
         self.run.read_ahead(&slots)?;
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;

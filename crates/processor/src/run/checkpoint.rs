@@ -4,13 +4,16 @@ use revm::primitives::{B256, Bytes, U256};
 
 use super::super::state_view::StateCheckpoint;
 use super::{BatchRun, Halt};
+use zkevm_batch::DecodedSoFar;
 use zkevm_counters::{CounterMeter, RunSoFar};
 use zkevm_evm::zk_evm::CarriedOver;
 use zkevm_pool::Cancelled;
+use zkevm_types::RomError;
 
 /// What a run takes along from one block to the next.
 #[derive(Debug)]
 pub(crate) struct RunCheckpoint {
+    decoded: DecodedSoFar,
     state: StateCheckpoint,
     evm: CarriedOver,
     counted: RunSoFar,
@@ -38,6 +41,7 @@ impl BatchRun<'_, CounterMeter> {
     /// Returns where the run stands, after a block was closed and before the next one; `None` if the state is not hashed.
     pub(crate) fn checkpoint(&mut self) -> Option<RunCheckpoint> {
         Some(RunCheckpoint {
+            decoded: self.decoded,
             state: self.state().checkpoint()?,
             evm: self.evm.carried_over(),
             counted: self.observer().run_so_far(),
@@ -46,6 +50,12 @@ impl BatchRun<'_, CounterMeter> {
             last_price: self.last_price,
             taken: self.taken,
         })
+    }
+
+    /// Decodes the rest of the batch.
+    pub(crate) fn prepare_from(&mut self, checkpoint: &RunCheckpoint) -> Result<Result<(), RomError>, Cancelled> {
+        self.observer().go_on_decoding_from(&checkpoint.counted);
+        self.prepare(false, false, checkpoint.decoded)
     }
 
     /// Goes on from there; the batch is decoded, and nothing of it ran. `programs` are those deployed before.

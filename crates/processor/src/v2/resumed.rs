@@ -60,7 +60,7 @@ impl V2Batch<'_, CounterMeter> {
     /// Runs what comes behind an earlier batch. Fails, with whatever error, if it does not end well.
     fn execute_from(&mut self, before: &Checkpoint) -> Result<(), Stop> {
         self.begin()?;
-        self.run.prepare(false, false, before.items)?.map_err(Stop::Invalid)?;
+        self.run.prepare_from(&before.run)?.map_err(Stop::Invalid)?;
         if !self.run.go_on_from(&before.run, before.programs())? {
             return Err(Abort::new(ExecutorError::Assert, "the batch might have ended earlier").into());
         }
@@ -107,7 +107,6 @@ impl V2Batch<'_, CounterMeter> {
         };
         let mut checkpoint = Checkpoint::new(before, self.run.checkpoint()?);
         checkpoint.bytes = data.len();
-        checkpoint.items = self.run.decoded_items;
         checkpoint.block_number = self.block_number;
         checkpoint.timestamp = self.timestamp;
         Some((checkpoint, segment))

@@ -24,7 +24,7 @@ pub struct RunSoFar {
 impl RunSoFar {
     /// Returns its size in memory, in bytes.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&self.output_areas[..])
+        size_of::<Self>() + self.output_areas.capacity() * size_of::<u64>()
     }
 }
 

@@ -23,6 +23,8 @@ use zkevm_types::{LogOutput, StateSource, TxOutput, V2Context};
 
 /// First byte of the item that opens a block (batch §3).
 const CHANGE_L2_BLOCK_PREFIX: u8 = 0x0b;
+/// What data takes beside itself if it is shared, estimated.
+const SHARED_BYTES: usize = 64;
 /// Entries whose reads are looked up for one batch, the longest first.
 const TRIES_MAX: usize = 3;
 
@@ -111,18 +113,21 @@ pub(crate) struct Segment {
 
 impl Segment {
     fn bytes_in_memory(&self) -> usize {
-        let proofs: usize = self.l1_info.iter().map(|(_, leaf)| size_of_val(&leaf.smt_proof[..])).sum();
-        let programs: usize = self.programs.iter().map(|(_, code)| code.len()).sum();
+        let proofs: usize = self.l1_info.iter().map(|(_, leaf)| vec_bytes(&leaf.smt_proof)).sum();
+        let programs: usize = self.programs.iter().map(|(_, code)| data_bytes(code)).sum();
+        let results: usize = self.blocks.iter().flat_map(|block| &block.transactions).map(result_bytes).sum();
         size_of::<Self>()
-            + self.bytes.len()
-            + self.blocks.iter().map(block_bytes).sum::<usize>()
-            + size_of_val(&self.l1_info[..])
+            + vec_bytes(&self.bytes)
+            + vec_bytes(&self.blocks)
+            + self.blocks.iter().map(|block| vec_bytes(&block.transactions)).sum::<usize>()
+            + results
+            + vec_bytes(&self.l1_info)
             + proofs
-            + size_of_val(&self.nodes_read[..])
-            + size_of_val(&self.programs_read[..])
-            + size_of_val(&self.programs[..])
+            + vec_bytes(&self.nodes_read)
+            + vec_bytes(&self.programs_read)
+            + vec_bytes(&self.programs)
             + programs
-            + size_of_val(&self.new_nodes[..])
+            + vec_bytes(&self.new_nodes)
     }
 
     /// True if the batch has the L1 data that these blocks asked for; its proofs count where they are looked at.
@@ -151,12 +156,19 @@ impl Segment {
     }
 }
 
-fn block_bytes(block: &BlockOutput) -> usize {
-    let log = |log: &LogOutput| size_of::<LogOutput>() + size_of_val(&log.topics[..]) + log.data.len();
-    let transaction = |tx: &TxOutput| {
-        size_of::<TxOutput>() + tx.rlp_tx.len() + tx.return_value.len() + tx.logs.iter().map(log).sum::<usize>()
-    };
-    size_of::<BlockOutput>() + block.transactions.iter().map(transaction).sum::<usize>()
+/// Returns what a result has elsewhere in memory.
+fn result_bytes(tx: &TxOutput) -> usize {
+    let log = |log: &LogOutput| vec_bytes(&log.topics) + data_bytes(&log.data);
+    data_bytes(&tx.rlp_tx) + data_bytes(&tx.return_value) + vec_bytes(&tx.logs) + tx.logs.iter().map(log).sum::<usize>()
+}
+
+fn vec_bytes<T>(list: &Vec<T>) -> usize {
+    list.capacity() * size_of::<T>()
+}
+
+/// Bytes that are shared take as many as there are, rounded up, and a count of who shares them.
+fn data_bytes(data: &Bytes) -> usize {
+    if data.is_empty() { 0 } else { data.len() + SHARED_BYTES }
 }
 
 impl Checkpoint {
@@ -219,7 +231,7 @@ impl Checkpoint {
     }
 
     fn bytes_in_memory(&self) -> usize {
-        size_of::<Self>() + size_of_val(&self.segments[..]) + self.run.bytes()
+        size_of::<Self>() + vec_bytes(&self.segments) + self.run.bytes()
     }
 }
 

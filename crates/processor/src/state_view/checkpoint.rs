@@ -17,7 +17,10 @@ pub(crate) struct StateCheckpoint {
 impl StateCheckpoint {
     /// Returns its size in memory, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.tree.bytes() + size_of_val(&self.accounts[..]) + size_of_val(&self.code_lengths[..])
+        size_of::<Self>()
+            + self.tree.bytes()
+            + self.accounts.capacity() * size_of::<(Address, CachedAccount)>()
+            + self.code_lengths.capacity() * size_of::<(Address, U256)>()
     }
 }
 

@@ -19,9 +19,10 @@ pub struct TreeSnapshot {
 impl TreeSnapshot {
     /// Returns its size in memory, in bytes.
     pub fn bytes(&self) -> usize {
-        self.nodes.len() * (size_of::<Node>() + size_of::<Digest>())
-            + self.leaves.len() * size_of::<Leaf>()
-            + self.values.len() * size_of::<Value>()
+        self.nodes.capacity() * size_of::<Node>()
+            + self.hashes.capacity() * size_of::<Digest>()
+            + self.leaves.capacity() * size_of::<Leaf>()
+            + self.values.capacity() * size_of::<Value>()
     }
 
     fn push(&mut self, hash: Digest, node: Node) -> TreeRef {

@@ -245,7 +245,7 @@ fn nodes_programs_and_proofs_are_read() {
         l1(r, |leaf| leaf.smt_proof = vec![vec![2].into()]);
     });
     let hash = Digest::from_u256(U256::from(0xaa));
-    assert_eq!(input.db[&hash], [10, 0xffff_ffff_0000_0000]);
+    assert_eq!(input.db[&hash][..], [10, 0xffff_ffff_0000_0000]);
     assert_eq!(input.contracts_bytecode[&hash].as_ref(), [0x06, 0x0f], "an odd number of digits gets a leading zero");
     let BatchContext::V2(context) = &input.context else { panic!("V1 context: {:?}", input.context) };
     assert_eq!(context.l1_info_tree_data[&7].smt_proof, [B256::with_last_byte(2)]);

@@ -3,6 +3,7 @@
 
 mod damage;
 mod encode;
+mod hostile;
 mod prefixes;
 mod rows;
 mod vectors;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::*;
 
 /// The requests with 1, 2, … blocks of one batch, each with the witness of what it reads.
-fn growing(fork: u64, blocks: usize) -> (Source, Vec<(BatchInput, HashSet<Digest>)>) {
+pub(super) fn growing(fork: u64, blocks: usize) -> (Source, Vec<(BatchInput, HashSet<Digest>)>) {
     let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 4).unwrap());
     let source = Source::new(workload.genesis()).unwrap();
     let mut chain = workload.chain(0, source.state.root.to_b256());

@@ -5,7 +5,7 @@ use std::process::Command;
 #[test]
 fn the_first_inputs_of_every_target_pass() {
     let output = Command::new(env!("CARGO_BIN_EXE_zkevm-fuzz"))
-        .args(["all", "--seconds", "6", "--seed", "1"])
+        .args(["all", "--seconds", "9", "--seed", "1"])
         .output()
         .expect("the driver starts");
     let said = String::from_utf8_lossy(&output.stdout);

@@ -9,8 +9,10 @@ use zkevm_types::{BatchInput, ForkId};
 
 pub mod batch;
 pub mod config;
+pub mod hashdb;
 pub mod log;
 pub mod rom;
+pub mod run;
 pub mod stream;
 pub mod validate;
 pub mod witness;
@@ -31,8 +33,17 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: &[Target] =
-    &[batch::TARGET, witness::TARGET, stream::TARGET, validate::TARGET, log::TARGET, config::TARGET, rom::TARGET];
+pub const TARGETS: &[Target] = &[
+    batch::TARGET,
+    run::TARGET,
+    witness::TARGET,
+    stream::TARGET,
+    validate::TARGET,
+    hashdb::TARGET,
+    log::TARGET,
+    config::TARGET,
+    rom::TARGET,
+];
 
 /// Returns the number of a kind of answer.
 fn kind_of(answer: &impl Hash) -> u64 {

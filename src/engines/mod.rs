@@ -132,6 +132,9 @@ fn could_reach_limit(input: &BatchInput, output: &BatchOutput, program: &Program
     if errors.any(|error| error.is_out_of_counters()) {
         return true;
     }
+    if program.contexts_max().is_some_and(|max| output.engine.contexts > max) {
+        return true;
+    }
     let bound = output.counters.max(output.reserved);
     let percent = if output.reserved == output.counters { NEAR_PERCENT_UNRESERVED } else { NEAR_PERCENT };
     let mut limits = program.planned_limits();

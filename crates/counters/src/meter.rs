@@ -83,9 +83,16 @@ pub(crate) struct Sums {
     reservation: Counters,
     /// Digests made.
     digests: Digests,
+    /// Contexts opened at most.
+    contexts: u64,
 }
 
 impl Sums {
+    /// Counts a call or a create, that of a transaction too.
+    pub(crate) const fn context(&mut self) {
+        self.contexts += 1;
+    }
+
     /// Counts a keccak digest.
     #[inline]
     pub(crate) const fn keccak(&mut self, bytes: u64) {
@@ -179,6 +186,7 @@ impl Sums {
             reserved: reserved.max(earlier.reserved),
             reservation: self.reservation.max(earlier.reservation),
             digests: self.digests + earlier.digests,
+            contexts: self.contexts + earlier.contexts,
         }
     }
 }
@@ -293,6 +301,7 @@ impl CounterMeter {
         output.model_counters = self.total().charged;
         output.counters = if output.error == ExecutorError::NoError { self.counters() } else { Counters::default() };
         output.reserved = self.reservations(output.counters);
+        output.engine.contexts = self.total().contexts;
     }
 
     /// Returns the counters as reported; all opcodes are in the sums. Without counting there are only steps, as in the original.

@@ -14,7 +14,7 @@ use zkevm_wire::validate::{ValidationRules, process_stateless_batch_v2_while};
 use super::prefixes::growing;
 use super::*;
 
-const SEED: u64 = 0x686f_7374_696c_65;
+const SEED: u64 = 0x0068_6f73_7469_6c65;
 const BLOCKS: usize = 5;
 const CACHE_BYTES: usize = 8 << 20;
 /// Opcodes of a witness.

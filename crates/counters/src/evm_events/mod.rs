@@ -119,10 +119,12 @@ impl EvmObserver for CounterMeter {
     }
 
     fn call_started(&mut self, inputs: &CallInputs, depth: usize, state: &EvmState) {
+        self.sums.context();
         frames::call_started(self, inputs, depth, state);
     }
 
     fn create_started(&mut self, inputs: &CreateInputs, depth: usize, start: CreateStart) {
+        self.sums.context();
         frames::create_started(self, inputs, depth, start);
     }
 

@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(context.timestamp_limit, 1000);
         assert_eq!(context.l1_info_tree_data[&1].min_timestamp, 42);
         let node = vector.input.db.values().next().unwrap();
-        assert_eq!(node.as_slice(), [1, 2, 3, 4, 5, 6, 7, 0xffff_ffff, 0, 0, 0, 0], "eight elements are padded to 12");
+        assert_eq!(node[..], [1, 2, 3, 4, 5, 6, 7, 0xffff_ffff, 0, 0, 0, 0], "eight elements are padded to 12");
         assert_eq!(vector.input.contracts_bytecode.len(), 1, "entries keyed by address are left out");
         assert_eq!(vector.block_gas_limit, Some(100_000_000));
         let account = &vector.input.state_override[&Address::with_last_byte(1)];

@@ -1,6 +1,6 @@
 //! Opcodes that differ from Ethereum's (evm §5, appendix A).
 
-use revm::primitives::{U256, b256};
+use revm::primitives::{U256, b256, keccak256};
 use zkevm_types::{ExecutorError, RomError};
 
 use super::support::{A, B, Case, R, SYSTEM, check, sender};
@@ -167,4 +167,23 @@ fn an_unassigned_byte_is_an_invalid_opcode_without_any_gas() {
         .map(|code| Case::new(code).code(A, code).gas_limit(21_000).gas_is(21_000).error_is(RomError::InvalidOpcode))
         .into();
     check(&cases);
+}
+
+/// It is hashed in pieces of 32 KiB: hash, gas, and the end without gas are those of the opcode as it is.
+#[test]
+fn what_is_long_is_hashed_like_what_is_short() {
+    for length in [32_767_u64, 32_768, 32_769, 65_536, 100_001] {
+        // One byte is not zero, the one before the last; hashed from the second on.
+        let code = format!("60ff 62{:06x} 53 62{length:06x} 6001 20 6000 55", length - 1);
+        let mut memory = vec![0; length as usize];
+        memory[length as usize - 2] = 0xff;
+        let words = (length + 1).div_ceil(32);
+        let hashing = 30 + 6 * length.div_ceil(32) + 3 * words + words * words / 512;
+        let gas = 21_000 + 6 * 3 + hashing + 22_100;
+        let case = |name, gas_limit| Case::new(name).code(A, &code).gas_limit(gas_limit);
+        check(&[
+            case("enough gas", 1_000_000).gas_is(gas).word_is(0, keccak256(&memory).into()),
+            case("not enough for the hash", gas - 22_200).error_is(RomError::OutOfGas),
+        ]);
+    }
 }

@@ -8,12 +8,14 @@ use revm::interpreter::instructions::{contract, control, host, system};
 use revm::interpreter::interpreter::EthInterpreter;
 use revm::interpreter::interpreter_types::{InputsTr, Jumps, LegacyBytecode, RuntimeFlag};
 use revm::interpreter::{Host, Instruction, InstructionContext, InstructionExecResult, InstructionResult, Interpreter};
+use revm::primitives::alloy_primitives::Keccak256;
 use revm::primitives::hardfork::SpecId;
 use revm::primitives::{Address, KECCAK_EMPTY, U256};
 
 use super::access_log::AccountLeaves;
 use super::call_gas;
 use super::context::{SYSTEM_ADDRESS, StateDatabase, ZkContext};
+use super::interrupt::HASHED_BYTES_PER_LOOK;
 use super::observer::EvmObserver;
 use super::trace::{CREATE_GAS, is_defined};
 use super::transfer;
@@ -376,14 +378,44 @@ fn log<const N: usize, DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O
     Ok(())
 }
 
-/// Stock, but a long one counts as many opcodes.
+/// Stock, but what is long is hashed in pieces, each of which counts as many opcodes.
 fn keccak256<DB: StateDatabase, O: EvmObserver>(context: Ctx<'_, DB, O>) -> InstructionExecResult {
-    if let [.., length, _offset] = context.interpreter.stack.data()[..]
-        && context.host.chain.interrupt.spend_hashing(length.saturating_to())
-    {
-        return Err(InstructionResult::FatalExternalError);
+    match context.interpreter.stack.data()[..] {
+        [.., length, offset] if length > U256::from(HASHED_BYTES_PER_LOOK) => {
+            if let (Ok(offset), Ok(length)) = (usize::try_from(offset), usize::try_from(length)) {
+                return long_keccak256(context, offset, length);
+            }
+        }
+        [.., length, _] if context.host.chain.interrupt.spend_hashing(length.saturating_to()) => {
+            return Err(InstructionResult::FatalExternalError);
+        }
+        _ => {}
     }
     system::keccak256(context)
+}
+
+/// What the stock opcode does, with looks at the token in between. The operands are those on the stack.
+fn long_keccak256<DB: StateDatabase, O: EvmObserver>(
+    context: Ctx<'_, DB, O>,
+    offset: usize,
+    length: usize,
+) -> InstructionExecResult {
+    let InstructionContext { interpreter, host } = context;
+    charge(interpreter, host.gas_params().keccak256_cost(length))?;
+    interpreter.resize_memory(host.gas_params(), offset, length)?;
+    let mut hasher = Keccak256::new();
+    for piece in interpreter.memory.slice_len(offset, length).chunks(HASHED_BYTES_PER_LOOK) {
+        if host.chain.interrupt.spend_hashing(piece.len()) {
+            return Err(InstructionResult::FatalExternalError);
+        }
+        hasher.update(piece);
+    }
+    let Ok(_) = interpreter.stack.pop() else { return Err(InstructionResult::StackUnderflow) };
+    match interpreter.stack.top() {
+        Some(top) => *top = hasher.finalize().into(),
+        None => return Err(InstructionResult::StackUnderflow),
+    }
+    Ok(())
 }
 
 /// Counts the bytes that an opcode is about to copy; how many there are is the last of its operands.

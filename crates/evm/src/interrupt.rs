@@ -8,6 +8,8 @@ pub(crate) const STEPS_PER_LOOK: u32 = 1024;
 pub(crate) const FRAME_STEPS: u32 = 32;
 /// Bytes that hashing counts as one opcode.
 const HASHED_BYTES_PER_STEP: usize = 32;
+/// Bytes that are hashed from one look to the next.
+pub(crate) const HASHED_BYTES_PER_LOOK: usize = HASHED_BYTES_PER_STEP * STEPS_PER_LOOK as usize;
 /// Bytes that copying counts as one opcode.
 const COPIED_BYTES_PER_STEP: usize = 1024;
 

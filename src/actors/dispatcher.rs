@@ -17,7 +17,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::lanes::{Lane, Lanes, QueueBounds, Waiting};
+use super::lanes::{Lane, Lanes, QueueBounds, RequestFacts, Waiting};
 use super::messages::BatchFailure;
 
 /// Small jobs an executor takes one after the other while a job of the bulk lane waits.
@@ -102,12 +102,11 @@ impl<J> Dispatcher<J> {
     pub(super) fn submit(
         &mut self,
         job: J,
-        request_bytes: usize,
-        may_be_long: bool,
+        request: RequestFacts,
         now: Instant,
     ) -> Result<Option<Assignment<J>>, (J, BatchFailure)> {
-        let lane = self.lanes.bounds().lane_of(request_bytes, may_be_long);
-        let job = Waiting { job, request_bytes, may_be_long };
+        let lane = self.lanes.bounds().lane_of(&request);
+        let job = Waiting { job, request };
         if let Some(place) = self.idle_for(lane, now) {
             return Ok(Some(self.assign(place, lane, job, now)));
         }
@@ -170,7 +169,7 @@ impl<J> Dispatcher<J> {
 
     fn assign(&mut self, place: usize, lane: Lane, job: Waiting<J>, now: Instant) -> Assignment<J> {
         let worker = self.idle.remove(place);
-        self.workers[worker].begins(lane, job.request_bytes, now);
+        self.workers[worker].begins(lane, job.request.bytes, now);
         Assignment { worker, job: job.job }
     }
 
@@ -204,6 +203,10 @@ mod tests {
     const SMALL: usize = 10;
     const FULL: usize = 100;
 
+    fn facts(bytes: usize) -> RequestFacts {
+        RequestFacts { bytes, may_be_long: false, peer: None }
+    }
+
     /// A dispatcher whose executors have announced themselves, with a clock that stands still unless it is moved.
     struct Table {
         dispatcher: Dispatcher<&'static str>,
@@ -220,7 +223,7 @@ mod tests {
 
         /// Submits a job; returns the executor it goes to at once.
         fn submit(&mut self, request_bytes: usize, job: &'static str) -> Option<WorkerId> {
-            let assigned = self.dispatcher.submit(job, request_bytes, false, self.now).unwrap()?;
+            let assigned = self.dispatcher.submit(job, facts(request_bytes), self.now).unwrap()?;
             assert_eq!(assigned.job, job);
             Some(assigned.worker)
         }
@@ -334,8 +337,8 @@ mod tests {
         for _ in 0..100_000 {
             table.now += Duration::from_micros(random(2_000));
             match (random(3), random(3) as usize) {
-                (0, _) => drop(table.dispatcher.submit("small", SMALL, false, table.now)),
-                (1, _) => drop(table.dispatcher.submit("bulk", FULL, false, table.now)),
+                (0, _) => drop(table.dispatcher.submit("small", facts(SMALL), table.now)),
+                (1, _) => drop(table.dispatcher.submit("bulk", facts(FULL), table.now)),
                 (_, worker) if table.dispatcher.workers[worker].is_busy => drop(table.idle(worker)),
                 _ => {}
             }

@@ -11,7 +11,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult,
 
 use super::dispatcher::{Assignment, Dispatcher, WorkerId};
 use super::gauges::FrontGauges;
-use super::lanes::QueueBounds;
+use super::lanes::{QueueBounds, RequestFacts};
 use super::messages::{BatchFailure, BatchJob, InFlight, InFlightGuard, Rpc};
 use super::stats::{StatsEvent, StatsReporter};
 use crate::scheduling::request_short_slice;
@@ -137,13 +137,13 @@ impl FrontActor {
         job: Box<BatchJob>,
         now: Instant,
     ) -> Result<Option<Assigned>, (Box<BatchJob>, BatchFailure)> {
-        let (request_bytes, may_be_long) = (job.request_bytes, job.may_be_long);
-        match self.dispatcher.submit(job, request_bytes, may_be_long, now) {
+        let request = RequestFacts { bytes: job.request_bytes, may_be_long: job.may_be_long, peer: job.peer };
+        match self.dispatcher.submit(job, request, now) {
             Err((job, _)) if std::mem::take(&mut self.abandoned) => {
                 for (job, failure) in self.dispatcher.sweep(|job| job.given_up()) {
                     self.fail(job, failure);
                 }
-                self.dispatcher.submit(job, request_bytes, may_be_long, now)
+                self.dispatcher.submit(job, request, now)
             }
             outcome => outcome,
         }

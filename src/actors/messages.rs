@@ -1,5 +1,6 @@
 //! What travels between the servers and the actors, and between the actors.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -193,6 +194,8 @@ pub struct BatchJob {
     pub request_bytes: usize,
     /// It may run for long, however small it is.
     pub may_be_long: bool,
+    /// Who sent it: an address, of IPv6 the network. Peers take turns.
+    pub peer: Option<IpAddr>,
     /// Free text of the client for the log.
     pub context_id: String,
     /// Files to save about it.

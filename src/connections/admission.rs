@@ -19,6 +19,10 @@ pub(crate) struct ConnectionLimits {
     pub(crate) per_peer: usize,
 }
 
+/// Who is at the other end of a connection: an address, of IPv6 the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// Gives connections their places.
 pub(crate) struct Admission {
     limits: ConnectionLimits,
@@ -66,6 +70,13 @@ impl Admission {
         }
         *open += 1;
         Ok(Place { peer, peers: Arc::clone(&self.peers), _place: place })
+    }
+}
+
+impl Place {
+    /// Returns who has the place.
+    pub(crate) fn peer(&self) -> Peer {
+        Peer(self.peer)
     }
 }
 

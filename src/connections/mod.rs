@@ -14,7 +14,7 @@ use crate::actors::{Lifecycle, Phase};
 mod admission;
 mod open_calls;
 
-pub(crate) use admission::{Admission, ConnectionLimits, Place};
+pub(crate) use admission::{Admission, ConnectionLimits, Peer, Place};
 pub(crate) use open_calls::{CallBody, OpenCalls};
 
 /// Wait after a failed accept: out of file descriptors, for example.

@@ -1,5 +1,6 @@
 //! `executor.v1.ExecutorService`: validates requests, submits them to the front, waits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -14,6 +15,7 @@ use crate::actors::front::FrontHandle;
 use crate::actors::stats::{StatsEvent, StatsReporter};
 use crate::actors::{BatchFailure, BatchJob, Executed, Lifecycle, Phase, QueueBounds, ReplyPort, Rpc, SendReply};
 use crate::capture::RequestFiles;
+use crate::connections::Peer;
 use crate::telemetry::CallSpan;
 use crate::text::cut_client_text;
 use zkevm_batch::BatchItem;
@@ -137,12 +139,13 @@ impl ExecutorApi {
         // Without the layer there is no bound.
         let memory = request.extensions().get().cloned().unwrap_or_else(|| MemoryBudget::default().call());
         let cancel = CancelToken::new(timing.deadline).with_memory(memory);
+        let peer = request.extensions().get().map(|Peer(address)| *address);
         let mut message = request.into_inner();
         let request_bytes = message.encoded_len();
         let files = self.capture.request(rpc, &message);
         let context_id = cut_client_text(std::mem::take(context_id(&mut message)));
         trace.note_text("zkevm.context_id", &context_id);
-        (Call { rpc, timing, cancel, request_bytes, context_id, files, trace }, message)
+        (Call { rpc, timing, cancel, request_bytes, peer, context_id, files, trace }, message)
     }
 
     /// Counts and logs a request that fails validation, which is an answer.
@@ -194,7 +197,7 @@ impl ExecutorApi {
         input: BatchInput,
         convert: Convert<R>,
     ) -> Result<Response<Encoded>, Status> {
-        let Call { rpc, timing, cancel, request_bytes, context_id, files, mut trace } = call;
+        let Call { rpc, timing, cancel, request_bytes, peer, context_id, files, mut trace } = call;
         self.capture.input(rpc, files.as_ref(), &context_id, &input);
         let origin = BatchOrigin::from(&input);
         let (sender, receiver) = oneshot::channel();
@@ -211,6 +214,7 @@ impl ExecutorApi {
             input,
             request_bytes,
             may_be_long,
+            peer,
             context_id,
             files: files.clone(),
             trace,
@@ -250,6 +254,8 @@ struct Call {
     cancel: CancelToken,
     /// Size of the request as sent, or of one that would bring as much.
     request_bytes: usize,
+    /// Who sent it.
+    peer: Option<IpAddr>,
     /// The beginning of the free text of the client, for the log.
     context_id: String,
     /// Files to save about it.

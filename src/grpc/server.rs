@@ -197,7 +197,7 @@ struct Port {
 
 impl Port {
     /// Serves one connection until it ends, has been without calls for too long, or the server stops.
-    async fn serve(self, stream: TcpStream, _place: Place) {
+    async fn serve(self, stream: TcpStream, place: Place) {
         let Self { gate, handshake, limits, lifecycle } = self;
         let io = match handshake.run(stream).await {
             Ok(io) => io,
@@ -205,8 +205,10 @@ impl Port {
         };
         let calls = OpenCalls::new();
         let counted = calls.clone();
-        let service = service_fn(move |request: http::Request<Incoming>| {
+        let peer = place.peer();
+        let service = service_fn(move |mut request: http::Request<Incoming>| {
             let call = counted.begin();
+            request.extensions_mut().insert(peer);
             // Routes are always ready, and so is what stands before them.
             let answer = gate.clone().call(request.map(Body::new));
             async move { answer.await.map(|answer| answer.map(|body| CallBody::new(body, call))) }

@@ -1,8 +1,12 @@
 //! Small requests beside full batches, and what may wait.
 
+use std::net::IpAddr;
+
 use tonic::Code;
+use tonic::transport::Channel;
 use zkevm_executor::config::Config;
 use zkevm_wire::proto::executor::v1 as wire;
+use zkevm_wire::proto::executor::v1::executor_service_client::ExecutorServiceClient;
 
 use crate::support::{BLOCK, TestServer, config, eventually, request_v2};
 
@@ -96,5 +100,32 @@ async fn waiting_bytes_have_a_bound() {
     }
     // Nothing waits now: a request above the bound is taken.
     server.client().await.process_batch_v2(full(b"ok", 2 << 20)).await.unwrap();
+    server.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_peer_does_not_fill_the_queue() {
+    let server = TestServer::start_with(two_lanes()).await;
+    let mut running = Vec::new();
+    for waiting in 0..=6 {
+        let mut client = server.client().await;
+        running.push(tokio::spawn(async move { client.process_batch_v2(full(BLOCK, 1_000)).await }));
+        eventually("the first runs, the others wait", async || {
+            server.double.started() == 1 && server.report().await.now.queue_length == waiting
+        })
+        .await;
+    }
+    // Of eight places one is for small requests, and one for peers that have nothing waiting.
+    let status = server.client().await.process_batch_v2(full(b"ok", 1_000)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    let other = Channel::from_shared(format!("http://{}", server.running.grpc_addr())).unwrap();
+    let other = other.local_address(Some(IpAddr::from([127, 0, 0, 2]))).connect().await.unwrap();
+    let mut other = ExecutorServiceClient::new(other);
+    running.push(tokio::spawn(async move { other.process_batch_v2(full(b"ok", 1_000)).await }));
+    eventually("the other one waits too", async || server.report().await.now.queue_length == 7).await;
+    server.double.release();
+    for call in running {
+        call.await.unwrap().unwrap();
+    }
     server.running.shutdown().await;
 }

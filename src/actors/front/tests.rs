@@ -107,6 +107,7 @@ impl Bench {
             input: self.workload.chain(0, Default::default()).empty_batch(),
             request_bytes,
             may_be_long: false,
+            peer: None,
             context_id: name.to_owned(),
             files: None,
             trace: CallSpan::default(),

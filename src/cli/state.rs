@@ -11,7 +11,7 @@ use super::genesis::parse_number;
 use super::layers::{self, Layers};
 use crate::config::StoreKind;
 use crate::server::open_database;
-use zkevm_store::{Database, EmbeddedDatabase, VerifiedReader};
+use zkevm_store::{DamagedPart, Database, EmbeddedDatabase, VerifiedReader};
 use zkevm_tree::{Digest, LeafKind, StateTree, TreeCheck, account_key, storage_key};
 
 /// The progress of reading a log.
@@ -31,7 +31,7 @@ enum StateCommand {
     /// Reads every node of a state and checks it against its hash.
     Check(CheckArgs),
     /// Makes the index of an embedded database anew from its log; the one before it gets another name.
-    Rebuild(StoreArgs),
+    Rebuild(RebuildArgs),
     /// Makes the database, schema and tables included, where they are missing, and prints the latest state root.
     Init(StoreArgs),
 }
@@ -50,6 +50,16 @@ struct GetArgs {
     /// Storage slot, decimal or hexadecimal with 0x; repeatable.
     #[arg(long, value_name = "SLOT", value_parser = slot)]
     slot: Vec<U256>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+struct RebuildArgs {
+    /// Passes over damaged parts of the log and keeps what is intact in and behind them, in place of refusing. Run `state
+    /// check` afterwards.
+    #[arg(long)]
+    skip_damaged: bool,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -80,7 +90,7 @@ pub fn run(args: &StateArgs) -> Result<(), Box<dyn std::error::Error>> {
     match &args.command {
         StateCommand::Get(args) => get(args),
         StateCommand::Check(args) => check(args),
-        StateCommand::Rebuild(store) => rebuild(store),
+        StateCommand::Rebuild(args) => rebuild(args),
         StateCommand::Init(store) => init(store),
     }
 }
@@ -98,8 +108,8 @@ fn init(store: &StoreArgs) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn rebuild(store: &StoreArgs) -> Result<(), Box<dyn std::error::Error>> {
-    let config = store.config()?;
+fn rebuild(args: &RebuildArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let config = args.store.config()?;
     if config.store.kind != StoreKind::Embedded {
         return Err("only an embedded database (store.kind) has an index to rebuild".into());
     }
@@ -109,9 +119,16 @@ fn rebuild(store: &StoreArgs) -> Result<(), Box<dyn std::error::Error>> {
         bar.set_length(all);
         bar.set_position(done);
     };
-    let rebuilt = EmbeddedDatabase::rebuild(&config.store.path, config.store.cache_bytes_max, progress)?;
+    let (path, cache_bytes) = (&config.store.path, config.store.cache_bytes_max);
+    let rebuilt = match args.skip_damaged {
+        false => EmbeddedDatabase::rebuild(path, cache_bytes, progress),
+        true => EmbeddedDatabase::rebuild_around_damage(path, cache_bytes, progress),
+    }?;
     bar.finish_and_clear();
     println!("log          {}", rebuilt.log.display());
+    for DamagedPart { offset, bytes, nodes, programs } in &rebuilt.damaged {
+        println!("damaged      {bytes} bytes at {offset}: {nodes} nodes and {programs} programs kept");
+    }
     if let Some(before) = &rebuilt.before {
         println!("index before {}", before.display());
     }
@@ -119,6 +136,9 @@ fn rebuild(store: &StoreArgs) -> Result<(), Box<dyn std::error::Error>> {
     println!("programs     {}", rebuilt.programs);
     println!("latest root  {}", rebuilt.latest_root.to_b256());
     println!("seconds      {:.1}", started.elapsed().as_secs_f64());
+    if !rebuilt.damaged.is_empty() {
+        println!("something may be missing: zkevm-executor state check tells if the latest root is whole");
+    }
     Ok(())
 }
 

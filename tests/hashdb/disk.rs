@@ -190,6 +190,55 @@ fn a_log_cut_at_each_byte_of_its_last_two_groups_starts_with_what_is_whole_or_no
     }
 }
 
+/// Wherever one bit of the log is another: a rebuild that is told to pass over it loses the record it is in and nothing else.
+#[test]
+fn a_rebuild_around_damage_keeps_every_other_record() {
+    let (sample, folder) = (Sample::new(), folder());
+    let log = || fs::read(folder.path().join("nodes-1.log")).unwrap();
+    let index = folder.path().join("state.redb");
+    sample.lay_out(folder.path(), "", &[]);
+    let rebuild = || EmbeddedDatabase::rebuild(folder.path(), CACHE_BYTES, |_, _| {});
+    let around = || EmbeddedDatabase::rebuild_around_damage(folder.path(), CACHE_BYTES, |_, _| {});
+    let (whole, again) = (rebuild().unwrap(), around().unwrap());
+    assert_eq!((whole.nodes, whole.programs, whole.latest_root), (again.nodes, again.programs, again.latest_root));
+    assert!(whole.damaged.is_empty() && again.damaged.is_empty());
+    // Mark, length and root of a group; a first record; a program, its length and its content; the checksum.
+    let mut bits: Vec<usize> = Vec::new();
+    for end in [&[16][..], &sample.group_ends].concat() {
+        bits.extend([0, 9, 20, 48, 50, 90].map(|at| (end + at) * 8 + 3));
+        bits.extend([2, 100, 300, 345, 349, 360, 383].map(|at| end.saturating_sub(at) * 8 + 6));
+    }
+    for bit in bits.into_iter().filter(|bit| (16 * 8..sample.log().len() * 8).contains(bit)) {
+        let what = format!("bit {bit}");
+        let mut damaged = sample.log().to_vec();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        sample.lay_out(folder.path(), "nodes-1.log", &damaged);
+        let refused = rebuild().expect_err(&what).to_string();
+        assert!(refused.contains("nodes-1.log") && refused.contains("--skip-damaged"), "{what}: {refused}");
+        let rebuilt = around().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let lost = (whole.nodes + whole.programs) - (rebuilt.nodes + rebuilt.programs);
+        assert!(lost <= 1, "{what}: {lost} records are gone: {rebuilt:?}");
+        let [part] = &rebuilt.damaged[..] else { panic!("{what}: {rebuilt:?}") };
+        assert!((part.offset..part.offset + part.bytes).contains(&(bit as u64 / 8)), "{what}: {part:?}");
+        assert_eq!(log(), damaged, "{what}: the log is another");
+        sample.check(folder.path(), &what).unwrap();
+        // The server goes on behind it.
+        let set = WriteSet { programs: vec![(linear_hash(b"new"), Bytes::from_static(b"new"))], ..WriteSet::default() };
+        open(folder.path()).unwrap().commit(&[&set]).unwrap();
+        assert_eq!(
+            open(folder.path()).unwrap().program(&linear_hash(b"new")).unwrap(),
+            Some(set.programs[0].1.clone())
+        );
+        assert_eq!(log()[..damaged.len()], damaged, "{what}: the log was written over");
+        fs::remove_file(&index).unwrap();
+        for entry in fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.to_string_lossy().contains("before") {
+                fs::remove_file(entry).unwrap();
+            }
+        }
+    }
+}
+
 fn state(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zkevm-executor"));
     command.args(arguments).arg("--data").arg(folder).output().unwrap()

@@ -36,7 +36,7 @@ mod writer;
 pub use async_bridge::{AsyncBridge, Retries};
 pub use cache::{CacheStats, ReadCache};
 pub use database::{Database, Entry, WriteSet};
-pub use embedded::{EmbeddedDatabase, Rebuilt};
+pub use embedded::{DamagedPart, EmbeddedDatabase, Rebuilt};
 pub use flush::{FlushGroup, FlushStatus, QueueLimits};
 pub use memory::{MemoryLimits, MemoryStore, MemoryStoreStats};
 pub use overlay::{NoState, RequestOverlay, verified_nodes, verified_programs};

@@ -26,6 +26,7 @@ mod log;
 mod offset_index;
 mod rebuild;
 mod record;
+mod salvage;
 mod tail;
 mod version;
 
@@ -33,6 +34,7 @@ mod version;
 mod tests;
 
 pub use self::rebuild::Rebuilt;
+pub use self::salvage::DamagedPart;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -47,6 +49,7 @@ use self::files::{COLLISIONS, FILE_NAME, META, OFFSETS, PROGRAMS, create_log, fa
 use self::indexed_log::{IndexedLog, Opened};
 use self::log::{GROUP_NODES_MAX, GROUP_PROGRAMS_BYTES_MAX, NodeLog};
 use self::offset_index::OffsetIndex;
+use self::rebuild::Damage;
 use crate::database::{Database, Entry, WriteSet};
 use crate::encoding::hash_bytes;
 use zkevm_tree::{Digest, NodeData};
@@ -112,7 +115,17 @@ impl EmbeddedDatabase {
     ///
     /// Fails if there is not exactly one log with something in it, or if that is damaged; then everything is as it was.
     pub fn rebuild(folder: &Path, cache_bytes: usize, progress: impl FnMut(u64, u64)) -> Result<Rebuilt, StoreError> {
-        rebuild::rebuild(folder, cache_bytes, recent_max(cache_bytes), progress)
+        rebuild::rebuild(folder, cache_bytes, recent_max(cache_bytes), Damage::Refuse, progress)
+    }
+
+    /// The same, but passes over damaged parts of the log and keeps the records in and behind them that have their hash. The log
+    /// stays as it is. What is gone is missing from then on, perhaps below the latest root.
+    pub fn rebuild_around_damage(
+        folder: &Path,
+        cache_bytes: usize,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Rebuilt, StoreError> {
+        rebuild::rebuild(folder, cache_bytes, recent_max(cache_bytes), Damage::PassOver, progress)
     }
 
     /// Returns the programs of the sets that the index does not have, each once.

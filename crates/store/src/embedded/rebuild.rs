@@ -10,6 +10,7 @@ use super::indexed_log::{Programs, add_offsets};
 use super::log::{Found, NodeLog};
 use super::offset_index::OffsetIndex;
 use super::record::Record;
+use super::salvage::{DamagedPart, salvage};
 use crate::encoding::hash_from_bytes;
 use zkevm_tree::{Digest, StoreError};
 
@@ -26,12 +27,24 @@ pub struct Rebuilt {
     pub programs: u64,
     /// The latest root.
     pub latest_root: Digest,
+    /// Damaged parts of the log that were passed over.
+    pub damaged: Vec<DamagedPart>,
+}
+
+/// What to do about damage in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// Say where it is and change nothing.
+    Refuse,
+    /// Keep what is intact before, in and behind it.
+    PassOver,
 }
 
 pub(super) fn rebuild(
     folder: &Path,
     cache_bytes: usize,
     recent_max: usize,
+    damage: Damage,
     progress: impl FnMut(u64, u64),
 ) -> Result<Rebuilt, StoreError> {
     let path = folder.join(FILE_NAME);
@@ -39,7 +52,7 @@ pub(super) fn rebuild(
     let number = only_log(folder)?;
     let new = free_name(folder, "new").map_err(|error| failed(folder, error))?;
     OpenOptions::new().write(true).create_new(true).open(&new).map_err(|error| failed(&new, error))?;
-    let built = build(folder, &new, number, cache_bytes, recent_max, progress);
+    let built = build(folder, &new, number, (cache_bytes, recent_max), damage, progress);
     let mut rebuilt = match built {
         Ok(rebuilt) => rebuilt,
         Err(error) => {
@@ -122,8 +135,8 @@ fn build(
     folder: &Path,
     new: &Path,
     number: u64,
-    cache_bytes: usize,
-    recent_max: usize,
+    (cache_bytes, recent_max): (usize, usize),
+    damage: Damage,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Rebuilt, StoreError> {
     let path = log_path(folder, number);
@@ -135,38 +148,57 @@ fn build(
         start_log(&transaction, number)?;
         transaction.commit()?;
         let batch = std::cell::RefCell::new(Batch::default());
-        let replayed = log.replay(
-            NodeLog::START,
-            |Found { record, offset }| {
-                let batch = &mut *batch.borrow_mut();
-                match record {
-                    Record::Node(node) => {
-                        batch.offsets.add(&hash_from_bytes(&node.hash), offset);
-                        batch.nodes += 1;
-                        batch.is_full |= batch.offsets.len() >= recent_max;
-                    }
-                    Record::Program(program) => {
-                        batch.is_full |= batch.programs.push(program);
-                        batch.programs_found += 1;
-                    }
+        let found = |Found { record, offset }| {
+            let batch = &mut *batch.borrow_mut();
+            match record {
+                Record::Node(node) => {
+                    batch.offsets.add(&hash_from_bytes(&node.hash), offset);
+                    batch.nodes += 1;
+                    batch.is_full |= batch.offsets.len() >= recent_max;
                 }
-                Ok::<_, IndexError>(())
-            },
-            |replayed| {
+                Record::Program(program) => {
+                    batch.is_full |= batch.programs.push(program);
+                    batch.programs_found += 1;
+                }
+            }
+            Ok::<_, IndexError>(())
+        };
+        let (mut damaged, mut latest_root) = (Vec::new(), None);
+        // Where the last whole group ends.
+        let mut end = NodeLog::START;
+        loop {
+            let replayed = log.replay(end, found, |replayed| {
                 progress(replayed.end, length);
+                end = replayed.end;
+                latest_root = replayed.latest_root.or(latest_root);
                 let batch = &mut *batch.borrow_mut();
                 if std::mem::take(&mut batch.is_full) {
-                    store(&redb, &log, batch, replayed.end, replayed.latest_root)?;
+                    store(&redb, &log, batch, end, latest_root)?;
                 }
                 Ok(())
-            },
-        )?;
+            });
+            match replayed {
+                Ok(replayed) => {
+                    end = replayed.end;
+                    break;
+                }
+                Err(IndexError::Log(error)) if error.kind() == ErrorKind::InvalidData && damage == Damage::PassOver => {
+                    let part = salvage(&log, end, found)?;
+                    end = part.offset + part.bytes;
+                    damaged.push(part);
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let mut batch = batch.into_inner();
-        store(&redb, &log, &mut batch, replayed.end, replayed.latest_root)?;
+        store(&redb, &log, &mut batch, end, latest_root)?;
         redb.close()?;
-        Ok((batch, replayed.latest_root))
+        Ok((batch, latest_root, damaged))
     };
-    let (batch, latest_root) = guarded(work).map_err(|error: IndexError| match error {
+    let (batch, latest_root, damaged) = guarded(work).map_err(|error: IndexError| match error {
+        IndexError::Log(error) if error.kind() == ErrorKind::InvalidData => {
+            failed(&path, format_args!("{error} (--skip-damaged keeps what is intact around it)"))
+        }
         IndexError::Log(error) => failed(&path, error),
         error => failed(new, error),
     })?;
@@ -176,6 +208,7 @@ fn build(
         nodes: batch.nodes,
         programs: batch.programs_found,
         latest_root: latest_root.unwrap_or_default(),
+        damaged,
     })
 }
 

@@ -53,20 +53,28 @@ pub(super) fn judge_tail(log: &NodeLog, end: u64, length: u64) -> Result<()> {
 
 /// Fails if a whole group begins somewhere in the tail: then what is before it is not the last one.
 fn refuse_whole_group(log: &NodeLog, end: u64, length: u64) -> Result<()> {
+    match next_whole_group(log, end, length)? {
+        Some(_) => Err(damaged(format_args!("the group at {end} is not whole, but one behind it is"))),
+        None => Ok(()),
+    }
+}
+
+/// Returns where the first whole group begins from an offset on.
+pub(super) fn next_whole_group(log: &NodeLog, from: u64, length: u64) -> Result<Option<u64>> {
     let mut window = vec![0; WRITE_BYTES];
-    let mut offset = end;
+    let mut offset = from;
     while length - offset >= GROUP_MARK.len() as u64 {
         let bytes = window.len().min((length - offset) as usize);
         log.file.read_exact_at(&mut window[..bytes], offset)?;
         for at in 0..=bytes - GROUP_MARK.len() {
             if window[at..].starts_with(&GROUP_MARK) && log.whole_group(offset + at as u64, length)?.is_some() {
-                return Err(damaged(format_args!("the group at {end} is not whole, but one behind it is")));
+                return Ok(Some(offset + at as u64));
             }
         }
         // A mark may begin in the last bytes of the window.
         offset += (bytes - GROUP_MARK.len() + 1) as u64;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// True if all bytes are zero.

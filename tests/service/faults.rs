@@ -169,6 +169,18 @@ async fn deadlines_in_the_queue_and_while_running_count_as_expired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_runs_for_a_limited_time() {
+    let mut config = config();
+    config.executor.batch_limit = Some(Duration::from_millis(300));
+    let server = TestServer::start_with(config).await;
+    let status = server.client().await.process_batch_v2(request_v2(BLOCK)).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.message(), "the batch was given up after 0.3 s (executor.batch_seconds)");
+    server.assert_healthy().await;
+    server.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_panic_costs_one_call_and_one_restart() {
     let server = TestServer::start().await;
     for round in 1..=3 {

@@ -24,26 +24,36 @@ use zkevm_wire::proto::hashdb::v1::hash_db_service_client::HashDbServiceClient;
 use zkevm_wire::proto::stats::v1::WatchStatsRequest;
 use zkevm_wire::proto::stats::v1::stats_service_client::StatsServiceClient;
 
+use crate::limits_of_state;
 use crate::process::Process;
 use crate::support::{A, B, GAS_MAX, call_of, is_long, traced, with_code};
 use crate::unread::{EXECUTE, Unread};
 
 /// Time an attack goes on for.
-const ATTACK: Duration = Duration::from_secs(10);
+pub(crate) const ATTACK: Duration = Duration::from_secs(10);
 /// Where connections of many peers come from.
 const PEERS: u8 = 6;
+/// Where the other client comes from: it is a peer of its own.
+const OTHER_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 2, 1));
+/// What a client of HTTP/2 says first.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// The server that is attacked.
 #[derive(Clone, Copy)]
-struct Target {
-    grpc: SocketAddr,
-    hashdb: SocketAddr,
-    http: SocketAddr,
+pub(crate) struct Target {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) hashdb: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl Target {
     async fn channel(self) -> Channel {
-        Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+        self.channel_from(None).await
+    }
+
+    async fn channel_from(self, peer: Option<IpAddr>) -> Channel {
+        let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).unwrap();
+        endpoint.local_address(peer).connect().await.unwrap()
     }
 
     async fn executor(self) -> ExecutorServiceClient<Channel> {
@@ -53,7 +63,7 @@ impl Target {
     }
 
     /// Sends this from so many callers, again and again; answers and refusals are both fine.
-    async fn flood(self, callers: usize, request: wire::ProcessBatchRequestV2) {
+    pub(crate) async fn flood(self, callers: usize, request: wire::ProcessBatchRequestV2) {
         let mut tasks = JoinSet::new();
         for _ in 0..callers {
             let (mut client, request) = (self.executor().await, request.clone());
@@ -70,7 +80,7 @@ impl Target {
     }
 
     /// Opens connections that say `first` and no more, and holds those that stay.
-    async fn idle(self, address: SocketAddr, count: usize, peers: u8, first: &[u8]) {
+    pub(crate) async fn idle(self, address: SocketAddr, count: usize, peers: u8, first: &[u8]) {
         let mut held = Vec::new();
         for at in 0..count {
             let socket = TcpSocket::new_v4().unwrap();
@@ -85,45 +95,82 @@ impl Target {
 }
 
 /// What one attack did.
-struct Row {
-    limit: &'static str,
-    attack: &'static str,
-    peak_mib: u64,
-    p99: Duration,
-    calls: usize,
-    failed: usize,
-    recovered: Duration,
+pub(crate) struct Row {
+    pub(crate) limit: &'static str,
+    pub(crate) attack: &'static str,
+    pub(crate) peak_mib: u64,
+    /// Times of the other client's calls, the shortest first.
+    pub(crate) times: Vec<Duration>,
+    pub(crate) failed: usize,
+    pub(crate) recovered: Duration,
+}
+
+impl Row {
+    /// The 99th percentile of the other client's calls.
+    fn p99(&self) -> Duration {
+        let at = (self.times.len() * 99).div_ceil(100).saturating_sub(1);
+        self.times.get(at).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn print(self) -> Self {
+        let Self { limit, attack, peak_mib, times, failed, recovered } = &self;
+        println!(
+            "| {limit} | {attack} | {peak_mib} MiB | {} ms of {} | {failed} | {:.1} s |",
+            self.p99().as_millis(),
+            times.len(),
+            recovered.as_secs_f64()
+        );
+        self
+    }
 }
 
 /// Peak resident memory of a process.
-fn peak_mib(id: u32) -> u64 {
+pub(crate) fn peak_mib(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()).unwrap_or_default() >> 10
 }
 
-/// Sends a small batch every 100 ms from a thread of its own, until told to stop; returns the times and how many failed.
-fn bystander(target: Target, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<(Vec<Duration>, usize)> {
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let mut client = target.executor().await;
-            let (mut times, mut failed) = (Vec::new(), 0);
-            let mut clock = tokio::time::interval(Duration::from_millis(100));
-            while !stop.load(Ordering::Relaxed) {
-                clock.tick().await;
-                let begun = Instant::now();
-                match client.process_batch_v2(call_of(1, 30_000)).await {
-                    Ok(_) => times.push(begun.elapsed()),
-                    Err(status) => {
-                        eprintln!("the other client: {status}");
-                        failed += 1;
+/// The other client: sends a small batch every 100 ms from a thread of its own.
+pub(crate) struct Beside {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<(Vec<Duration>, usize)>,
+}
+
+impl Beside {
+    pub(crate) fn start(target: Target) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let mut client = ExecutorServiceClient::new(target.channel_from(Some(OTHER_CLIENT)).await);
+                let (mut times, mut failed) = (Vec::new(), 0);
+                let mut clock = tokio::time::interval(Duration::from_millis(100));
+                while !stops.load(Ordering::Relaxed) {
+                    clock.tick().await;
+                    let begun = Instant::now();
+                    match client.process_batch_v2(call_of(1, 30_000)).await {
+                        Ok(_) => times.push(begun.elapsed()),
+                        Err(status) => {
+                            eprintln!("the other client: {status}");
+                            failed += 1;
+                        }
                     }
                 }
-            }
-            (times, failed)
-        })
-    })
+                (times, failed)
+            })
+        });
+        Self { stop, thread }
+    }
+
+    /// Stops it; returns the times of its calls, the shortest first, and how many failed.
+    pub(crate) fn end(self) -> (Vec<Duration>, usize) {
+        self.stop.store(true, Ordering::Relaxed);
+        let (mut times, failed) = self.thread.join().unwrap();
+        times.sort_unstable();
+        (times, failed)
+    }
 }
 
 /// Waits until no executor is busy and calls hold no memory.
@@ -154,50 +201,51 @@ async fn metrics(target: Target) -> String {
     text
 }
 
+/// True if the row of a limit is to be measured.
+pub(crate) fn is_asked_for(limit: &str) -> bool {
+    std::env::var("ZKEVM_HOSTILE_ONLY").map_or(true, |only| limit.contains(&only))
+}
+
+/// Starts a server with default settings but for these.
+pub(crate) fn start(settings: &[&str]) -> (Process, Target) {
+    let mut command = Process::binary();
+    command.arg("serve").args(["--set=store.kind=memory"]);
+    command.args(settings.iter().map(|setting| format!("--set={setting}")));
+    let process = Process::start_over_state(&mut command);
+    let lines = process.lines();
+    let address = lines.iter().find_map(|line| line.split_once("HashDB server listening on ")?.1.trim().parse().ok());
+    let target = Target { grpc: process.grpc, hashdb: address.unwrap(), http: process.http };
+    (process, target)
+}
+
 /// Attacks a fresh server and measures.
-async fn row<F: Future<Output = ()>>(
+pub(crate) async fn row<F: Future<Output = ()>>(
     limit: &'static str,
     attack: &'static str,
     settings: &[&str],
     run: impl FnOnce(Target) -> F,
 ) -> Option<Row> {
-    if std::env::var("ZKEVM_HOSTILE_ONLY").is_ok_and(|only| !limit.contains(&only)) {
+    if !is_asked_for(limit) {
         return None;
     }
-    let mut command = Process::binary();
-    command.arg("serve").args(settings.iter().map(|setting| format!("--set={setting}")));
-    let process = Process::start(&mut command);
-    let lines = process.lines();
-    let address = lines.iter().find_map(|line| line.split_once("HashDB server listening on ")?.1.trim().parse().ok());
-    let target = Target { grpc: process.grpc, hashdb: address.unwrap(), http: process.http };
-    let stop = Arc::new(AtomicBool::new(false));
-    let beside = bystander(target, Arc::clone(&stop));
+    let (process, target) = start(settings);
+    let beside = Beside::start(target);
     tokio::time::sleep(Duration::from_millis(300)).await;
     run(target).await;
     let recovered = recovered(target).await;
-    stop.store(true, Ordering::Relaxed);
-    let (mut times, failed) = beside.join().unwrap();
-    times.sort_unstable();
-    let p99 = times.get((times.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
-    let row = Row { limit, attack, peak_mib: peak_mib(process.id()), p99, calls: times.len(), failed, recovered };
-    let Row { peak_mib, calls, .. } = row;
-    println!(
-        "| {limit} | {attack} | {peak_mib} MiB | {} ms of {calls} | {failed} | {:.1} s |",
-        p99.as_millis(),
-        recovered.as_secs_f64()
-    );
-    Some(row)
+    let (times, failed) = beside.end();
+    Some(Row { limit, attack, peak_mib: peak_mib(process.id()), times, failed, recovered }.print())
 }
 
-fn looping(before: &str, again: &str) -> Bytes {
+pub(crate) fn looping(before: &str, again: &str) -> Bytes {
     assemble(&format!("{before}\nagain:\n{again}\npush @again\njump")).unwrap().0
 }
 
-fn of_code(code: Bytes, calls: u64) -> wire::ProcessBatchRequestV2 {
+pub(crate) fn of_code(code: Bytes, calls: u64) -> wire::ProcessBatchRequestV2 {
     with_code(call_of(calls, GAS_MAX), A, revm::primitives::Bytes(code))
 }
 
-fn uncounted(request: wire::ProcessBatchRequestV2) -> wire::ProcessBatchRequestV2 {
+pub(crate) fn uncounted(request: wire::ProcessBatchRequestV2) -> wire::ProcessBatchRequestV2 {
     wire::ProcessBatchRequestV2 { no_counters: 1, ..request }
 }
 
@@ -248,10 +296,9 @@ async fn every_limit_is_reached_beside_another_client() {
     }
     println!("| Limit | Attack | Peak RSS | p99 beside | Failed | Recovered |\n|---|---|---|---|---|---|");
     let mut rows = Vec::new();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     rows.push(
         row("limits.connections, _per_peer", "6 peers open 1 000 idle connections each", &[], |to| async move {
-            to.idle(to.grpc, 1000 * usize::from(PEERS), PEERS, preface).await;
+            to.idle(to.grpc, 1000 * usize::from(PEERS), PEERS, PREFACE).await;
         })
         .await,
     );
@@ -263,7 +310,7 @@ async fn every_limit_is_reached_beside_another_client() {
     );
     rows.push(
         row("limits.idle_seconds (3)", "900 connections without calls", &["limits.idle_seconds=3"], |to| async move {
-            to.idle(to.grpc, 900, 1, preface).await;
+            to.idle(to.grpc, 900, 1, PREFACE).await;
         })
         .await,
     );
@@ -515,13 +562,16 @@ async fn every_limit_is_reached_beside_another_client() {
         })
         .await,
     );
-    let rows: Vec<_> = rows.into_iter().flatten().collect();
+    let mut rows: Vec<_> = rows.into_iter().flatten().collect();
+    rows.extend(limits_of_state::rows().await);
     let failed: Vec<_> = rows.iter().filter(|row| row.failed > 0).map(|row| (row.limit, row.attack)).collect();
     assert!(failed.is_empty(), "calls of the other client failed: {failed:?}");
-    for row in rows.iter().filter(|row| row.peak_mib > 1536 || row.p99 > Duration::from_millis(250)) {
+    for row in rows.iter().filter(|row| row.peak_mib > 1536 || row.p99() > Duration::from_millis(250)) {
+        let Row { limit, attack, peak_mib, times, recovered, .. } = row;
+        let p99 = row.p99();
         println!(
-            "beyond the targets: {}, {}: {} MiB, {:?}, {} calls, {:?}",
-            row.limit, row.attack, row.peak_mib, row.p99, row.calls, row.recovered
+            "beyond the targets: {limit}, {attack}: {peak_mib} MiB, {p99:?}, {} calls, {recovered:?}",
+            times.len()
         );
     }
 }

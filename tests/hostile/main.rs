@@ -9,6 +9,7 @@ mod answering;
 mod attacks;
 mod interrupt;
 mod limits;
+mod limits_of_state;
 #[path = "../service/process.rs"]
 #[allow(dead_code)]
 mod process;

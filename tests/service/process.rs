@@ -32,7 +32,12 @@ impl Process {
 
     /// Starts `command`, a `serve` on free ports with its state in memory, and waits until it listens.
     pub(crate) fn start(command: &mut Command) -> Self {
-        command.args(["--port=0", "--http-port=0", "--hashdb-port=0", "--set=store.kind=memory"]);
+        Self::start_over_state(command.arg("--set=store.kind=memory"))
+    }
+
+    /// The same with the state where the command says.
+    pub(crate) fn start_over_state(command: &mut Command) -> Self {
+        command.args(["--port=0", "--http-port=0", "--hashdb-port=0"]);
         command.args(["--set=grpc.host=127.0.0.1", "--set=http.host=127.0.0.1"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = Arc::<Mutex<Vec<String>>>::default();
@@ -91,6 +96,11 @@ impl Process {
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
+    }
+
+    /// True once it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// Resident memory, where the system tells it.

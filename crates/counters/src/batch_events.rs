@@ -5,12 +5,13 @@
 use revm::primitives::{Address, U256};
 
 use super::lengths::{KECCAK_RATE_BYTES, keccak_blocks, poseidon_blocks};
-use super::meter::{CounterMeter, Digests};
+use super::meter::CounterMeter;
 use super::model::{CallPart, DecodedTx, SECP256K1_ORDER, SignatureClass};
 use super::proof_accesses::Access;
 use super::proof_cost;
 use super::rom_costs::reservations::{self, Reservation};
 use super::rom_costs::{self, Fields, Rejection, RomCosts};
+use super::sums::Digests;
 use zkevm_batch::observer::{BatchObserver, BlockHeader, BlockStep, DecodedBatch, ExitRoot, Stage, StateAccess};
 use zkevm_batch::{BatchItem, Recovered, Signature, Transaction};
 use zkevm_tree::{LeafKind, TreeError, TreeRef};

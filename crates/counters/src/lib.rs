@@ -54,6 +54,7 @@ mod proof_accesses;
 mod proof_cost;
 mod rom_costs;
 mod run_so_far;
+mod sums;
 
 pub use meter::CounterMeter;
 pub use run_so_far::RunSoFar;

@@ -1,9 +1,10 @@
 //! Going on from where another meter stood: between two blocks, in a batch that begins with the same items.
 
 use super::limits;
-use super::meter::{CounterMeter, Decoded, Sums};
+use super::meter::CounterMeter;
 use super::model::{CallPart, Frame};
 use super::rom_costs::PlainCall;
+use super::sums::{Decoded, Sums};
 use zkevm_types::Counters;
 
 /// What a meter has counted of the items of a batch and of their run, up to the end of a block.

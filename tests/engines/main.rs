@@ -1,5 +1,5 @@
 //! The two engines against each other, on generated batches: every field but counters is equal, and no native counter is below
-//! the ROM's.
+//! the ROM's. And the machine against itself, with and without native code in the place of lines it knows.
 //!
 //! Needs ROM files: the folder of `ZKEVM_ROMS`. `ZKEVM_GENERATED` is the number of batches, `ZKEVM_SEED` the first seed. Into
 //! the folder `ZKEVM_DIFFERENCES` go input and answers of each batch that is answered differently:
@@ -12,7 +12,7 @@ mod code;
 mod contexts;
 mod counts;
 mod generator;
-
+mod intrinsics;
 mod precompiles;
 mod programs;
 mod verdict;
@@ -80,4 +80,38 @@ fn generated_batches_are_answered_alike() {
     println!("batches by what happened in them: {outcomes:#?}");
     println!("compared without counters: {uncounted}; given up by the original's own checks: {own_aborts}");
     assert!(failures.is_empty(), "{} batches are answered differently: seeds {failures:?}", failures.len());
+}
+
+/// The machine gives the same answer with and without native code in the place of lines it knows, and ends in the same state.
+#[test]
+fn native_code_changes_nothing() {
+    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
+        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
+    };
+    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
+    let first = setting("ZKEVM_SEED", 0);
+    let forks: Vec<_> = FORKS.filter_map(zkevm_types::ForkId::new).filter(|fork| rom.has_fork(*fork)).collect();
+    let mut runs = intrinsics::Runs::default();
+    let mut failures = Vec::new();
+    for seed in first..first + setting("ZKEVM_GENERATED", BATCHES) {
+        let fork = forks[seed as usize % forks.len()];
+        let answer = |input: &zkevm_types::BatchInput| {
+            let nothing = zkevm_store::MemoryStore::new(0);
+            let state =
+                zkevm_store::RequestOverlay { base: &nothing, nodes: &input.db, programs: &input.contracts_bytecode };
+            rom.process(input, &state, &zkevm_pool::CancelToken::default()).unwrap()
+        };
+        let mut input = Generated::new(seed, fork, answer).input;
+        for no_counters in [input.no_counters, !input.no_counters] {
+            input.no_counters = no_counters;
+            let differences = intrinsics::compare(&rom, &input, &mut runs);
+            if !differences.is_empty() {
+                println!("seed {seed}, fork {fork}, no_counters {no_counters}: {}", differences.join(", "));
+                failures.push(seed);
+            }
+        }
+    }
+    runs.print();
+    assert!(failures.is_empty(), "{} batches differ: seeds {failures:?}", failures.len());
+    assert_eq!(runs.idle(), Vec::<&str>::new(), "native code that never ran");
 }

@@ -23,6 +23,7 @@ use zkevm_types::{AccountOverride, Counters, ExecutorError};
 pub use registers::Registers;
 
 use crate::fea;
+use crate::program::Native;
 use crate::scalar::Scalar;
 use crate::tree::Root;
 use crate::{Abort, EventHandler, Memory, Program, Request, RomTree, Variable};
@@ -53,6 +54,8 @@ pub struct Machine<'p, 'a> {
     points: Points,
     /// Whether known lines are run by native code.
     intrinsics: bool,
+    /// How often each piece of native code took the place of lines, and the steps of those.
+    native_runs: [(u64, u64); Native::ALL.len()],
     /// Step at which the cancellation is looked at next.
     next_check: u64,
     /// The carry of the last binary operation.
@@ -132,6 +135,7 @@ impl<'p, 'a> Machine<'p, 'a> {
             division: Division::default(),
             points: Points::default(),
             intrinsics: true,
+            native_runs: Default::default(),
             next_check: 0,
             carry: false,
             step: 0,
@@ -155,6 +159,11 @@ impl<'p, 'a> Machine<'p, 'a> {
     /// shown to [`EventHandler::line`].
     pub fn with_intrinsics(self, intrinsics: bool) -> Self {
         Self { intrinsics, ..self }
+    }
+
+    /// Returns the name of each piece of native code, how often it took the place of lines, and the steps of those.
+    pub fn native_runs(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        Native::ALL.into_iter().zip(self.native_runs).map(|(native, (runs, steps))| (native.name(), runs, steps))
     }
 
     /// Runs the program to its end, or until `cancel` is cancelled.

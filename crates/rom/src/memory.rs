@@ -1,6 +1,6 @@
 //! The memory of the machine (main-state-machine §3.2): words of eight elements, in pages, context by context.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use alloy_primitives::U256;
 use foldhash::fast::RandomState;
@@ -37,7 +37,7 @@ pub struct Memory {
     bytes: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[repr(C, align(64))]
 struct Page {
     words: [Fea; PAGE_WORDS],
@@ -56,6 +56,13 @@ impl Default for Memory {
         numbers.insert(0, 0);
         let recent = Box::new([(u64::MAX, 0); RECENT]);
         Self { numbers, contexts: vec![Context::default()], pages: Vec::new(), last: (0, 0), recent, bytes: 0 }
+    }
+}
+
+/// Words are compared, and which of them were written.
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.sorted_pages() == other.sorted_pages()
     }
 }
 
@@ -82,6 +89,21 @@ fn place_in_recent(page: u64) -> usize {
 }
 
 impl Memory {
+    /// Returns every page by context, region and number.
+    fn sorted_pages(&self) -> BTreeMap<(u64, usize, usize), &Page> {
+        let mut pages = BTreeMap::new();
+        for (number, place) in &self.numbers {
+            let Some(context) = self.contexts.get(*place as usize) else { continue };
+            for (region, directory) in context.regions.iter().enumerate() {
+                let used = directory.iter().enumerate().filter_map(|(page, at)| Some((page, at.checked_sub(1)?)));
+                pages.extend(
+                    used.filter_map(|(page, at)| Some(((*number, region, page), self.pages.get(at as usize)?))),
+                );
+            }
+        }
+        pages
+    }
+
     /// Returns a word; zero if it was never written.
     #[inline]
     pub fn read(&self, address: u64) -> Fea {

@@ -2,6 +2,7 @@
 
 mod commands;
 mod line;
+mod natives;
 mod registers;
 mod variables;
 
@@ -9,9 +10,9 @@ use std::collections::HashMap;
 
 pub(crate) use commands::{Argument, Binary, Command, CommandId, EventCommand, Forks, Function, Kind, Unary};
 pub(crate) use line::{
-    Addressing, Free, Hash, HashMachine, Jump, Line, MemAlign, NONE, ProductLoop, Range, Shape, Source, Sum, Term,
-    flags,
+    Addressing, Free, Hash, HashMachine, Jump, Line, MemAlign, NONE, Range, Shape, Source, Sum, Term, flags,
 };
+pub(crate) use natives::{Divide, Native, Natives, ProductLoop, Push, ReadCode, Shift};
 pub use registers::Register;
 pub use variables::Variable;
 
@@ -37,8 +38,8 @@ pub struct Program {
     pub(crate) offsets: [Option<u32>; Variable::COUNT],
     /// Offsets of x1, y1, x2, y2, k1, k2 of the product of points that a recovery computes.
     pub(crate) product: Option<[u32; 6]>,
-    /// The loop over the bits of that product, if its lines are known.
-    pub(crate) product_loop: Option<ProductLoop>,
+    /// What native code needs of lines that are known.
+    pub(crate) natives: Natives,
     /// Limits whose passing is an error of the batch, and those a batch is planned with.
     pub(crate) limits: Limits,
     pub(crate) block_gas_limit: u64,
@@ -102,9 +103,9 @@ impl Program {
         self.block_gas_limit
     }
 
-    /// True if native code can take the place of some of its lines ([`crate::Machine::with_intrinsics`]).
-    pub fn has_intrinsics(&self) -> bool {
-        self.product_loop.is_some()
+    /// Returns the names of the pieces of native code that can take the place of lines ([`crate::Machine::with_intrinsics`]).
+    pub fn intrinsics(&self) -> Vec<&'static str> {
+        self.lines.iter().filter_map(|line| Some(line.native?.name())).collect()
     }
 
     /// Leaves every line to the general way to run lines: slower, and no answer differs. For comparisons.

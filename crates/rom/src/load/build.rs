@@ -122,6 +122,7 @@ impl Build {
             mem_align: at_most_one(&draft.mem_aligns, "memAlign kind")?,
             hash: at_most_one(&draft.hashes, "hash operation")?,
             reserve: 0,
+            native: None,
             special: 0,
             offset: draft.offset.unwrap_or(0),
             ind: draft.ind,
@@ -295,7 +296,7 @@ impl Build {
         let offsets = self.offsets(is_whole)?;
         let limits = self.limits(is_whole)?;
         let product = self.product();
-        let product_loop = self.product_loop();
+        let natives = self.natives(&limits);
         self.shape_lines();
         if is_whole {
             self.check_constants()?;
@@ -313,7 +314,7 @@ impl Build {
             variable_names: self.variable_names.into(),
             offsets,
             product,
-            product_loop,
+            natives,
             limits,
             block_gas_limit,
             labels: self.labels,

@@ -19,7 +19,6 @@ const GENERAL_FLAGS: u32 = flags::MEM_CHECK
     | flags::REPEAT
     | flags::SPECIAL
     | flags::FINAL
-    | flags::PRODUCT_LOOP
     | flags::BEFORE
     | flags::AFTER;
 /// Nodes of a command that is evaluated the quick way, at most.
@@ -176,11 +175,16 @@ impl Build {
 
 /// Says how the address of a line is made; one that needs a check is left to the general way to make addresses.
 fn set_addressing(line: &mut Line) {
-    let is_plain = line.flags & (flags::IND | flags::IND_RR | flags::IS_STACK | flags::IS_MEM) == 0;
-    line.addressing = match line.flags & flags::ADDRESS != 0 && is_plain && (0..UNCHECKED_MAX).contains(&line.offset) {
-        true if line.flags & flags::USE_CTX == 0 => Addressing::Global,
-        true => Addressing::Local,
-        false => Addressing::General,
+    const PARTS: u32 = flags::ADDRESS | flags::USE_CTX | flags::IND | flags::IND_RR | flags::IS_STACK | flags::IS_MEM;
+    const LOCAL: u32 = flags::ADDRESS | flags::USE_CTX;
+    const STACK: u32 = LOCAL | flags::IS_STACK;
+    const INDEXED: u32 = LOCAL | flags::IS_MEM | flags::IND;
+    line.addressing = match line.flags & PARTS {
+        flags::ADDRESS if (0..UNCHECKED_MAX).contains(&line.offset) => Addressing::Global,
+        LOCAL if (0..UNCHECKED_MAX).contains(&line.offset) => Addressing::Local,
+        STACK => Addressing::Stack,
+        INDEXED if line.ind == 1 => Addressing::Indexed,
+        _ => Addressing::General,
     };
 }
 

@@ -520,7 +520,7 @@ impl Machine<'_, '_> {
     /// Returns the sum of two points, `None` if they have the same x.
     pub(super) fn sum_of_points(&mut self, curve: Curve, operands: [U256; 4]) -> Option<(U256, U256)> {
         // Where the loop is run by native code, its sums are not asked for.
-        let is_skipped = self.intrinsics && self.program.product_loop.is_some();
+        let is_skipped = self.intrinsics && self.program.natives.product_loop.is_some();
         let (memory, places) = (&self.memory, self.program.product.filter(|_| !is_skipped));
         self.points.sum(curve, operands, || {
             let read = |offset: u32| fea::to_scalar(&memory.read(offset.into())).ok();

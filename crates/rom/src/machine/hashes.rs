@@ -167,6 +167,31 @@ impl HashBuffers {
         Ok(Some(byte))
     }
 
+    /// Returns bytes as [`Self::read_byte`] does one after the other.
+    pub(super) fn read_bytes(
+        &mut self,
+        machine: HashMachine,
+        address: u64,
+        position: u64,
+        count: usize,
+    ) -> Option<U256> {
+        if position == 0 || self.bytes + count > BYTES_MAX {
+            return None;
+        }
+        let buffer = self.get(machine, address)?;
+        let first = usize::try_from(position).ok()?;
+        let range = first..first.checked_add(count)?;
+        let bytes = buffer.data.get(range.clone())?;
+        let sizes = buffer.sizes.get_mut(range)?;
+        if !buffer.far_sizes.is_empty() || sizes.iter().any(|size| !matches!(size, 0 | 2)) {
+            return None;
+        }
+        sizes.fill(2);
+        let value = U256::try_from_be_slice(bytes)?;
+        self.bytes += count;
+        Some(value)
+    }
+
     fn take(&mut self, bytes: usize) -> Result<(), Abort> {
         self.bytes += bytes;
         if self.bytes > BYTES_MAX { Err(Abort::unspecified("the hash buffers are full")) } else { Ok(()) }

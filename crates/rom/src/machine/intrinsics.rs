@@ -1,71 +1,151 @@
 //! Native code in the place of lines whose content is known.
 //!
-//! The loop over the bits of a product of points takes most steps of a batch of transfers. Where the lines of the loop are those
-//! whose digest the loader knows, all bits but the lowest are done at once: registers, memory and counters are then as the lines
-//! leave them, and the lowest bit is left to them. Where the loop would leave its usual way, nothing is done.
+//! Where lines are those whose digest the loader knows, what they do is done at once: registers, memory, buffers, counters and
+//! reservations are then as the lines leave them. Where the lines would leave their usual way, nothing is done, and they run.
 
-use alloy_primitives::U256;
+mod code;
+mod numbers;
+mod product;
 
 use super::Machine;
-use super::points::{Product, do_bits};
-use super::registers::{small, wide};
-use crate::fea;
-use crate::program::ProductLoop;
+use crate::fea::{self, Fea};
+use crate::memory::context_base;
+use crate::program::{Line, Native};
+use crate::{Abort, EventHandler};
 
-/// Rounds of the loop.
-const ROUNDS: u64 = 256;
-/// Steps of a round, at most.
-const ROUND_STEPS_MAX: u64 = 20;
-/// Indices of the counters.
-const ARITH: usize = 1;
-const BINARY: usize = 2;
+/// Largest number of a context whose addresses are computed here.
+const CONTEXT_MAX: u64 = u32::MAX as u64;
+/// Bits of the marks of registers A to E.
+const OPERANDS: u8 = 0b1_1111;
 
-impl Machine<'_, '_> {
-    /// Does the bits of a product, if the loop is at its beginning.
-    #[cold]
-    pub(super) fn skip_bits(&mut self) {
-        let Some(places) = self.program.product_loop else { return };
-        let registers = &self.registers;
-        let begins = registers.small[small::RCX] == ROUNDS && registers.small[small::HASHPOS] == 0;
-        if !self.intrinsics || !begins || self.step + ROUNDS * ROUND_STEPS_MAX >= self.step_limit {
-            return;
-        }
-        // Whatever is not as expected is left to the lines.
-        let _ = self.try_skip_bits(&places);
+/// What lines count until some place in them, and what they want free.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// False if lines see no counter move.
+    is_counted: bool,
+    steps: u64,
+    arithmetics: u64,
+    binaries: u64,
+    /// The most that a check of steps, arithmetics, binaries wants, itself included.
+    wanted: [u64; 3],
+}
+
+impl Tally {
+    /// Runs lines that count nothing.
+    fn lines(&mut self, count: u64) {
+        self.steps += count;
     }
 
-    fn try_skip_bits(&mut self, places: &ProductLoop) -> Option<()> {
-        let read = |offset: u32| fea::to_scalar(&self.memory.read(offset.into())).ok();
-        let [x1, y1, x2, y2, k1, k2] = places.operands;
-        let [both_x, both_y] = places.both;
-        if self.memory.read(places.both_empty.into()) != fea::ZERO {
-            return None;
+    /// Runs the line of a binary operation.
+    fn binary(&mut self) {
+        self.steps += 1;
+        self.binaries += 1;
+    }
+
+    /// Runs the line of an equation.
+    fn arithmetic(&mut self) {
+        self.steps += 1;
+        self.arithmetics += 1;
+    }
+
+    fn want(&mut self, counter: usize, count: u64, margin: u64) {
+        let count = if self.is_counted { count } else { 0 };
+        self.wanted[counter] = self.wanted[counter].max(count + margin);
+    }
+
+    /// Runs a line that checks whether so many steps are left.
+    fn check_steps(&mut self, margin: u64) {
+        self.want(0, self.steps, margin);
+        self.steps += 1;
+    }
+
+    /// The same of equations.
+    fn check_arithmetics(&mut self, margin: u64) {
+        self.want(1, self.arithmetics, margin);
+        self.steps += 1;
+    }
+
+    /// The same of binary operations.
+    fn check_binaries(&mut self, margin: u64) {
+        self.want(2, self.binaries, margin);
+        self.steps += 1;
+    }
+}
+
+impl Machine<'_, '_> {
+    /// Does what the lines from this one on do, if it can; the step of the last of them is then the current one. Returns false,
+    /// with nothing done, where the lines have to run.
+    pub(super) fn run_native(&mut self, line: &Line, handler: &mut impl EventHandler) -> Result<bool, Abort> {
+        let Some(native) = line.native else { return Ok(false) };
+        let first = self.step;
+        let is_done = match native {
+            // All of it but the lowest bits.
+            Native::ProductLoop => self.skip_bits(),
+            Native::ReadCode => self.read_code(handler)?,
+            Native::Push => self.push().is_some(),
+            Native::Divide => self.divide().is_some(),
+            Native::ShiftBytes => self.shift_bytes().is_some(),
+            Native::ShiftBits => self.shift_bits().is_some(),
+            Native::SplitOffset => self.split_offset().is_some(),
+        };
+        if is_done {
+            let runs = &mut self.native_runs[native as usize];
+            *runs = (runs.0 + 1, runs.1 + self.step - first + 1);
         }
-        let points = [read(x1)?, read(y1)?, read(x2)?, read(y2)?];
-        let (factors, both) = ([read(k1)?, read(k2)?], (read(both_x)?, read(both_y)?));
-        let done = do_bits(&Product { points, factors }, both)?;
-        for (offset, factor) in [k1, k2].into_iter().zip(factors) {
-            self.memory.write(offset.into(), &fea::to_fea(factor << (ROUNDS as usize - 1))).ok()?;
-        }
-        if let Some((x, y)) = done.accumulated {
-            let [sum_x, sum_y] = places.sum;
-            self.memory.write(sum_x.into(), &fea::to_fea(x)).ok()?;
-            self.memory.write(sum_y.into(), &fea::to_fea(y)).ok()?;
-            self.registers.small[small::HASHPOS] = 1;
-        }
-        if let Some(addend) = done.last_addend {
-            let addends: [(U256, U256); 3] = [(points[0], points[1]), (points[2], points[3]), both];
-            let (x, y) = addends[addend];
-            self.registers.wide[wide::C] = fea::to_fea(x);
-            self.registers.wide[wide::D] = fea::to_fea(y);
-            self.marks &= !(1 << wide::C | 1 << wide::D);
-        }
-        self.registers.small[small::RCX] = 1;
-        self.step += done.steps;
+        Ok(is_done && native != Native::ProductLoop)
+    }
+
+    /// Returns a count of nothing.
+    fn tally(&self) -> Tally {
+        Tally { is_counted: !self.request.no_counters, ..Tally::default() }
+    }
+
+    /// True if all that is counted here stays within what a batch is planned with, so that no check of it jumps.
+    fn has_room(&self, tally: &Tally) -> bool {
+        let counters = &self.registers.counters;
+        let planned = &self.program.limits.planned;
+        let steps = if self.request.no_counters { 0 } else { self.step };
+        let [wanted_steps, wanted_arithmetics, wanted_binaries] = tally.wanted;
+        self.step + tally.steps < self.step_limit
+            && steps + wanted_steps <= planned.steps
+            && counters[1] + wanted_arithmetics <= planned.arithmetics
+            && counters[2] + wanted_binaries <= planned.binaries
+    }
+
+    /// Counts what the lines count; the step of the last line is then the current one.
+    fn count_lines(&mut self, tally: &Tally) {
+        let counters = &mut self.registers.counters;
+        let mut first = [0; 3];
         if !self.request.no_counters {
-            self.registers.counters[ARITH] += done.additions + done.doublings * places.doubling_ariths;
-            self.registers.counters[BINARY] += done.binaries;
+            first = [self.step, counters[1], counters[2]];
+            counters[1] += tally.arithmetics;
+            counters[2] += tally.binaries;
         }
-        Some(())
+        self.step += tally.steps - 1;
+        if self.program.rules.reserves {
+            let reserved = &mut self.reserved;
+            let all = [&mut reserved.steps, &mut reserved.arithmetics, &mut reserved.binaries];
+            for ((reserved, first), wanted) in all.into_iter().zip(first).zip(tally.wanted) {
+                if wanted > 0 {
+                    *reserved = (*reserved).max(first + wanted);
+                }
+            }
+        }
+    }
+
+    /// Returns the first address of the running context, `None` if that needs a check.
+    fn local_base(&self) -> Option<u64> {
+        let context = self.registers.ctx();
+        (context <= self.context_max.min(CONTEXT_MAX)).then(|| context_base(context))
+    }
+
+    /// Returns a variable of context 0 that is no mark.
+    fn global(&mut self, offset: u32) -> Option<Fea> {
+        Some(self.memory.load(offset.into())).filter(|word| !fea::is_mark(word))
+    }
+
+    /// Sets a variable of context 0; `None` if the memory is full, as lines will find as well.
+    fn set_global(&mut self, offset: u32, value: &Fea) -> Option<()> {
+        self.memory.write(offset.into(), value).ok()
     }
 }

@@ -3,12 +3,16 @@
 use alloy_primitives::U256;
 
 use super::Machine;
-use super::registers::small;
+use super::registers::{small, wide};
 use crate::Abort;
 use crate::fea::{self, Fea, add_fe};
-use crate::memory::{CONTEXT_SPAN, context_base};
+use crate::memory::{CONTEXT_SPAN, EVM_MEMORY, STACK, context_base};
 use crate::program::{Addressing, Binary, Command, CommandId, Jump, Line, Shape, Sum, flags};
 
+/// Largest element that is a positive number of 32 bits.
+const ELEMENT_MAX: u64 = 0x7fff_ffff;
+/// Addresses from here on are checked against bounds.
+const UNCHECKED_MAX: u64 = 63_488;
 /// Index of the counter of binary operations.
 const BINARY: usize = 2;
 
@@ -125,6 +129,18 @@ impl Machine<'_, '_> {
             Addressing::Local if context <= self.context_max => {
                 Ok((line.offset as u64).wrapping_add(context.wrapping_mul(CONTEXT_SPAN)))
             }
+            Addressing::Stack => match unchecked(self.registers.small[small::SP], line.offset) {
+                Some(relative) if context <= self.context_max => {
+                    Ok(context_base(context).wrapping_add(STACK + relative))
+                }
+                _ => self.address(line),
+            },
+            Addressing::Indexed => match unchecked(self.registers.wide[wide::E][0], line.offset) {
+                Some(relative) if context <= self.context_max => {
+                    Ok(context_base(context).wrapping_add(EVM_MEMORY + relative))
+                }
+                _ => self.address(line),
+            },
             Addressing::Local | Addressing::General => self.address(line),
         }
     }
@@ -207,6 +223,13 @@ impl Machine<'_, '_> {
             _ => None,
         }
     }
+}
+
+/// Returns the sum of an element and an offset if it needs no check.
+#[inline(always)]
+fn unchecked(element: u64, offset: i32) -> Option<u64> {
+    let relative = element.wrapping_add(i64::from(offset) as u64);
+    (element <= ELEMENT_MAX && relative < UNCHECKED_MAX).then_some(relative)
 }
 
 /// Applies an operation to numbers below 2^256; `None` where the result may be none.

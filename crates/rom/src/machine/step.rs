@@ -46,8 +46,8 @@ impl Machine<'_, '_> {
         let Some(line) = program.lines.get(zkpc as usize) else {
             return Err(Abort::unspecified("a jump out of the program"));
         };
-        if line.flags & flags::PRODUCT_LOOP != 0 {
-            self.skip_bits();
+        if line.flags & flags::NATIVE != 0 && self.intrinsics && self.run_native(line, handler)? {
+            return Ok(false);
         }
         handler.line(zkpc);
         if self.run_quick(line)? { Ok(false) } else { self.run_general(line, handler) }

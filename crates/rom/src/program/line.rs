@@ -1,6 +1,6 @@
 //! One line, decoded.
 
-use super::CommandId;
+use super::{CommandId, Native};
 
 /// No place, no address, no command.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -43,8 +43,8 @@ pub(crate) mod flags {
     /// Some register is set, or the stack pointer moves.
     pub(crate) const SETS_SMALL: u32 = 1 << 20;
 
-    /// The loop over the bits of a product begins here.
-    pub(crate) const PRODUCT_LOOP: u32 = 1 << 21;
+    /// Native code can begin here.
+    pub(crate) const NATIVE: u32 = 1 << 21;
 
     /// The limbs of the sum matter: it is more than carried from one place to another.
     pub(crate) const INSPECTS: u32 = 1 << 22;
@@ -101,6 +101,8 @@ pub(crate) struct Line {
     pub(crate) mem_align: Option<MemAlign>,
     pub(crate) jump_to: u32,
     pub(crate) else_to: u32,
+    /// Native code that can begin here.
+    pub(crate) native: Option<Native>,
     /// What requests change, if `SPECIAL`.
     pub(crate) special: u8,
     pub(crate) ind: i32,
@@ -145,21 +147,10 @@ pub(crate) enum Addressing {
     Global,
     /// The offset, in the running context.
     Local,
-}
-
-/// Variables of the loop over the bits of a product of points, in context 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProductLoop {
-    /// x1, y1, x2, y2, k1, k2.
-    pub(crate) operands: [u32; 6],
-    /// What is accumulated.
-    pub(crate) sum: [u32; 2],
-    /// The sum of the two points.
-    pub(crate) both: [u32; 2],
-    /// Not zero if that sum is the point at infinity.
-    pub(crate) both_empty: u32,
-    /// Equations that a doubling takes.
-    pub(crate) doubling_ariths: u64,
+    /// The offset from the stack pointer, in the stack of the running context.
+    Stack,
+    /// The offset from E0, in the EVM memory of the running context.
+    Indexed,
 }
 
 /// The sum of the sources without the free input.

@@ -95,9 +95,13 @@ fn lines_with_native_code_are_known() {
         let known = load(&json, fork).unwrap().program.intrinsics();
         println!("fork {fork}: {known:?}");
         let has_product = known.contains(&"product of points");
-        // Forks up to 3 read code and divide in other ways, those up to 5 have another loop.
+        // Forks before do these in other ways.
         assert_eq!(has_product, fork >= 6, "fork {fork}");
-        assert!(fork < 4 || known.len() == 6 + usize::from(has_product), "fork {fork}: {known:?}");
+        assert_eq!(known.contains(&"bytes of a PUSH"), fork >= 3, "fork {fork}");
+        assert_eq!(known.contains(&"bytes to hash"), fork >= 5, "fork {fork}");
+        let others =
+            known.iter().filter(|name| !["product of points", "bytes of a PUSH", "bytes to hash"].contains(name));
+        assert_eq!(others.count(), 6, "fork {fork}: {known:?}");
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) use commands::{Argument, Binary, Command, CommandId, EventCommand, Fo
 pub(crate) use line::{
     Addressing, Free, Hash, HashMachine, Jump, Line, MemAlign, NONE, Range, Shape, Source, Sum, Term, flags,
 };
-pub(crate) use natives::{Divide, Native, Natives, ProductLoop, Push, ReadCode, Shift};
+pub(crate) use natives::{AddBytes, Divide, Native, Natives, ProductLoop, Push, ReadCode, Shift};
 pub use registers::Register;
 pub use variables::Variable;
 

@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::build::Build;
 use crate::program::{
-    Command, CommandId, Divide, EventCommand, Jump, Limits, Line, NONE, Native, Natives, ProductLoop, Push, Range,
-    ReadCode, Shift, Source, Sum, Term, flags,
+    AddBytes, Command, CommandId, Divide, EventCommand, Jump, Limits, Line, NONE, Native, Natives, ProductLoop, Push,
+    Range, ReadCode, Shift, Source, Sum, Term, flags,
 };
 
 /// SHA-256 of what lines do, as [`Texts::of`] writes it.
-const KNOWN: [(Native, &str); 10] = [
+const KNOWN: [(Native, &str); 12] = [
     (Native::ProductLoop, "5b5d1fefc1469e0bf2be04dc2116351e2653cfb739ad380a5a1a6c2df503aa41"),
     (Native::ProductLoop, UNCHECKED_DOUBLINGS),
     (Native::ReadCode, "0f28d6d8c87dd2bd24f8ca2cc73e62d5153850ac6157e307c0a26aba340bf3ba"),
@@ -23,6 +23,8 @@ const KNOWN: [(Native, &str); 10] = [
     (Native::ShiftBytes, "de23037c771a5d830fe8c5fcbc869b22dcac647d35ccd5048705a56799bacd1e"),
     (Native::ShiftBits, "de23037c771a5d830fe8c5fcbc869b22dcac647d35ccd5048705a56799bacd1e"),
     (Native::SplitOffset, "6da131bb242bb74fdda8c399906ea4924598691d66234d1af879ad23c6e397e7"),
+    (Native::AddBytes, "685f0f7015280f0a8e2c6ce4aedb10dee91b3e86a0557aaddce4c003c1d60a85"),
+    (Native::DataGas, "f54edb4f1f7584a06b2f5e5b1bc65bed82f6bbf3b5bdaffe1ad5823abdd3265e"),
 ];
 /// ROMs of fork 7, whose doublings are not checked.
 const UNCHECKED_DOUBLINGS: &str = "3337007f565d655e60e427759a37af9cb7b30531d1745097f08da321e276e8f5";
@@ -114,6 +116,28 @@ impl Build {
             Native::SplitOffset => {
                 natives.split_offset = Some(self.offsets_of(["tmpVarAoffsetUtil", "tmpVarBoffsetUtil"])?);
             }
+            Native::AddBytes => {
+                let [word, count, hash_id, position, last_id] =
+                    self.offsets_of(["auxBytes", "tmpVarDaddB", "batchHashDataId", "batchHashPos", "lastHashKIdUsed"])?;
+                let start = label("utilsAddBatchHashBytebyByteLoop")?;
+                let returns_of = |callee: &str| {
+                    let callee = label(callee)?;
+                    let is_call = |line: &Line| line.jump == Jump::Call && line.jump_to == callee;
+                    Some(self.find("utilsAddBatchHashBytebyByteLoop", "checkBytecodeStartsEF", is_call)? + 1)
+                };
+                natives.add_bytes = Some(AddBytes {
+                    word,
+                    count,
+                    hash_id,
+                    position,
+                    last_id,
+                    start,
+                    shift: label("SHRarith")?,
+                    shifted: returns_of("SHRarith")?,
+                    hashed: returns_of("addBatchHashData")?,
+                });
+            }
+            Native::DataGas => natives.data_gas = self.offsets_of(["batchHashDataId"])?.into_iter().next(),
         }
         Some(())
     }

@@ -174,11 +174,12 @@ impl HashBuffers {
         address: u64,
         position: u64,
         count: usize,
-    ) -> Option<U256> {
+    ) -> Option<&[u8]> {
         if position == 0 || self.bytes + count > BYTES_MAX {
             return None;
         }
-        let buffer = self.get(machine, address)?;
+        let place = self.place(machine, address)?;
+        let buffer = self.buffers.get_mut(place as usize)?;
         let first = usize::try_from(position).ok()?;
         let range = first..first.checked_add(count)?;
         let bytes = buffer.data.get(range.clone())?;
@@ -187,9 +188,24 @@ impl HashBuffers {
             return None;
         }
         sizes.fill(2);
-        let value = U256::try_from_be_slice(bytes)?;
         self.bytes += count;
-        Some(value)
+        Some(bytes)
+    }
+
+    /// Appends a byte as [`Machine::hash`] does, if the buffer ends at this position and nothing was read there; false, with
+    /// nothing done, if not.
+    pub(super) fn append_byte(&mut self, machine: HashMachine, address: u64, position: u64, byte: u8) -> bool {
+        if position == 0 || self.bytes >= BYTES_MAX {
+            return false;
+        }
+        let Some(buffer) = self.get(machine, address) else { return false };
+        if position != buffer.data.len() as u64 || !buffer.far_sizes.is_empty() || buffer.size_at(position).is_some() {
+            return false;
+        }
+        buffer.data.push(byte);
+        buffer.set_size(position, 1);
+        self.bytes += 1;
+        true
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Abort> {

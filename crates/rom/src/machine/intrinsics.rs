@@ -3,6 +3,7 @@
 //! Where lines are those whose digest the loader knows, what they do is done at once: registers, memory, buffers, counters and
 //! reservations are then as the lines leave them. Where the lines would leave their usual way, nothing is done, and they run.
 
+mod bytes;
 mod code;
 mod numbers;
 mod product;
@@ -15,6 +16,10 @@ use crate::{Abort, EventHandler};
 
 /// Largest number of a context whose addresses are computed here.
 const CONTEXT_MAX: u64 = u32::MAX as u64;
+/// Largest number that JMPN takes for one.
+const JMPN_MAX: u64 = 0xffff_ffff;
+/// Addresses from here on are checked against bounds.
+const UNCHECKED_MAX: u64 = 63_488;
 /// Bits of the marks of registers A to E.
 const OPERANDS: u8 = 0b1_1111;
 
@@ -87,6 +92,8 @@ impl Machine<'_, '_> {
             Native::ShiftBytes => self.shift_bytes().is_some(),
             Native::ShiftBits => self.shift_bits().is_some(),
             Native::SplitOffset => self.split_offset().is_some(),
+            Native::AddBytes => self.add_bytes(),
+            Native::DataGas => self.data_gas().is_some(),
         };
         if is_done {
             let runs = &mut self.native_runs[native as usize];

@@ -17,10 +17,14 @@ pub(crate) enum Native {
     ShiftBits,
     /// An offset is split into words and bytes.
     SplitOffset,
+    /// The bytes of a word are added to what is hashed of the batch, one by one.
+    AddBytes,
+    /// The gas of the bytes of call data is summed up.
+    DataGas,
 }
 
 impl Native {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::ProductLoop,
         Self::ReadCode,
         Self::Push,
@@ -28,6 +32,8 @@ impl Native {
         Self::ShiftBytes,
         Self::ShiftBits,
         Self::SplitOffset,
+        Self::AddBytes,
+        Self::DataGas,
     ];
 
     /// Returns the name for people.
@@ -40,6 +46,8 @@ impl Native {
             Self::ShiftBytes => "shift by bytes",
             Self::ShiftBits => "shift by bits",
             Self::SplitOffset => "offset in words",
+            Self::AddBytes => "bytes to hash",
+            Self::DataGas => "gas of call data",
         }
     }
 
@@ -54,6 +62,11 @@ impl Native {
             Self::ShiftBytes => (SHIFT_PARTS, "SHRarith"),
             Self::ShiftBits => (SHIFT_PARTS, "SHRarithBit"),
             Self::SplitOffset => (&[("offsetUtil", "moveBalances")], "offsetUtil"),
+            Self::AddBytes => (
+                &[("utilsAddBatchHashBytebyByteLoop", "checkBytecodeStartsEF"), ("addBatchHashData", "getTxBytes")],
+                "utilsAddBatchHashBytebyByteLoop",
+            ),
+            Self::DataGas => (&[("loopBytes", "endCalldataIntrinsicGas")], "loopBytes"),
         }
     }
 }
@@ -69,6 +82,9 @@ pub(crate) struct Natives {
     pub(crate) divide: Option<Divide>,
     pub(crate) shift: Option<Shift>,
     pub(crate) split_offset: Option<[u32; 2]>,
+    pub(crate) add_bytes: Option<AddBytes>,
+    /// Number of the buffer of what is hashed of the batch.
+    pub(crate) data_gas: Option<u32>,
 }
 
 /// Variables of the loop over the bits of a product of points, in context 0.
@@ -133,4 +149,20 @@ pub(crate) struct Shift {
     pub(crate) kept: [u32; 4],
     /// Where its division returns to.
     pub(crate) divided: u32,
+}
+
+/// Variables, in context 0, and lines of the adding of bytes to what is hashed of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddBytes {
+    pub(crate) word: u32,
+    pub(crate) count: u32,
+    pub(crate) hash_id: u32,
+    pub(crate) position: u32,
+    /// What E is in the end.
+    pub(crate) last_id: u32,
+    pub(crate) start: u32,
+    pub(crate) shift: u32,
+    /// Where the shift and the hashing return to.
+    pub(crate) shifted: u32,
+    pub(crate) hashed: u32,
 }

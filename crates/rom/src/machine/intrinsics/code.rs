@@ -2,7 +2,7 @@
 
 use alloy_primitives::U256;
 
-use super::{OPERANDS, Tally};
+use super::{JMPN_MAX, OPERANDS, Tally, UNCHECKED_MAX};
 use crate::fea::{self, Fea};
 use crate::machine::Machine;
 use crate::machine::registers::{small, wide};
@@ -11,10 +11,6 @@ use crate::program::{HashMachine, Push, flags};
 use crate::{Abort, EventHandler};
 use zkevm_tree::GOLDILOCKS_PRIME as P;
 
-/// Largest number that JMPN takes for one.
-const JMPN_MAX: u64 = 0xffff_ffff;
-/// Addresses from here on are checked against bounds.
-const UNCHECKED_MAX: u64 = 63_488;
 /// Words of a stack, at most.
 const STACK_MAX: u64 = 1024;
 /// What a PUSH costs.
@@ -94,7 +90,8 @@ impl Machine<'_, '_> {
         if !self.has_room(&tally) {
             return None;
         }
-        let value = self.hashes.read_bytes(HashMachine::Poseidon, hash_id[0], pc, count as usize)?;
+        let bytes = self.hashes.read_bytes(HashMachine::Poseidon, hash_id[0], pc, count as usize)?;
+        let value = U256::try_from_be_slice(bytes)?;
         self.registers.wide[wide::B] = length;
         match places.blocks {
             Some(variables) => self.end_blocks(&places, variables, count, value)?,

@@ -9,9 +9,13 @@ use zkevm_pool::{CancelToken, Cancelled, WorkerPool};
 use zkevm_tree::{Digest, StateReader, TreeMemory};
 use zkevm_types::{BatchInput, BatchOutput, EngineName, EngineReport, ExecutorError, ForkId, PhaseTimes};
 
+use crate::machine::Remains;
 use crate::profile::{Profile, Profiled};
 use crate::tracer::{Traced, Tracer, TracerRules};
-use crate::{EventHandler, Machine, Outcome, Program, Request, RomTree, Roms};
+use crate::{EventHandler, Machine, Memory, Outcome, Program, Request, RomTree, Roms};
+
+/// Largest memory of a machine whose room is kept for the next one, in bytes: a full batch takes some 20 MiB.
+const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// Executes batches by running the ROM of their fork, on the threads of its callers.
 ///
@@ -20,8 +24,8 @@ use crate::{EventHandler, Machine, Outcome, Program, Request, RomTree, Roms};
 pub struct RomEngine {
     roms: Arc<Roms>,
     pool: WorkerPool,
-    /// One for each batch that ran at a time, the last used last.
-    memory: Arc<Mutex<Vec<TreeMemory>>>,
+    /// One of each for each batch that ran at a time, the last used last.
+    memory: Arc<Mutex<Vec<(TreeMemory, Remains)>>>,
     /// Whether known lines are run by native code.
     intrinsics: bool,
 }
@@ -103,26 +107,30 @@ impl RomEngine {
         let start = Instant::now();
         let no_l1_info = HashMap::new();
         let request = Request::of(input, &no_l1_info);
-        let tree = RomTree::new(state, self.pool.clone(), self.lend_memory());
-        let mut machine = Machine::new(program, &request, tree).with_intrinsics(self.intrinsics);
+        let (nodes, remains) = self.lend_memory();
+        let tree = RomTree::new(state, self.pool.clone(), nodes);
+        let mut machine = Machine::new(program, &request, tree).with_remains(remains).with_intrinsics(self.intrinsics);
         let mut listener = listener(Tracer::new(input, TracerRules::new(program, input.fork_id.rules())));
         let outcome = machine.run(&mut listener, cancel)?;
         let rom_steps = outcome.steps;
-        let mut tree = machine.into_tree();
+        let (mut tree, remains) = machine.into_parts();
         let mut output = answer(outcome, tracer(listener).finish(), input.old_state_root, &mut tree);
         let rom_time = start.elapsed();
         output.phases = PhaseTimes { evm: rom_time, permutations: tree.permutations(), ..PhaseTimes::default() };
         output.engine = EngineReport { answered_by: EngineName::Rom, rom_steps, rom_time, ..EngineReport::default() };
-        self.keep_memory(tree.into_memory());
+        self.keep_memory(tree.into_memory(), remains);
         Ok(output)
     }
 
-    fn lend_memory(&self) -> TreeMemory {
+    fn lend_memory(&self) -> (TreeMemory, Remains) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
-    fn keep_memory(&self, memory: TreeMemory) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+    fn keep_memory(&self, nodes: TreeMemory, mut remains: Remains) {
+        if remains.memory.bytes() > KEPT_BYTES_MAX {
+            remains.memory = Memory::default();
+        }
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).push((nodes, remains));
     }
 }
 

@@ -85,6 +85,13 @@ pub struct Machine<'p, 'a> {
     program_keys: Keys,
 }
 
+/// What a machine leaves that the next one can use again: room, and hashes.
+#[derive(Debug, Default)]
+pub(crate) struct Remains {
+    pub(crate) memory: Memory,
+    leaf_keys: storage::LeafKeys,
+}
+
 /// Keys in the order of their first use.
 #[derive(Debug, Default)]
 struct Keys {
@@ -166,6 +173,14 @@ impl<'p, 'a> Machine<'p, 'a> {
         Native::ALL.into_iter().zip(self.native_runs).map(|(native, (runs, steps))| (native.name(), runs, steps))
     }
 
+    /// Takes what a machine that ended left.
+    pub(crate) fn with_remains(mut self, mut remains: Remains) -> Self {
+        remains.memory.clear();
+        self.memory = remains.memory;
+        self.leaf_keys = remains.leaf_keys;
+        self
+    }
+
     /// Runs the program to its end, or until `cancel` is cancelled.
     pub fn run(&mut self, handler: &mut impl EventHandler, cancel: &CancelToken) -> Result<Outcome, Cancelled> {
         let ended = self.start().and_then(|()| self.run_steps(handler, cancel));
@@ -204,9 +219,9 @@ impl<'p, 'a> Machine<'p, 'a> {
         self.step
     }
 
-    /// Ends the machine and returns its trees.
-    pub fn into_tree(self) -> RomTree<'a> {
-        self.tree
+    /// Ends the machine and returns its trees, and what the next machine can use again.
+    pub(crate) fn into_parts(self) -> (RomTree<'a>, Remains) {
+        (self.tree, Remains { memory: self.memory, leaf_keys: self.leaf_keys })
     }
 
     /// Reads the block's timestamp where the batch goes on in a block (main-state-machine §3.1).

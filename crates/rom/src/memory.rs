@@ -89,6 +89,13 @@ fn place_in_recent(page: u64) -> usize {
 }
 
 impl Memory {
+    /// Forgets all words, and keeps the room they took for the next machine.
+    pub(crate) fn clear(&mut self) {
+        let mut pages = std::mem::take(&mut self.pages);
+        pages.clear();
+        *self = Self { pages, ..Self::default() };
+    }
+
     /// Returns every page by context, region and number.
     fn sorted_pages(&self) -> BTreeMap<(u64, usize, usize), &Page> {
         let mut pages = BTreeMap::new();

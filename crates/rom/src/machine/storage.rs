@@ -1,6 +1,7 @@
 //! Tree accesses (main-state-machine §5.3).
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use alloy_primitives::{Address, U256};
 use foldhash::fast::RandomState;
@@ -17,10 +18,13 @@ use crate::program::{Line, flags};
 use crate::tree::Root;
 use crate::{Abort, EventHandler};
 
-/// Keys that were hashed, by what they are the hash of.
-pub(super) type LeafKeys = HashMap<([u64; 8], Fea), Digest, RandomState>;
+/// Keys that were hashed, by what they are the hash of: true whatever the batch.
+pub(crate) type LeafKeys = HashMap<([u64; 8], Fea), Digest, RandomState>;
 /// Most keys that are remembered: some 2 MiB.
 const LEAF_KEYS_MAX: usize = 16_384;
+
+/// What nearly all keys but those of storage are made of.
+static NOTHING_HASHED: LazyLock<Digest> = LazyLock::new(|| hash(&fea::ZERO, &[0; 4]));
 
 /// Kinds of leaves whose keys are not reported: marks of what a transaction touched.
 const TOUCHED: [u64; 2] = [5, 6];
@@ -36,7 +40,7 @@ impl Machine<'_, '_> {
         if let Some(key) = self.leaf_keys.get(&(content, *c)) {
             return Ok(*key);
         }
-        let capacity = hash(c, &[0; 4]);
+        let capacity = if *c == fea::ZERO { *NOTHING_HASHED } else { hash(c, &[0; 4]) };
         let key = hash(&content, &capacity.0);
         if self.leaf_keys.len() >= LEAF_KEYS_MAX {
             self.leaf_keys.clear();

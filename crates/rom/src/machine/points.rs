@@ -101,10 +101,10 @@ pub(super) fn do_bits(product: &Product, both: (U256, U256)) -> Option<BitsDone>
     Some(done)
 }
 
-/// A point (x/z², y/z³) that is not at infinity; the magnitudes of all three are 1.
+/// A point (x/z², y/z³) that is not at infinity.
 ///
 /// The sums of the library hold for all points. These hold for points of different x only, tell when that is not so, and take
-/// less time. There is no point of order two.
+/// less time. There is no point of order two. Numbers in comments are magnitudes: products take up to 8.
 #[derive(Clone, Copy)]
 struct Jacobian {
     x: FieldElement,
@@ -113,29 +113,28 @@ struct Jacobian {
 }
 
 impl Jacobian {
-    /// Returns the double: dbl-2009-l of the Explicit-Formulas Database.
+    /// Returns the double, of magnitudes 1, 1, 2: dbl-2009-l of the Explicit-Formulas Database.
     fn doubled(&self) -> Self {
         let (xx, yy) = (self.x.square(), self.y.square());
-        let yyyy = yy.square();
-        let d = ((self.x + yy).square() + xx.negate(1) + yyyy.negate(1)).double().normalize_weak();
+        let d = (self.x * yy).mul_single(4);
         let e = xx.mul_single(3);
-        let x = (e.square() + d.double().negate(2)).normalize_weak();
-        let y = (e * (d + x.negate(1)) + yyyy.mul_single(8).negate(8)).normalize_weak();
-        Self { x, y, z: (self.y * self.z).double().normalize_weak() }
+        let x = (e.square() + d.double().negate(8)).normalize_weak();
+        let y = (e * (d + x.negate(1)) + yy.square().mul_single(8).negate(8)).normalize_weak();
+        Self { x, y, z: (self.y * self.z).double() }
     }
 
-    /// Returns the sum with the point (x, y), `None` if both have the same x.
+    /// Returns the sum of a double and the point (x, y), of magnitudes 6, 3, 1; `None` if both have the same x.
     fn plus(&self, x: &FieldElement, y: &FieldElement) -> Option<Self> {
         let zz = self.z.square();
-        let h = (*x * zz + self.x.negate(1)).normalize_weak();
+        let h = *x * zz + self.x.negate(1);
         if bool::from(h.normalizes_to_zero()) {
             return None;
         }
-        let r = (*y * zz * self.z + self.y.negate(1)).normalize_weak();
+        let r = *y * zz * self.z + self.y.negate(1);
         let hh = h.square();
         let (hhh, v) = (hh * h, self.x * hh);
-        let x = (r.square() + hhh.negate(1) + v.double().negate(2)).normalize_weak();
-        let y = (r * (v + x.negate(1)) + (self.y * hhh).negate(1)).normalize_weak();
+        let x = r.square() + hhh.negate(1) + v.double().negate(2);
+        let y = r * (v + x.negate(6)) + (self.y * hhh).negate(1);
         Some(Self { x, y, z: self.z * h })
     }
 

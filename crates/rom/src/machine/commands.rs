@@ -167,6 +167,12 @@ impl Machine<'_, '_> {
             EventCommand::UpdateStorage { key, value } => Event::UpdateStorage { key, value },
             EventCommand::StoreLog { index, is_topic, value } => Event::StoreLog { index, is_topic, value },
         };
+        self.show(event, handler)
+    }
+
+    /// Shows an event to the listener.
+    pub(super) fn show(&mut self, event: Event<'_>, handler: &mut impl EventHandler) -> Result<(), Abort> {
+        let program = self.program;
         let counters: Counters = self.registers.counters(self.step);
         let is_balanced = self.is_balanced();
         let mut view = View {

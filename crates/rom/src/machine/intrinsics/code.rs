@@ -7,8 +7,8 @@ use crate::fea::{self, Fea};
 use crate::machine::Machine;
 use crate::machine::registers::{small, wide};
 use crate::memory::STACK;
-use crate::program::{HashMachine, Push, flags};
-use crate::{Abort, EventHandler};
+use crate::program::{HashMachine, Push};
+use crate::{Abort, Event, EventHandler};
 use zkevm_tree::GOLDILOCKS_PRIME as P;
 
 /// Words of a stack, at most.
@@ -21,8 +21,9 @@ impl Machine<'_, '_> {
     pub(super) fn read_code(&mut self, handler: &mut impl EventHandler) -> Result<bool, Abort> {
         let Some(places) = self.program.natives.read_code else { return Ok(false) };
         let Some(base) = self.local_base() else { return Ok(false) };
-        let [is_create, hash_id, address, length] = [places.is_create, places.hash_id, places.address, places.length]
-            .map(|offset| self.memory.load(base + u64::from(offset)));
+        let mut load = |offset: u32| self.memory.load(base + u64::from(offset));
+        let (is_create, hash_id) = (load(places.is_create), load(places.hash_id));
+        let (address, length) = (load(places.address), load(places.length));
         let mut tally = self.tally();
         tally.check_steps(500);
         tally.lines(8);
@@ -46,12 +47,9 @@ impl Machine<'_, '_> {
         registers.zkpc = places.read + 1;
         self.count_lines(&tally);
         // The opcode is told after the line that reads it, which is the one before the last.
-        if let Some(read) = self.program.lines.get(places.read as usize).filter(|read| read.flags & flags::AFTER != 0) {
-            self.step -= 1;
-            self.resolve_registers(read.reads_after)?;
-            self.run_commands(read.after, handler)?;
-            self.step += 1;
-        }
+        self.step -= 1;
+        self.show(Event::Opcode(opcode), handler)?;
+        self.step += 1;
         self.registers.small[small::PC] = pc + 1;
         self.registers.zkpc = places.table + u32::from(opcode);
         Ok(true)

@@ -63,8 +63,8 @@ fn names() -> Vec<&'static str> {
 struct Failure(String);
 
 /// Returns the memory that an input may take beside itself: a parsed form may be many times the bytes it came in.
-fn memory_bytes_max(input_bytes: usize) -> usize {
-    (32 << 20) + 512 * input_bytes
+fn memory_bytes_max(target: &Target, input_bytes: usize) -> usize {
+    target.memory_bytes_max + 512 * input_bytes
 }
 
 fn main() -> ExitCode {
@@ -190,7 +190,7 @@ impl Runner {
         if time > LIMIT {
             return Err(Failure(format!("{time:.1?} of processor time")));
         }
-        if memory > memory_bytes_max(input.len()) {
+        if memory > memory_bytes_max(target, input.len()) {
             return Err(Failure(format!("{} MiB of memory for {} bytes", memory >> 20, input.len())));
         }
         Ok(kind)

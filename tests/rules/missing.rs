@@ -74,7 +74,8 @@ fn state(code_of_a: &str) -> State {
     State::new(vec![rich, account(A, code_of_a), b, precompile])
 }
 
-fn run(fork_id: u64, state: &State, part: &Part, to: Address) -> BatchOutput {
+/// A batch with one call of `to`.
+fn call(fork_id: u64, state: &State, to: Address) -> BatchInput {
     let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
     let transfer = Transfer {
         nonce: 0,
@@ -85,8 +86,11 @@ fn run(fork_id: u64, state: &State, part: &Part, to: Address) -> BatchOutput {
         data: Bytes::new(),
     };
     batch.block(1, 0).transaction(&sender(), &transfer);
-    let input = request(fork_id, state.root, batch.finish());
-    Engine::default().process(&input, part, &CancelToken::default()).expect("nothing cancels")
+    request(fork_id, state.root, batch.finish())
+}
+
+fn run(fork_id: u64, state: &State, part: &Part, to: Address) -> BatchOutput {
+    Engine::default().process(&call(fork_id, state, to), part, &CancelToken::default()).expect("nothing cancels")
 }
 
 /// The program of B.
@@ -192,17 +196,7 @@ fn keys_list_the_code_that_is_loaded() {
     for &fork_id in V2 {
         for (code, listed) in [(CALL_WITHOUT_FUNDS, false), (CALLCODE_WITHOUT_FUNDS, false), (&copies_too_much, true)] {
             let state = state(code);
-            let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
-            let transfer = Transfer {
-                nonce: 0,
-                gas_price: U256::from(1),
-                gas_limit: 300_000,
-                to: Some(A),
-                value: U256::ZERO,
-                data: Bytes::new(),
-            };
-            batch.block(1, 0).transaction(&sender(), &transfer);
-            let input = BatchInput { get_keys: true, ..request(fork_id, state.root, batch.finish()) };
+            let input = BatchInput { get_keys: true, ..call(fork_id, &state, A) };
             let keys = state.run(&input).program_keys;
             let [hash_of_b] = program_of_b().into_iter().collect::<Vec<_>>()[..] else { panic!("one program") };
             assert_eq!(keys.contains(&hash_of_b.to_b256()), listed, "fork {fork_id}, {code}");

@@ -24,6 +24,7 @@ pub const TARGET: Target = Target {
         &[0xbf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
     ],
     input_bytes_max: 16 << 10,
+    memory_bytes_max: 32 << 20,
 };
 
 /// Forks are 1 to 13; other numbers are not known and stand for the last.

@@ -28,6 +28,7 @@ pub const TARGET: Target = Target {
         "\u{feff}".as_bytes(),
     ],
     input_bytes_max: 32 << 10,
+    memory_bytes_max: 32 << 20,
 };
 
 /// Reads one layer over the defaults; what is accepted must also build or be refused in words.

@@ -40,6 +40,7 @@ pub const TARGET: Target = Target {
         b"ffffffffffffffff",
     ],
     input_bytes_max: 6 << 10,
+    memory_bytes_max: 32 << 20,
 };
 
 const CALLS_MAX: usize = 24;

@@ -30,6 +30,7 @@ pub const TARGET: Target = Target {
         &[97, 0, 0, 0, 0, 0, 0, 0],
     ],
     input_bytes_max: 16 << 10,
+    memory_bytes_max: 32 << 20,
 };
 
 /// Start of a group in the log, and the bytes before and after its records.

@@ -30,6 +30,8 @@ pub struct Target {
     pub dictionary: &'static [&'static [u8]],
     /// Longest input that mutations make.
     pub input_bytes_max: usize,
+    /// Memory that an input may take, beside what is allowed for each of its bytes.
+    pub memory_bytes_max: usize,
 }
 
 /// All targets.

@@ -32,6 +32,7 @@ pub const TARGET: Target = Target {
         br#"{"op":"shl","values":[{"op":"getReg","regName":"A"},{"op":"number","num":"500"}]}"#,
     ],
     input_bytes_max: 16 << 10,
+    memory_bytes_max: 32 << 20,
 };
 
 const FORK: u64 = 9;

@@ -42,6 +42,8 @@ pub const TARGET: Target = Target {
         &[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
     ],
     input_bytes_max: HEAD_BYTES + (2 << 10),
+    // Traces show the stack of every step, and two answers are compared.
+    memory_bytes_max: 128 << 20,
 };
 
 /// Fork, two bytes of options, gas.

@@ -25,6 +25,7 @@ pub const TARGET: Target = Target {
         &[0xb8],
     ],
     input_bytes_max: 32 << 10,
+    memory_bytes_max: 32 << 20,
 };
 
 /// Reads the stream, and decodes the batch made of it: fields of transactions are passed on as they are, for the grammar to judge.

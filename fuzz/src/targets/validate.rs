@@ -32,6 +32,7 @@ pub const TARGET: Target = Target {
         "é".as_bytes(),
     ],
     input_bytes_max: 32 << 10,
+    memory_bytes_max: 32 << 20,
 };
 
 /// Nodes that a witness may have; fewer than inputs can ask for.

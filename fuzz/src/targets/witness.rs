@@ -25,6 +25,7 @@ pub const TARGET: Target = Target {
         &[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
     ],
     input_bytes_max: 32 << 10,
+    memory_bytes_max: 32 << 20,
 };
 
 /// Nodes that a witness may have; fewer than inputs can ask for.

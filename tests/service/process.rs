@@ -99,6 +99,8 @@ impl Process {
     }
 
     /// True once it has ended.
+    // Only tests/hostile asks.
+    #[allow(dead_code)]
     pub(crate) fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }

@@ -24,7 +24,7 @@ use zkevm_processor::{Engine, PrefixCache};
 use zkevm_recovery::Recoverer;
 use zkevm_rom::{RomEngine, Roms};
 use zkevm_store::MemoryStore;
-use zkevm_testkit::sample::workload::{MINTS_PER_BATCH, TOKEN_TRANSFERS_PER_BATCH, TRANSFERS_PER_BATCH};
+use zkevm_testkit::sample::workload::{MINTS_PER_BATCH, TOKEN_TRANSFERS_PER_BATCH};
 use zkevm_testkit::sample::{Kind, Workload};
 use zkevm_tools::table::Table;
 use zkevm_types::{BatchInput, BatchOutput, ForkId};
@@ -35,8 +35,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Eight accounts each.
 const CLIENTS: u64 = 512;
-/// Forks, and the transfers of a batch: with accounts of their own the others run out of keccaks at some 480.
-const FORKS: [(u64, usize); 3] = [(6, 450), (7, TRANSFERS_PER_BATCH), (9, 450)];
+const FORKS: [u64; 3] = [6, 7, 9];
+/// Transfers of a batch: each with accounts of its own, the ROMs run out of counters at some 480.
+const TRANSFERS_PER_BATCH: usize = 450;
 /// Transactions of a batch that is far from every limit.
 const ORDINARY: usize = 25;
 const ROUNDS: usize = 9;
@@ -82,9 +83,9 @@ fn main() {
 
 /// Returns the batches: fork, kind, number of transactions.
 fn batches() -> impl Iterator<Item = (u64, &'static str, Kind, usize)> {
-    FORKS.into_iter().flat_map(|(fork, transfers)| {
+    FORKS.into_iter().flat_map(|fork| {
         [
-            (fork, "transfers", Kind::Transfers, transfers),
+            (fork, "transfers", Kind::Transfers, TRANSFERS_PER_BATCH),
             (fork, "token transfers", Kind::TokenTransfers, TOKEN_TRANSFERS_PER_BATCH),
             (fork, "mints", Kind::Mints, MINTS_PER_BATCH),
         ]

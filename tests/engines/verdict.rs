@@ -80,6 +80,7 @@ fn is_known(field: &str, fork: ForkId, without_counters: bool, output: &BatchOut
     let never_ends = output.error == ExecutorError::CountersOverflowSteps;
     match field {
         "read_write_addresses" => output.roots.is_none(),
+        "responses" => output.roots.is_none() && without_counters,
         "smt_keys" | "program_keys" => never_ends,
         // The step of a LOG0 is filled in there.
         "responses.full_trace.steps" => without_counters && fork.rules().uncounted_log0_noted,

@@ -42,8 +42,7 @@ pub const TARGET: Target = Target {
         &[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
     ],
     input_bytes_max: HEAD_BYTES + (2 << 10),
-    // Traces show the stack of every step, and two answers are compared.
-    memory_bytes_max: 128 << 20,
+    memory_bytes_max: 64 << 20,
 };
 
 /// Fork, two bytes of options, gas.
@@ -152,6 +151,8 @@ fn batch(bench: &Bench, [fork, first, second, gas]: [u8; HEAD_BYTES], data: &[u8
         update_merkle_tree: !first(4),
         trace: traced.map(|hash| TraceConfig {
             tx_hash: hash.0.into(),
+            // The stack of every step makes answers of tens of megabytes, and two of them are compared.
+            disable_stack: true,
             enable_memory: first(6),
             enable_return_data: first(7),
             ..TraceConfig::default()

@@ -52,6 +52,8 @@ const FORKS: u64 = 10;
 /// Gas of a block: some of it, so that an input is short whatever it does.
 const GAS_LEAST: u64 = 22_000;
 const GAS_STEP: u64 = 1_500;
+/// Gas that the transactions of an input may ask for together: what takes longer than the driver allows is no bug.
+const GAS_MAX: u64 = 2_000_000;
 const PREFIX_BYTES: usize = 4 << 20;
 const CHAIN_ID: u64 = 1001;
 /// Leaf of the L1 info tree that batches may name.
@@ -83,6 +85,9 @@ pub fn target(data: &[u8]) -> u64 {
     let Some((&head, data)) = data.split_first_chunk::<HEAD_BYTES>() else { return 0 };
     let bench = &*BENCH;
     let input = batch(bench, head, data);
+    if gas(&input) > GAS_MAX {
+        return 0;
+    }
     let run = |engine: &Engine| {
         engine.process(&input, &bench.state, &CancelToken::default()).expect("nobody cancels the batch")
     };
@@ -162,6 +167,14 @@ fn batch(bench: &Bench, [fork, first, second, gas]: [u8; HEAD_BYTES], data: &[u8
         context,
         ..empty
     }
+}
+
+/// Returns what the transactions ask for.
+fn gas(input: &BatchInput) -> u64 {
+    let forced = matches!(&input.context, BatchContext::V2(context) if context.is_forced());
+    let implicit = matches!(&input.context, BatchContext::V2(context) if context.skip_first_change_l2_block);
+    let items = decode(&input.batch_l2_data, input.fork_id.rules(), forced, forced || implicit).unwrap_or_default();
+    items.iter().filter_map(BatchItem::transaction).fold(0, |sum, tx| sum.saturating_add(tx.gas_limit))
 }
 
 /// Returns the hash of the first transaction.

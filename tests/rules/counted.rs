@@ -220,6 +220,21 @@ fn a_modexp_of_a_long_modulus_counts_no_less_than_in_the_rom() {
     }
 }
 
+/// A proof of the later forks has a bounded number of contexts: none is left out, be it a block, a transaction or a call.
+#[test]
+fn every_item_and_call_opens_a_context() {
+    // Two calls of an account without code, one of a precompile, and a create of nothing.
+    let call = |to: &str| format!("6000600060006000600073{to}61fffff1 50");
+    let stranger = hex::encode(Address::repeat_byte(0x77));
+    let precompile = hex::encode(Address::with_last_byte(4));
+    let code = [call(&stranger), call(&stranger), call(&precompile), "600060006000f0 50".to_owned()].concat();
+    for fork_id in [7, 9, 10, 12, 13] {
+        let contexts = |code: &str| run(fork_id, code, "", false).engine.contexts;
+        assert!(contexts("00") >= 2, "fork {fork_id}");
+        assert_eq!(contexts(&code) - contexts("00"), 4, "fork {fork_id}");
+    }
+}
+
 /// Data is read before topics are paid for: two words, by the ROM of fork 4.
 #[test]
 fn a_log_that_cannot_pay_for_a_topic_counts_the_data_it_read() {

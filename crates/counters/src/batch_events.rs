@@ -73,12 +73,14 @@ impl BatchObserver for CounterMeter {
     }
 
     fn block_decoded(&mut self) {
+        self.decoding().context();
         let price = self.prices.decode_block();
         self.decoding().charge_real(price, rom_costs::block_decoded());
     }
 
     /// Counts what decoding a transaction digests: the signed list, the public key, the L2 hash.
     fn transaction_decoded(&mut self, tx: &Transaction, recovered: Recovered) {
+        self.decoding().context();
         let path = self.decode_path(tx, recovered);
         let recovered = recovered.signer.is_some();
         let price = self.decode_price(tx, recovered);

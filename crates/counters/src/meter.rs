@@ -12,7 +12,7 @@ use super::proof_accesses::ProofAccesses;
 use super::proof_cost::ProofCost;
 use super::rom_costs::reservations::{self, Reservation};
 use super::rom_costs::{PlainCall, RomCosts};
-use super::sums::{Decoded, Digests, Sums};
+use super::sums::{Decoded, Sums};
 use zkevm_batch::observer::{Stage, StateAccess};
 use zkevm_tree::{TreeError, TreeRef};
 use zkevm_types::{BatchInput, BatchOutput, Counters, CountersPolicy, ExecutorError, ForkRules, RomError};
@@ -232,20 +232,17 @@ impl CounterMeter {
     }
 
     /// True if the batch has passed a limit inside a transaction.
-    pub(crate) const fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.is_some() || self.out_of_steps || self.passed_last_digest()
     }
 
     /// True if a batch without counters made more digests of a kind than the machine has numbers for (later-forks §7). Those
     /// of decoding are taken at their most. A batch with counters is out of them long before.
-    pub(crate) const fn passed_last_digest(&self) -> bool {
+    pub(crate) fn passed_last_digest(&self) -> bool {
         if self.counts_all {
             return false;
         }
-        let Digests { keccak, poseidon, sha256 } = self.decoded.digests;
-        let made = self.sums.digests;
-        let most =
-            Digests { keccak: made.keccak + keccak, poseidon: made.poseidon + poseidon, sha256: made.sha256 + sha256 };
+        let most = self.sums.digests + self.decoded.digests;
         most.most() > self.rules.digests_max
     }
 

@@ -15,10 +15,8 @@ pub(crate) struct Digests {
 
 impl Digests {
     /// The largest number of a kind.
-    pub(crate) const fn most(self) -> u64 {
-        let Self { keccak, poseidon, sha256 } = self;
-        let most = if keccak > poseidon { keccak } else { poseidon };
-        if most > sha256 { most } else { sha256 }
+    pub(crate) fn most(self) -> u64 {
+        self.keccak.max(self.poseidon).max(self.sha256)
     }
 }
 
@@ -62,7 +60,7 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// Counts a call or a create, that of a transaction too.
+    /// Counts an item of the batch, or a call or a create, the first of a transaction too.
     pub(crate) const fn context(&mut self) {
         self.contexts += 1;
     }

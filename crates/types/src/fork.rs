@@ -143,7 +143,7 @@ pub struct ForkRules {
     /// A trace reads the length of the batch's last RLP list, which the ROM keeps at the same place, as the gas kept by the
     /// caller of the outermost frame.
     pub outermost_caller_keeps_rlp_length: bool,
-    /// There, a CALLDATACOPY puts the height of the stack: the ROM keeps it at that place.
+    /// A CALLDATACOPY leaves the height of the stack where a trace reads the gas kept by the caller of the outermost frame.
     pub calldatacopy_sets_outermost_gas: bool,
     /// A trace shows what a create returned also at the start of the next transaction: the ROM does not say that another
     /// context runs (main-state-machine §9.7).

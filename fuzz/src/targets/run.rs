@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use prost::Message;
 use revm::primitives::{Address, B256, Bytes, U256, keccak256};
-use zkevm_batch::{BatchItem, decode};
+use zkevm_batch::{BatchItem, Transaction, decode};
 use zkevm_pool::{CancelToken, WorkerPool};
 use zkevm_processor::{Engine, PrefixCache};
 use zkevm_store::MemoryStore;
@@ -84,10 +84,7 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
 pub fn target(data: &[u8]) -> u64 {
     let Some((&head, data)) = data.split_first_chunk::<HEAD_BYTES>() else { return 0 };
     let bench = &*BENCH;
-    let input = batch(bench, head, data);
-    if gas(&input) > GAS_MAX {
-        return 0;
-    }
+    let Some(input) = batch(bench, head, data) else { return 0 };
     let run = |engine: &Engine| {
         engine.process(&input, &bench.state, &CancelToken::default()).expect("nobody cancels the batch")
     };
@@ -123,8 +120,8 @@ fn kind(input: &BatchInput, output: &BatchOutput) -> u64 {
     kind_of(&(input.fork_id.get(), output.error.number(), output.error_rom.number(), txs, counters))
 }
 
-/// Returns the batch that the bytes stand for.
-fn batch(bench: &Bench, [fork, first, second, gas]: [u8; HEAD_BYTES], data: &[u8]) -> BatchInput {
+/// Returns the batch that the bytes stand for, unless it asks for too much gas.
+fn batch(bench: &Bench, [fork, first, second, gas]: [u8; HEAD_BYTES], data: &[u8]) -> Option<BatchInput> {
     let fork_id = ForkId::new(FORKS_FIRST + u64::from(fork) % FORKS).or(ForkId::new(FORKS_FIRST));
     let fork_id = fork_id.expect("the first fork is known");
     let first = |bit: u32| first >> bit & 1 != 0;
@@ -145,8 +142,12 @@ fn batch(bench: &Bench, [fork, first, second, gas]: [u8; HEAD_BYTES], data: &[u8
     };
     let data = Bytes::copy_from_slice(data);
     let empty = bench.workload.chain(0, bench.root).empty_batch();
-    let traced = if first(5) { first_hash(fork_id, &data, &context) } else { None };
-    BatchInput {
+    let transactions = transactions(fork_id, &data, &context);
+    if transactions.iter().fold(0_u64, |sum, tx| sum.saturating_add(tx.gas_limit)) > GAS_MAX {
+        return None;
+    }
+    let traced = transactions.first().filter(|_| first(5)).map(|tx| keccak256(tx.rlp()));
+    Some(BatchInput {
         fork_id,
         batch_l2_data: data,
         from: first(0).then_some(bench.sender),
@@ -166,22 +167,17 @@ fn batch(bench: &Bench, [fork, first, second, gas]: [u8; HEAD_BYTES], data: &[u8
         block_gas_limit_max: GAS_LEAST + GAS_STEP * u64::from(gas),
         context,
         ..empty
-    }
+    })
 }
 
-/// Returns what the transactions ask for.
-fn gas(input: &BatchInput) -> u64 {
-    let forced = matches!(&input.context, BatchContext::V2(context) if context.is_forced());
-    let implicit = matches!(&input.context, BatchContext::V2(context) if context.skip_first_change_l2_block);
-    let items = decode(&input.batch_l2_data, input.fork_id.rules(), forced, forced || implicit).unwrap_or_default();
-    items.iter().filter_map(BatchItem::transaction).fold(0, |sum, tx| sum.saturating_add(tx.gas_limit))
-}
-
-/// Returns the hash of the first transaction.
-fn first_hash(fork: ForkId, data: &Bytes, context: &BatchContext) -> Option<B256> {
-    let forced = matches!(context, BatchContext::V2(context) if context.is_forced());
-    let items = decode(data, fork.rules(), forced, false).ok()?;
-    items.iter().find_map(BatchItem::transaction).map(|tx| keccak256(tx.rlp()))
+/// Returns the transactions; none if the batch does not decode.
+fn transactions(fork: ForkId, data: &Bytes, context: &BatchContext) -> Vec<Transaction> {
+    let (forced, skips_first) = match context {
+        BatchContext::V2(context) => (context.is_forced(), context.skip_first_change_l2_block),
+        BatchContext::V1 { .. } => (false, false),
+    };
+    let items = decode(data, fork.rules(), forced, forced || skips_first).unwrap_or_default();
+    items.iter().filter_map(BatchItem::transaction).cloned().collect()
 }
 
 fn leaf() -> L1InfoLeaf {
@@ -255,7 +251,7 @@ mod tests {
     fn seeds_run_their_transactions() {
         for seed in seeds() {
             let (&head, data) = seed.split_first_chunk::<HEAD_BYTES>().unwrap();
-            let input = batch(&BENCH, head, data);
+            let input = batch(&BENCH, head, data).unwrap();
             let output = BENCH.engine.process(&input, &BENCH.state, &CancelToken::default()).unwrap();
             assert!(output.roots.is_some() && output.gas_used > 21_000, "{head:?}: {output:?}");
             target(&seed);

@@ -137,8 +137,9 @@ fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
     meter.reserve(reservations::MODEXP);
 }
 
-/// The dearest exponentiation with numbers of these lengths: what the ROM reserves for each helper of 32 words, by the
-/// square of the words of the modulus (later-forks §5.2).
+/// The dearest exponentiation with numbers of these lengths: what the ROM reserves for each helper of 32 words (later-forks
+/// §5.2), by the square of the words of the modulus and somewhat more. How much more is fitted to the ROM of fork 7
+/// (`tests/engines/counts.rs`).
 fn dearest_modexp(input: &ModexpInput<'_>) -> Counters {
     const FULL_WORDS: u64 = 32;
     const SQUARE: Counters = rows(41_201, 1055, 11_595);

@@ -13,6 +13,11 @@ use super::tail::next_whole_group;
 use crate::encoding::{hash_from_bytes, node_from_bytes};
 use zkevm_tree::poseidon::{hash_node, linear_hash};
 
+/// Bytes of a damaged part in which records may begin, of those that are in memory at a time.
+const WINDOW_BYTES: u64 = 64 << 20;
+/// Bytes behind them into which the last record may reach. No program is that long: a request has fewer bytes.
+const REACH_BYTES: u64 = 256 << 20;
+
 /// A part of a log that was passed over, but for what is intact in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedPart {
@@ -36,20 +41,24 @@ pub(super) fn salvage<E: From<std::io::Error>>(
     let length = log.length()?;
     // Behind the first byte: the group that begins here is the damaged one.
     let end = next_whole_group(log, (offset + 1).min(length), length)?.unwrap_or(length);
-    let bytes = read(log, offset, end)?;
     let mut part = DamagedPart { offset, bytes: end - offset, nodes: 0, programs: 0 };
-    let mut at = 0;
-    while at < bytes.len() {
-        let Some((record, rest)) = split_record(&bytes[at..]).filter(|(record, _)| is_intact(record)) else {
-            at += 1;
-            continue;
-        };
-        match record {
-            Record::Node(_) => part.nodes += 1,
-            Record::Program(_) => part.programs += 1,
+    let mut start = offset;
+    while start < end {
+        let bytes = read(log, start, end.min(start + WINDOW_BYTES + REACH_BYTES))?;
+        let mut at = 0;
+        while at < bytes.len().min(WINDOW_BYTES as usize) {
+            let Some((record, rest)) = split_record(&bytes[at..]).filter(|(record, _)| is_intact(record)) else {
+                at += 1;
+                continue;
+            };
+            match record {
+                Record::Node(_) => part.nodes += 1,
+                Record::Program(_) => part.programs += 1,
+            }
+            found(Found { record, offset: start + at as u64 })?;
+            at = bytes.len() - rest.len();
         }
-        found(Found { record, offset: offset + at as u64 })?;
-        at = bytes.len() - rest.len();
+        start += at as u64;
     }
     Ok(part)
 }

@@ -9,7 +9,9 @@ use zkevm_types::RomError;
 use zkevm_types::{BatchInput, TraceConfig};
 use zkevm_types::{FrameKind, TraceStep, TxOutput};
 
-use super::support::{A, ALL, B, CHAIN_ID, D, R, State, V2, bytes, ether, fork, request, sender, transactions};
+use super::support::{
+    A, ALL, B, CHAIN_ID, CODE_OF_D, D, R, State, V2, bytes, ether, fork, request, sender, transactions,
+};
 
 /// One transaction of a batch: nonce, receiver (none deploys), data.
 pub(crate) type Sent<'a> = (u64, Option<Address>, &'a str);
@@ -191,6 +193,10 @@ fn in_fork_4_the_next_transaction_goes_on_with_it() {
             let steps = steps_of(&outputs[1]);
             let [before, behind] = [0, steps.len() - 1].map(|at| steps[at].return_data.clone());
             assert_eq!((before, behind), (bytes(returned), Bytes::new()), "fork {fork_id}");
+            // A transaction without a call in between changes nothing.
+            let sent = [(0, Some(A), ""), (1, Some(D), ""), (2, Some(B), "")];
+            let outputs = run(fork_id, &[(A, &creates), (B, "5b"), (D, CODE_OF_D)], &sent, 2, false);
+            assert_eq!(steps_of(&outputs[2])[0].return_data, bytes(returned), "fork {fork_id}");
         }
     }
 }

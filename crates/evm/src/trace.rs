@@ -428,10 +428,10 @@ impl Tracer {
         base.saturating_add_signed(interpreter.gas.refunded())
     }
 
-    /// Notes that a frame returned to `depth` (1-based).
+    /// Notes that a frame returned to `depth` (1-based), 0 for the outermost one.
     pub fn leave(&mut self, depth: u32) {
-        // Whatever frame showed what a create of an earlier transaction returned, it is none of this one.
-        if std::mem::take(&mut self.shows_carried) {
+        // Once a call is over it shows that another frame runs than when the create of an earlier transaction returned.
+        if depth > 0 && std::mem::take(&mut self.shows_carried) {
             self.shows_created = None;
         }
         self.frames.truncate(depth.max(1) as usize);

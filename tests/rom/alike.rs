@@ -22,7 +22,7 @@ fn run(program: &Program, input: &BatchInput, state: &MemoryStore, intrinsics: b
 
 #[test]
 fn a_batch_ends_alike_in_every_way_to_run_it() {
-    for fork in 4..=12 {
+    for fork in 4..=13 {
         let Some(json) = super::rom(fork) else { return };
         let program = load(&json, fork).unwrap().program;
         let general = load(&json, fork).unwrap().program.without_shapes();

@@ -59,6 +59,14 @@ pub fn stateless_requests(part: &str) -> Option<PathBuf> {
     beside("stateless", part, "ZKEVM_STATELESS")
 }
 
+/// Returns a file of the recorded ways through ROMs, such as `INDEX.json`; if it is not there, says that the calling test is
+/// skipped.
+///
+/// They lie in the folder of `ZKEVM_ROM_STEPS`, by default in `rom-steps` beside the vectors.
+pub fn rom_steps(part: &str) -> Option<PathBuf> {
+    beside("rom-steps", part, "ZKEVM_ROM_STEPS")
+}
+
 fn beside(folder: &str, part: &str, variable: &str) -> Option<PathBuf> {
     let folder = std::env::var_os(variable).map_or_else(|| vectors_folder().join("..").join(folder), PathBuf::from);
     find(&folder, part, variable)

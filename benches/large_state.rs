@@ -1,9 +1,10 @@
-//! Batches over a large state in the embedded database: time and memory against the number of accounts.
+//! Batches over a large state in the embedded database and in PostgreSQL: time and memory against the number of accounts.
 //!
 //! `ACCOUNTS=10000,1000000,10000000 cargo bench --bench large_state`; without the variable the first two. For each size the
 //! bench fills a database (in a folder of its own, removed at the end; 10 million accounts take about 7 GB of disk and, while
 //! filling, of memory), opens it again in a new process with the default cache budget and runs batches of transfers between
-//! accounts drawn at random: every recipient is a cold read the first time.
+//! accounts drawn at random: every recipient is a cold read the first time. `DATABASE=embedded` or `postgresql` leaves the
+//! other out; PostgreSQL is one of the bench's own on this machine, left out, loudly, if it is not installed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,18 +15,27 @@ use std::time::{Duration, Instant};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use revm::primitives::{Address, B256, Bytes, U256};
+use tempfile::TempDir;
+use tokio::runtime::Builder;
 use zkevm_executor::actors::state;
 use zkevm_executor::config::ConfigBuilder;
 use zkevm_executor::memory;
 use zkevm_pool::CancelToken;
 use zkevm_processor::Engine;
-use zkevm_store::{Database, DurableOptions, EmbeddedDatabase, QueueLimits, StateStore, WriteSet};
+use zkevm_store::{
+    Database, DurableOptions, EmbeddedDatabase, PostgresDatabase, PostgresOptions, QueueLimits, StateStore, WriteSet,
+};
 use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
 use zkevm_tools::table::Table;
 use zkevm_tree::{Digest, LeafKind, NodeData, StateTree, account_key};
 use zkevm_tree::{StateReader, StoreError};
 use zkevm_types::ForkId;
 use zkevm_types::{BatchContext, BatchInput, CountersPolicy, StateSource, V2Context};
+
+#[path = "../tests/hashdb/postgres_server.rs"]
+#[allow(dead_code)]
+mod postgres_server;
+use postgres_server::PostgresServer;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,14 +49,14 @@ const TRANSFERS: usize = 730;
 const BATCHES: usize = 24;
 /// Accounts put into the tree at a time.
 const CHUNK: usize = 500_000;
+/// Nodes stored in one transaction.
+const NODES_PER_COMMIT: usize = 2_000_000;
 
 fn main() {
     memory::disable_transparent_huge_pages();
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.iter().position(|argument| argument == "measure") {
-        Some(at) => {
-            measure(Path::new(&arguments[at + 1]), &arguments[at + 2], arguments[at + 3].parse().expect("a number"))
-        }
+        Some(at) => measure(&arguments[at + 1], &arguments[at + 2], arguments[at + 3].parse().expect("a number")),
         None if arguments.iter().any(|argument| argument == "--test") => {}
         None => fill_and_measure(),
     }
@@ -54,9 +64,11 @@ fn main() {
 
 fn fill_and_measure() {
     let sizes = std::env::var("ACCOUNTS").unwrap_or_else(|_| DEFAULT_SIZES.to_owned());
+    let only = std::env::var("DATABASE").ok();
     let mut table = Table::new(&[
         "accounts",
         "database",
+        "size",
         "filled in",
         "first median",
         "of that recover",
@@ -68,23 +80,83 @@ fn fill_and_measure() {
     ]);
     for size in sizes.split(',') {
         let accounts: u64 = size.trim().parse().expect("ACCOUNTS is numbers with commas between them");
-        let folder = tempfile::tempdir().expect("a folder");
-        let start = Instant::now();
-        let root = fill(folder.path(), accounts);
-        let filled_in = start.elapsed();
-        let this = std::env::current_exe().expect("the path of this program");
-        let root = format!("{root:#x}");
-        let child = Command::new(this).arg("measure").arg(folder.path()).args([&root, &accounts.to_string()]).output();
-        let child = child.expect("a process can be started");
-        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-        let files = std::fs::read_dir(folder.path()).expect("the folder of the database");
-        let database: u64 = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum();
-        let mut cells =
-            vec![accounts.to_string(), format!("{} MiB", database >> 20), format!("{:.0} s", filled_in.as_secs_f64())];
-        cells.extend(String::from_utf8_lossy(&child.stdout).trim().split('\t').map(str::to_owned));
-        table.row(cells);
-        println!("{table}");
+        for kind in ["embedded", "postgresql"] {
+            if only.as_ref().is_some_and(|only| only != kind) {
+                continue;
+            }
+            let Some(place) = Place::new(kind) else { continue };
+            let start = Instant::now();
+            let root = fill(&*place.open(1 << 30), accounts);
+            let filled_in = start.elapsed();
+            let this = std::env::current_exe().expect("the path of this program");
+            let root = format!("{root:#x}");
+            let child = Command::new(this).args(["measure", &place.name(), &root, &accounts.to_string()]).output();
+            let child = child.expect("a process can be started");
+            assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+            let mut cells = vec![
+                accounts.to_string(),
+                kind.to_owned(),
+                format!("{} MiB", place.bytes() >> 20),
+                format!("{:.0} s", filled_in.as_secs_f64()),
+            ];
+            cells.extend(String::from_utf8_lossy(&child.stdout).trim().split('\t').map(str::to_owned));
+            table.row(cells);
+            println!("{table}");
+        }
     }
+}
+
+/// Where a database is.
+enum Place {
+    Folder(TempDir),
+    Server(Box<PostgresServer>),
+}
+
+impl Place {
+    /// Makes room for a new database; `None`, said loudly, if its server is not installed.
+    fn new(kind: &str) -> Option<Self> {
+        if kind == "embedded" {
+            return Some(Self::Folder(tempfile::tempdir().expect("a folder")));
+        }
+        PostgresServer::start_synced("the PostgreSQL rows of the bench").map(|server| Self::Server(Box::new(server)))
+    }
+
+    /// Returns what [`open`] takes.
+    fn name(&self) -> String {
+        match self {
+            Self::Folder(folder) => folder.path().display().to_string(),
+            Self::Server(server) => server.url(),
+        }
+    }
+
+    fn open(&self, cache_bytes: usize) -> Arc<dyn Database> {
+        open(&self.name(), cache_bytes)
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Folder(folder) => {
+                let files = std::fs::read_dir(folder.path()).expect("the folder of the database");
+                files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum()
+            }
+            Self::Server(server) => {
+                Builder::new_current_thread().enable_all().build().expect("a runtime starts").block_on(async {
+                    let size = "SELECT pg_database_size(current_database())";
+                    let row = server.client().await.query_one(size, &[]).await.expect("the server answers");
+                    u64::try_from(row.get::<_, i64>(0)).expect("a size")
+                })
+            }
+        }
+    }
+}
+
+/// Opens the database in a folder, or the one at a URL.
+fn open(place: &str, cache_bytes: usize) -> Arc<dyn Database> {
+    if place.starts_with("postgresql://") {
+        let database = PostgresDatabase::open(PostgresOptions::new(place), true, false);
+        return Arc::new(database.expect("the server answers"));
+    }
+    Arc::new(EmbeddedDatabase::open(Path::new(place), cache_bytes, Duration::ZERO).expect("a database"))
 }
 
 /// Nodes made so far, of which the tree reads those on the way to the next key.
@@ -104,7 +176,7 @@ impl StateReader for Made {
 }
 
 /// Fills a database with accounts that hold an ether and their number in wei, and returns the state root.
-fn fill(folder: &Path, accounts: u64) -> B256 {
+fn fill(database: &dyn Database, accounts: u64) -> B256 {
     let mut leaves: Vec<(Digest, U256)> =
         (0..accounts).map(|number| (account_key(address(number), LeafKind::Balance), ether(number))).collect();
     // In the order of the tree: each chunk then meets only nodes that the chunk before it made.
@@ -121,9 +193,10 @@ fn fill(folder: &Path, accounts: u64) -> B256 {
         made = Made { recent: fresh.into_iter().collect() };
     }
     drop(made);
-    let database = EmbeddedDatabase::open(folder, 1 << 30, Duration::ZERO).expect("a new database");
-    let set = WriteSet { nodes, programs: Vec::new(), latest_root: Some(root) };
-    database.commit(&[&set]).expect("the disk has room");
+    for nodes in nodes.chunks(NODES_PER_COMMIT) {
+        let set = WriteSet { nodes: nodes.to_vec(), programs: Vec::new(), latest_root: Some(root) };
+        database.commit(&[&set]).expect("the disk has room");
+    }
     root.to_b256()
 }
 
@@ -144,16 +217,15 @@ fn ether(number: u64) -> U256 {
 }
 
 /// Runs the batches twice and prints median times of the first and second run, and the memory of this process.
-fn measure(folder: &Path, root: &str, accounts: u64) {
+fn measure(place: &str, root: &str, accounts: u64) {
     let config = ConfigBuilder::new().and_then(ConfigBuilder::build).expect("the defaults are valid");
     let share = config.store.cache_bytes_max / 2;
-    let database = EmbeddedDatabase::open(folder, share, Duration::ZERO).expect("the database is filled");
     let options = DurableOptions {
         volatile_bytes_max: config.state.volatile_bytes_max,
         cache_bytes_max: share,
         queue: QueueLimits::default(),
     };
-    let store = StateStore::over(Arc::new(database), options).expect("the database is filled");
+    let store = StateStore::over(open(place, share), options).expect("the database is filled");
     let root = root.parse().expect("a hash");
     let batches: Vec<BatchInput> = (0..BATCHES).map(|number| batch(number as u64, root, accounts)).collect();
     let engine = Engine::default();

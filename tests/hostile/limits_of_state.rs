@@ -16,6 +16,8 @@ const NODES: u64 = 50_000;
 /// Time until SIGTERM, and the time that draining may take, in seconds.
 const DRAIN_AFTER: Duration = Duration::from_secs(3);
 const DRAIN_SECONDS: u64 = 3;
+/// Enough for some more seconds of work: nearly as many as the queue takes.
+const DRAIN_CALLERS: usize = 400;
 /// Time in which a server that drains must have ended.
 const END_MAX: Duration = Duration::from_secs(60);
 
@@ -90,7 +92,7 @@ fn new_nodes(from: u64) -> BTreeMap<String, hashdb::FeList> {
     hashes.iter().zip(&nodes).map(entry).collect()
 }
 
-/// Tells a server to stop whose executors are busy for long. Its recovery is its end.
+/// Tells a server to stop that has more work than it may still do. Its recovery is its end.
 async fn drained() -> Option<Row> {
     let limit = "executor.drain_seconds (3)";
     if !is_asked_for(limit) {
@@ -99,7 +101,7 @@ async fn drained() -> Option<Row> {
     let (mut process, target) = start(&[&format!("executor.drain_seconds={DRAIN_SECONDS}")]);
     let beside = Beside::start(target);
     let request = uncounted(of_code(looping("", "push 100000\npush 0\nkeccak256\npop"), 40));
-    let flood = tokio::spawn(async move { target.flood(8, request).await });
+    let flood = tokio::spawn(async move { target.flood(DRAIN_CALLERS, request).await });
     tokio::time::sleep(DRAIN_AFTER).await;
     let (times, failed) = beside.end();
     let begun = Instant::now();
@@ -116,5 +118,5 @@ async fn drained() -> Option<Row> {
         recovered >= at_least / 2 && recovered < at_least + Duration::from_secs(10),
         "it ended after {recovered:?}"
     );
-    Some(Row { limit, attack: "SIGTERM while 8 callers have long batches", peak_mib, times, failed, recovered }.print())
+    Some(Row { limit, attack: "SIGTERM while 400 callers have batches that run up to the step limit", peak_mib, times, failed, recovered }.print())
 }

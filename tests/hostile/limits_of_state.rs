@@ -118,5 +118,15 @@ async fn drained() -> Option<Row> {
         recovered >= at_least / 2 && recovered < at_least + Duration::from_secs(10),
         "it ended after {recovered:?}"
     );
-    Some(Row { limit, attack: "SIGTERM while 400 callers have batches that run up to the step limit", peak_mib, times, failed, recovered }.print())
+    Some(
+        Row {
+            limit,
+            attack: "SIGTERM while 400 callers have batches that run up to the step limit",
+            peak_mib,
+            times,
+            failed,
+            recovered,
+        }
+        .print(),
+    )
 }

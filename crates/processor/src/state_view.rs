@@ -45,6 +45,9 @@ const SLOT_BYTES: usize = 256;
 
 /// Leaves read of every account.
 const ACCOUNT_LEAVES: [LeafKind; 3] = [LeafKind::Balance, LeafKind::Nonce, LeafKind::CodeHash];
+/// What a transaction reads of its sender and its recipient: the length of the code says that there is none to run.
+const TRANSACTION_LEAVES: [LeafKind; 4] =
+    [LeafKind::Balance, LeafKind::Nonce, LeafKind::CodeHash, LeafKind::CodeLength];
 
 /// Why the state could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -203,7 +206,7 @@ impl<'a> StateView<'a> {
     ) -> Result<(), StateError> {
         let mut keys = Vec::new();
         for address in addresses {
-            keys.extend(ACCOUNT_LEAVES.map(|kind| self.keys.account_key(address, kind)));
+            keys.extend(TRANSACTION_LEAVES.map(|kind| self.keys.account_key(address, kind)));
         }
         keys.extend(slots.iter().map(|(address, slot)| self.keys.storage_key(*address, *slot)));
         Ok(self.tree.read_ahead(self.version, &mut keys)?)

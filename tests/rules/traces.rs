@@ -16,7 +16,7 @@ use super::support::{
 /// One transaction of a batch: nonce, receiver (none deploys), data.
 pub(crate) type Sent<'a> = (u64, Option<Address>, &'a str);
 
-/// Runs a batch of one block and traces the transaction at `wanted`, return data included.
+/// Runs a batch of one block and traces the transaction at `wanted`, memory and return data included.
 pub(crate) fn run(
     fork_id: u64,
     codes: &[(Address, &str)],
@@ -37,7 +37,8 @@ pub(crate) fn run(
     }
     let plain = BatchInput { no_counters, ..request(fork_id, state.root, batch.finish()) };
     let tx_hash = transactions(&state.run(&plain))[wanted].tx_hash;
-    let config = TraceConfig { enable_return_data: true, tx_hash: tx_hash.0.into(), ..TraceConfig::default() };
+    let tx_hash = tx_hash.0.into();
+    let config = TraceConfig { enable_memory: true, enable_return_data: true, tx_hash, ..TraceConfig::default() };
     let output = state.run(&BatchInput { trace: Some(config), ..plain });
     transactions(&output).into_iter().cloned().collect()
 }
@@ -209,6 +210,19 @@ fn in_fork_4_a_copy_of_call_data_changes_the_price_of_a_create() {
     let code = "6001 600060006000 37 600060006000 f0";
     let cost = |fork_id| find(&steps(fork_id, &[(A, code)]), opcode::CREATE, 1).gas_cost;
     assert_eq!((cost(4), cost(5), cost(6)), (32_000 - 1, 32_000, 32_000));
+}
+
+#[test]
+fn in_fork_4_a_copy_of_init_code_does_too() {
+    // 1 below what the copy takes; then a create without funds.
+    let code = "6001 600060006000 39 600060006001 f0";
+    let cost = |fork_id| {
+        let in_init_code = steps_of(&run(fork_id, &[], &[(0, None, code)], 0, false)[0]);
+        let in_code = steps(fork_id, &[(A, code)]);
+        [in_init_code, in_code].map(|steps| find(&steps, opcode::CREATE, 1).gas_cost)
+    };
+    assert_eq!(cost(4), [32_000 - 1, 32_000]);
+    assert_eq!((cost(5), cost(6)), ([32_000; 2], [32_000; 2]));
 }
 
 /// A PUSH that the end of the code cuts off pushes the bytes there are as a number, and the program counter stays at the end. The
@@ -407,5 +421,35 @@ fn an_empty_log_is_shown_where_its_opcode_is_looked_at() {
             _ => (vec![0, 1], vec![0, 1]),
         };
         assert_eq!((logs(false), logs(true)), (counted, uncounted), "fork {fork_id}");
+    }
+}
+
+/// Without counters steps are empty, but for those of LOG0 in later forks (main-state-machine §9.6).
+#[test]
+fn an_uncounted_log0_is_shown_in_full_from_fork_10_on() {
+    // A byte is stored; B is called, which logs nothing; then a byte and a word are logged.
+    let code = format!("607f600053 {} 50 6020600060016000a0a0", call(opcode::DELEGATECALL, 50_000, B, 0));
+    let codes = [(A, code.as_str()), (B, "60ff604052 60006000a0")];
+    for &fork_id in V2 {
+        let output = &run(fork_id, &codes, &[(0, Some(A), "77")], 0, true)[0];
+        let steps = steps_of(output);
+        let shown: Vec<_> = steps.iter().filter(|step| **step != TraceStep::default()).collect();
+        if fork_id < 10 {
+            assert!(shown.is_empty(), "fork {fork_id}: {shown:?}");
+            continue;
+        }
+        assert_eq!(shown.len(), 3, "fork {fork_id}: {shown:?}");
+        let counted = steps_of(&run(fork_id, &codes, &[(0, Some(A), "77")], 0, false)[0]);
+        let counted: Vec<_> = counted.iter().filter(|step| step.op == opcode::LOG0).collect();
+        // Of the steps between them nothing is known: B's does not show how it was entered, its cost is that of the table, and
+        // memory is compared with that of the LOG0 before.
+        let plain = TraceStep { contract_kind: FrameKind::Call, contract_gas: 0, ..counted[0].clone() };
+        let caller = sender().address();
+        let (memory, memory_offset) = (vec![0xff], 95);
+        let of_b = TraceStep { contract_caller: caller, gas_cost: 375, memory, memory_offset, ..plain };
+        let memory = [vec![0x7f], vec![0; 31]].concat();
+        let of_a = TraceStep { gas_cost: 375 + 8, memory, ..counted[1].clone() };
+        let last = TraceStep { gas_cost: 375, ..counted[2].clone() };
+        assert_eq!(shown, [&of_b, &of_a, &last], "fork {fork_id}");
     }
 }

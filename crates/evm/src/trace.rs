@@ -44,7 +44,7 @@ pub enum Steps {
     /// Each is recorded.
     #[default]
     Full,
-    /// Each is recorded, but empty: the request counts nothing (executor-service §5.3).
+    /// Each is recorded, but empty: the request counts nothing (executor-service §5.3). A LOG0 is none of these in later forks.
     Empty,
     /// None is recorded; only what a later transaction's trace shows of this one is kept.
     Dropped,
@@ -134,6 +134,8 @@ pub struct Tracer {
     carry_over: TraceCarryOver,
     /// Slots are shown as soon as their opcode starts, not only once it is paid for.
     storage_before_gas: bool,
+    /// A LOG0 is recorded in full where other steps are empty.
+    log0_in_full: bool,
     /// A CALLDATACOPY overwrites what stands for the gas kept by the outermost frame's caller.
     copies_set_outer_gas: bool,
     /// What is shown of a create is of an earlier transaction.
@@ -162,6 +164,7 @@ impl Tracer {
         Self {
             options,
             storage_before_gas: rules.storage_traced_before_gas,
+            log0_in_full: rules.uncounted_log0_noted,
             copies_set_outer_gas: rules.calldatacopy_sets_outermost_gas,
             shows_carried: rules.created_shown_across_transactions && carry_over.shows_created,
             steps: TraceSteps::default(),
@@ -184,9 +187,14 @@ impl Tracer {
         }
     }
 
-    /// True if the state may have changed since the last root.
-    pub fn needs_root(&self) -> bool {
-        self.root_is_stale && self.shows_roots()
+    /// True if the step of this opcode shows a root, and the state may have changed since the last one.
+    pub fn needs_root(&self, op: u8) -> bool {
+        self.root_is_stale && self.options.steps != Steps::Dropped && !self.is_empty_step(op)
+    }
+
+    /// True if nothing is recorded of this opcode but that it ran.
+    fn is_empty_step(&self, op: u8) -> bool {
+        self.options.steps == Steps::Empty && !(self.log0_in_full && op == opcode::LOG0)
     }
 
     /// True if steps are recorded with the state root before them.
@@ -209,7 +217,7 @@ impl Tracer {
     pub fn begin_step(&mut self, interpreter: &Interpreter<EthInterpreter>, frame: &FrameView) {
         let op = interpreter.bytecode.opcode();
         self.skipped_stop = false;
-        if self.options.steps == Steps::Empty {
+        if self.is_empty_step(op) {
             return self.push_empty();
         }
         let return_data = self.return_data_of(interpreter, frame, op);
@@ -234,7 +242,8 @@ impl Tracer {
         if self.skipped_stop {
             return;
         }
-        let opened = self.note_entry(frame.depth);
+        // Of an empty step nothing is known, not even that it enters or leaves a frame.
+        let opened = self.note_entry(frame.depth) && self.options.steps == Steps::Full;
         let input = &interpreter.input;
         let code_address = input.bytecode_address().copied().unwrap_or(input.target_address());
         let (kind, entry_gas) = self.entries.get(&frame.depth).copied().unwrap_or_default();
@@ -268,7 +277,7 @@ impl Tracer {
             contract_data: if opened { frame.data.clone() } else { Bytes::new() },
         };
         self.cost.push(&mut self.steps, step);
-        self.last_frame = self.frame();
+        self.last_frame = self.frame().filter(|_| self.options.steps == Steps::Full);
     }
 
     fn push_empty(&mut self) {
@@ -360,7 +369,7 @@ impl Tracer {
             self.root_is_stale = true;
         }
         self.kept_back = interpreter.gas.remaining();
-        if self.copies_set_outer_gas && op == opcode::CALLDATACOPY && result.is_none() {
+        if self.copies_set_outer_gas && result.is_none() && copies_call_data(op, interpreter) {
             self.carry_over.outer_caller_gas = interpreter.stack.len() as u64;
             if let Some(outermost) = self.frames.first_mut() {
                 outermost.kept_by_caller = self.carry_over.outer_caller_gas;
@@ -544,6 +553,11 @@ impl Tracer {
     pub(crate) fn take_memory(&mut self, interrupt: &mut Interrupt) -> bool {
         self.cost.take(&self.steps, self.memory.bytes(), interrupt)
     }
+}
+
+/// True if the ROM copies call data for this opcode: in init code, which it keeps there, also for a CODECOPY.
+fn copies_call_data(op: u8, interpreter: &Interpreter<EthInterpreter>) -> bool {
+    op == opcode::CALLDATACOPY || (op == opcode::CODECOPY && interpreter.input.bytecode_address().is_none())
 }
 
 fn changes_state(op: u8) -> bool {

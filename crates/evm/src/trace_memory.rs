@@ -10,7 +10,7 @@ use revm::primitives::U256;
 
 const WORD_BYTES: usize = 32;
 
-/// The memory of the last step, and where the opcode since may have written.
+/// The memory of the last step that shows it, and where the opcodes since may have written.
 #[derive(Debug, Default)]
 pub(super) struct MemoryChanges {
     previous: Vec<u8>,
@@ -19,7 +19,7 @@ pub(super) struct MemoryChanges {
     written: Written,
 }
 
-/// Where in the memory of its frame an opcode may have written.
+/// Where in the memory of its frame opcodes may have written.
 #[derive(Clone, Debug, Default)]
 enum Written {
     /// Anywhere.
@@ -27,6 +27,18 @@ enum Written {
     Anywhere,
     /// There.
     Part(Range<usize>),
+}
+
+impl Written {
+    /// Returns what both may have written.
+    fn and(self, more: Self) -> Self {
+        match (self, more) {
+            (Self::Anywhere, _) | (_, Self::Anywhere) => Self::Anywhere,
+            (Self::Part(part), Self::Part(more)) if part.is_empty() => Self::Part(more),
+            (Self::Part(part), Self::Part(more)) if more.is_empty() => Self::Part(part),
+            (Self::Part(a), Self::Part(b)) => Self::Part(a.start.min(b.start)..a.end.max(b.end)),
+        }
+    }
 }
 
 impl MemoryChanges {
@@ -70,7 +82,7 @@ impl MemoryChanges {
             Written::Part(start..start.saturating_add(length))
         };
         let length = |at: usize| operands.get(at).map_or(0, |length| length.saturating_to());
-        self.written = match op {
+        let written = match op {
             opcode::MSTORE => area(operands.first(), WORD_BYTES),
             opcode::MSTORE8 => area(operands.first(), 1),
             opcode::CALLDATACOPY | opcode::CODECOPY | opcode::RETURNDATACOPY => area(operands.first(), length(2)),
@@ -83,6 +95,7 @@ impl MemoryChanges {
             | opcode::CREATE2 => Written::Anywhere,
             _ => return,
         };
+        self.written = std::mem::take(&mut self.written).and(written);
     }
 
     /// Notes that memory may have been written behind the back of the opcodes.
@@ -135,5 +148,22 @@ mod tests {
         assert_eq!(changed_range(&[1, 2, 3, 4], &[1, 0, 3, 4, 0, 5, 0], 1..2), 1..6);
         assert_eq!(changed_range(&[1, 2, 3, 4], &[1, 2], everywhere()), 0..2);
         assert_eq!(changed_range(&[1, 2], &[1, 2, 0, 9], 7..9), 3..4);
+    }
+
+    #[test]
+    fn what_several_opcodes_wrote_is_looked_at() {
+        let written = |parts: &[(u64, u64)]| {
+            let mut changes = MemoryChanges { written: Written::Part(0..0), ..MemoryChanges::default() };
+            for &(offset, length) in parts {
+                let operands = [offset, 0, length].map(U256::from);
+                changes.note_opcode(opcode::CALLDATACOPY, &operands);
+            }
+            match changes.written {
+                Written::Part(part) => part,
+                Written::Anywhere => 0..usize::MAX,
+            }
+        };
+        assert_eq!(written(&[(64, 32), (7, 1)]), 7..96);
+        assert_eq!(written(&[(900, 0), (7, 1), (5_000, 0)]), 7..8);
     }
 }

@@ -38,12 +38,12 @@ pub(super) fn run_traced<DB: StateDatabase, O: EvmObserver>(
     let view = FrameView::new(&frame.input, frame.depth, data);
     let interpreter = &mut frame.interpreter;
     loop {
-        if tracer.needs_root() {
+        let op = interpreter.bytecode.opcode();
+        if tracer.needs_root(op) {
             let Context { journaled_state, .. } = context;
             let root = journaled_state.database.speculative_root(&journaled_state.inner.state)?;
             tracer.set_root(root);
         }
-        let op = interpreter.bytecode.opcode();
         tracer.begin_step(interpreter, &view);
         if tracer.take_memory(&mut context.chain.interrupt) || context.chain.interrupt.spend(STEPS_PER_TRACED) {
             return Ok(None);

@@ -6,7 +6,9 @@ use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{BatchBuilder, Transfer};
 use zkevm_types::{BatchInput, BatchOutput, Counters, CountersPolicy, ExecutorError, RomError};
 
-use super::support::{A, ALL, CHAIN_ID, State, UNTIL_9, bytes, ether, fork, new_root, request, sender, transactions};
+use super::support::{
+    A, ALL, CHAIN_ID, State, UNTIL_9, V2, bytes, ether, fork, new_root, request, sender, transactions,
+};
 
 const GAS: u64 = 30_000_000;
 
@@ -137,6 +139,48 @@ fn more_digests_than_have_numbers_have_no_answer() {
                 let (output, _) = run(fork_id, code, 63_000 * gas_of_round, policy);
                 assert_eq!(transactions(&output)[0].error, RomError::OutOfGas, "fork {fork_id}, {code}");
             }
+        }
+    }
+}
+
+/// From fork 10 on the ROM numbers contexts up to 8191, counted or not (main-state-machine §4.3). Four are those of the batch,
+/// its block and its transaction.
+#[test]
+fn more_contexts_than_have_numbers_have_no_answer() {
+    for &fork_id in ALL {
+        for calls in [8187, 8188] {
+            let code = format!("61{calls:04x} 5b 6000600060006000 6004 5a fa 50 6001 90 03 80 6003 57");
+            for policy in [CountersPolicy::Enforce, CountersPolicy::Report] {
+                let (output, _) = run(fork_id, &code, GAS, policy);
+                let is_beyond = calls > 8187 && fork_id >= 10;
+                let expected = if is_beyond { ExecutorError::Unspecified } else { ExecutorError::NoError };
+                assert_eq!(output.error, expected, "fork {fork_id}, {calls} calls");
+                assert_eq!(output.roots.is_none(), is_beyond, "fork {fork_id}, {calls} calls");
+            }
+        }
+    }
+}
+
+/// One that does not decode is known to only once its context is opened.
+#[test]
+fn more_items_than_have_contexts_have_no_answer() {
+    let state = State::new(Vec::new());
+    for &fork_id in V2 {
+        let error = |blocks: usize, rest: &[u8]| {
+            let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
+            (0..blocks).for_each(|_| _ = batch.block(1, 0));
+            batch.raw(rest);
+            let output = state.run(&request(fork_id, state.root, batch.finish()));
+            (output.error, output.error_rom)
+        };
+        let undecodable = (ExecutorError::NoError, RomError::InvalidDecodeChangeL2Block);
+        let beyond = (ExecutorError::Unspecified, RomError::NoError);
+        assert_eq!(error(8189, &[0x0b]), undecodable, "fork {fork_id}");
+        if fork_id < 10 {
+            assert_eq!(error(8190, &[0x0b]), undecodable, "fork {fork_id}");
+        } else {
+            assert_eq!(error(8190, &[0x0b]), beyond, "fork {fork_id}");
+            assert_eq!(error(8191, &[]), beyond, "fork {fork_id}");
         }
     }
 }

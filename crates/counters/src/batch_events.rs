@@ -49,6 +49,7 @@ impl BatchObserver for CounterMeter {
             Err(error) => error == RomError::InvalidDecodeChangeL2Block && batch.is_forced,
         };
         self.charge_batch(is_in_model, batch.is_forced);
+        self.decoded.items += batch.items.len() as u64;
         match batch.end {
             Ok(()) => {
                 let digests: Digests = batch.items.iter().map(|item| self.digests_at_most(item)).sum();
@@ -73,14 +74,12 @@ impl BatchObserver for CounterMeter {
     }
 
     fn block_decoded(&mut self) {
-        self.decoding().context();
         let price = self.prices.decode_block();
         self.decoding().charge_real(price, rom_costs::block_decoded());
     }
 
     /// Counts what decoding a transaction digests: the signed list, the public key, the L2 hash.
     fn transaction_decoded(&mut self, tx: &Transaction, recovered: Recovered) {
-        self.decoding().context();
         let path = self.decode_path(tx, recovered);
         let recovered = recovered.signer.is_some();
         let price = self.decode_price(tx, recovered);
@@ -186,6 +185,9 @@ impl BatchObserver for CounterMeter {
         self.precompile_tested();
         if self.rules.precompile_number(&sender).is_none() {
             self.accesses.push(Access::TouchAccount(sender));
+        } else {
+            // An unsigned call: its path is a little shorter.
+            self.sums.leave_unsure();
         }
     }
 
@@ -202,8 +204,12 @@ impl BatchObserver for CounterMeter {
             _ => Rejection::Balance,
         };
         let checks = rom.rejected(why, tx.data.len() as u64, tx.to.is_none());
-        // How far a product is off its range decides how long it takes to find out.
-        let is_known = tx.data.is_empty() && error != RomError::IntrinsicTxGasOverflow;
+        // How far a product is off its range decides how long it takes to find out; code of the sender, and what a create
+        // lacks, are found a little sooner.
+        let is_known = match error {
+            RomError::IntrinsicTxGasOverflow | RomError::IntrinsicInvalidSenderCode => false,
+            _ => tx.data.is_empty() && (tx.to.is_some() || !matches!(why, Rejection::Balance)),
+        };
         if is_known { self.count_path(checks) } else { self.count_bound(checks) }
     }
 
@@ -277,6 +283,9 @@ impl BatchObserver for CounterMeter {
     fn overflow(&mut self) -> Option<ExecutorError> {
         if self.passed_last_digest() {
             return Some(ExecutorError::AddressOutOfRange);
+        }
+        if self.passed_last_context() {
+            return Some(ExecutorError::Unspecified);
         }
         self.passed_last_step().then_some(ExecutorError::CountersOverflowSteps)
     }
@@ -461,7 +470,8 @@ fn fields(tx: &Transaction) -> Fields {
     }
 }
 
-/// Keccaks that the ROM asks for once it has read the header of a list, for one as long as it says it is (batch §3.1).
+/// Keccaks that the ROM asks for before an item, and once it has read the header of a list, for one as long as it says it is
+/// (batch §3.1).
 fn claimed_keccaks(data: &[u8]) -> u64 {
     let (header_bytes, bytes) = match data {
         [first @ 0xf8..=0xfa, rest @ ..] => {
@@ -470,8 +480,7 @@ fn claimed_keccaks(data: &[u8]) -> u64 {
             (1 + length_bytes as u64, length)
         }
         [first @ 0xc0..=0xf7, ..] => (1, u64::from(first - 0xc0)),
-        [0xfb..=0xff, ..] => (1, 0),
-        _ => return 0,
+        _ => return 1,
     };
     1 + (header_bytes + bytes + 1) / KECCAK_RATE_BYTES
 }

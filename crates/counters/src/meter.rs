@@ -25,6 +25,9 @@ const OPCODES_UNWATCHED: u32 = 1024;
 /// Opcodes that a call counts for: a precompile may take as many steps as thousands of them.
 const OPCODES_OF_A_CALL: u32 = 64;
 
+/// Contexts that the ROM opens beside those of items, calls and creates: one for call data, one to find the end of the data.
+const CONTEXTS_OF_BATCH: u64 = 2;
+
 /// Keccaks that the ROM keeps for the end of a batch, beside whole blocks of its data.
 const END_KECCAKS: u64 = 2;
 
@@ -129,7 +132,7 @@ impl CounterMeter {
         output.model_counters = self.total().charged;
         output.counters = if output.error == ExecutorError::NoError { self.counters() } else { Counters::default() };
         output.reserved = self.reservations(output.counters);
-        output.engine.contexts = self.total().contexts;
+        output.engine.contexts = self.contexts();
     }
 
     /// Returns the counters as reported; all opcodes are in the sums. Without counting there are only steps, as in the original.
@@ -142,8 +145,10 @@ impl CounterMeter {
     fn reservations(&self, used: Counters) -> Counters {
         let Sums { reserved, reservation, .. } = self.total();
         if !self.counts_all {
-            // The checks saw nothing used.
-            return used.max(self.with_end_keccaks(reservation));
+            // The checks saw nothing used. The first of them asks for the keccaks of the end alone.
+            let end = if self.reserves() { self.end_keccaks_wanted() } else { 0 };
+            let keccaks = reservation.keccaks.saturating_add(end);
+            return used.max(Counters { keccaks, ..reservation });
         }
         // Keccaks for the batch's end are set aside by dividing its length and one: a part of a block is left out, and it is
         // counted here from the start.
@@ -154,9 +159,14 @@ impl CounterMeter {
 
     /// Adds the keccaks that the ROM keeps for the end of the batch to those that a check states.
     pub(crate) fn with_end_keccaks(&self, stated: Counters) -> Counters {
-        let end = (self.batch_data.len() as u64 + 1) / KECCAK_RATE_BYTES + END_KECCAKS;
+        let end = self.end_keccaks_wanted();
         let keccaks = if stated.keccaks > 0 { stated.keccaks.saturating_add(end) } else { 0 };
         Counters { keccaks, ..stated }
+    }
+
+    /// Returns the keccaks that the ROM keeps for the end of the batch.
+    fn end_keccaks_wanted(&self) -> u64 {
+        (self.batch_data.len() as u64 + 1) / KECCAK_RATE_BYTES + END_KECCAKS
     }
 
     /// Returns the error of a batch that ran out of counters, under policy `enforce`. All items are decoded.
@@ -233,7 +243,19 @@ impl CounterMeter {
 
     /// True if the batch has passed a limit inside a transaction.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.is_some() || self.out_of_steps || self.passed_last_digest()
+        self.stopped.is_some() || self.out_of_steps || self.passed_last_digest() || self.passed_last_context()
+    }
+
+    /// Returns the contexts that the ROM has opened once all items are decoded.
+    fn contexts(&self) -> u64 {
+        CONTEXTS_OF_BATCH + self.decoded.items + self.sums.contexts
+    }
+
+    /// True if the ROM has used a context beyond the last one that a proof has room for.
+    pub(crate) fn passed_last_context(&self) -> bool {
+        // While nothing ran, the last is the one in which the data was found to be at its end, and nothing is kept there.
+        let unused = self.start.is_some() && self.sums.contexts == 0;
+        self.rules.contexts_max.is_some_and(|max| self.contexts() - u64::from(unused) > max)
     }
 
     /// True if a batch without counters made more digests of a kind than the machine has numbers for (later-forks §7). Those

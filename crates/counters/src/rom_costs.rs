@@ -316,7 +316,7 @@ pub(crate) mod reservations {
     /// Writing the header of a block.
     pub(crate) const HEADER: Reservation = both(want(0, 0, 0, 7));
     /// Finding out how many keccaks the end of a batch takes.
-    pub(crate) const DIVISION: Reservation = both(want(0, 1, 0, 0));
+    pub(crate) const DIVISION: Reservation = both(want(50, 1, 3, 0));
     /// Running a transaction.
     pub(crate) const TRANSACTION: Reservation =
         Reservation { beyond: want(99_966, 2, 99, 0), stated: want(100_000, 2, 100, 0) };

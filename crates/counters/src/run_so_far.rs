@@ -71,7 +71,7 @@ impl CounterMeter {
     /// True if a look at the limits, or a check of the ROM, may have failed so far. What they judge only grows, so none did that
     /// does not fail now.
     fn may_have_ended(&mut self) -> bool {
-        if self.passed_last_digest() {
+        if self.passed_last_digest() || self.passed_last_context() {
             return true;
         }
         if !self.enforces {

@@ -55,16 +55,11 @@ pub(crate) struct Sums {
     pub(crate) reservation: Counters,
     /// Digests made.
     pub(crate) digests: Digests,
-    /// Contexts opened at most.
+    /// Contexts opened by calls and creates.
     pub(crate) contexts: u64,
 }
 
 impl Sums {
-    /// Counts an item of the batch, or a call or a create, the first of a transaction too.
-    pub(crate) const fn context(&mut self) {
-        self.contexts += 1;
-    }
-
     /// Counts a keccak digest.
     #[inline]
     pub(crate) const fn keccak(&mut self, bytes: u64) {
@@ -173,4 +168,6 @@ pub(crate) struct Decoded {
     pub(crate) at_most: Counters,
     /// Digests made at most, of all items.
     pub(crate) digests: Digests,
+    /// All items.
+    pub(crate) items: u64,
 }

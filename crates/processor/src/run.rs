@@ -336,17 +336,20 @@ impl<'a, O: Observer> BatchRun<'a, O> {
         self.cancel.take(more)
     }
 
+    /// Fails once the batch has taken more of something than the machine has, counted or not.
+    pub(crate) fn check_overflow(&mut self) -> Result<(), Abort> {
+        let Some(error) = self.observer().overflow() else { return Ok(()) };
+        let message = match error {
+            ExecutorError::CountersOverflowSteps => "the batch takes more steps than the machine has without counters",
+            ExecutorError::AddressOutOfRange => "the batch makes more digests of one kind than the machine can number",
+            _ => "the batch opens more contexts than the machine can number",
+        };
+        Err(Abort::new(error, message))
+    }
+
     /// Returns the error with which a batch ends that ran out of counters, judged by all that it has counted.
     pub(crate) fn out_of_counters(&mut self, stage: Stage) -> Result<Option<RomError>, Halt> {
-        if let Some(error) = self.observer().overflow() {
-            let message = match error {
-                ExecutorError::CountersOverflowSteps => {
-                    "the batch takes more steps than the machine has without counters"
-                }
-                _ => "the batch makes more digests of one kind than the machine can number",
-            };
-            return Err(Abort::new(error, message).into());
-        }
+        self.check_overflow()?;
         if self.observer().needs_decoding() {
             self.prepare_rest()?;
         }

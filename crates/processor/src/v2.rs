@@ -175,7 +175,9 @@ impl<'a, O: Observer> V2Batch<'a, O> {
             return Ok(());
         }
         let implicit_block = forced || self.context.skip_first_change_l2_block;
-        self.run.prepare(forced, implicit_block, DecodedSoFar::default())?.map_err(Stop::Invalid)?;
+        let decoded = self.run.prepare(forced, implicit_block, DecodedSoFar::default())?;
+        self.run.check_overflow()?;
+        decoded.map_err(Stop::Invalid)?;
         let slots = [LAST_BLOCK_SLOT, TIMESTAMP_SLOT, BLOCK_INFO_ROOT_SLOT].map(|slot| (SYSTEM_ADDRESS, slot));
         self.run.read_ahead(&slots)?;
         self.block_number = self.run.system_slot(SYSTEM_ADDRESS, LAST_BLOCK_SLOT)?;
@@ -292,7 +294,7 @@ impl<'a, O: Observer> V2Batch<'a, O> {
 
     fn open_regular(&mut self, delta: u32, index: u32) -> Result<(B256, B256), Stop> {
         let current = self.run.system_slot(SYSTEM_ADDRESS, TIMESTAMP_SLOT)?;
-        let timestamp = current.saturating_add(U256::from(delta));
+        let timestamp = current.wrapping_add(U256::from(delta));
         if timestamp > U256::from(self.context.timestamp_limit) {
             self.run.observer().block_step(BlockStep::BadTimestamp);
             return Err(Stop::Invalid(RomError::InvalidTxChangeL2BlockLimitTimestamp));

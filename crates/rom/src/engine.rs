@@ -112,12 +112,13 @@ impl RomEngine {
         let mut machine = Machine::new(program, &request, tree).with_remains(remains).with_intrinsics(self.intrinsics);
         let mut listener = listener(Tracer::new(input, TracerRules::new(program, input.fork_id.rules())));
         let outcome = machine.run(&mut listener, cancel)?;
-        let rom_steps = outcome.steps;
+        let (rom_steps, contexts) = (outcome.steps, machine.contexts());
         let (mut tree, remains) = machine.into_parts();
         let mut output = answer(outcome, tracer(listener).finish(), input.old_state_root, &mut tree);
         let rom_time = start.elapsed();
         output.phases = PhaseTimes { evm: rom_time, permutations: tree.permutations(), ..PhaseTimes::default() };
-        output.engine = EngineReport { answered_by: EngineName::Rom, rom_steps, rom_time, ..EngineReport::default() };
+        output.engine =
+            EngineReport { answered_by: EngineName::Rom, rom_steps, rom_time, contexts, ..EngineReport::default() };
         self.keep_memory(tree.into_memory(), remains);
         Ok(output)
     }

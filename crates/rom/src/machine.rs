@@ -214,6 +214,12 @@ impl<'p, 'a> Machine<'p, 'a> {
         &self.memory
     }
 
+    /// Returns the number of the last context that the ROM opened, 0 if the program has no such variable.
+    pub fn contexts(&self) -> u64 {
+        let opened = self.program.offset(Variable::LastCtxUsed).map(|offset| self.memory.read(offset));
+        opened.map_or(0, |number| number[0])
+    }
+
     /// Returns the number of the next step.
     pub fn step(&self) -> u64 {
         self.step

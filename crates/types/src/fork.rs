@@ -143,7 +143,7 @@ pub struct ForkRules {
     /// A trace reads the length of the batch's last RLP list, which the ROM keeps at the same place, as the gas kept by the
     /// caller of the outermost frame.
     pub outermost_caller_keeps_rlp_length: bool,
-    /// A CALLDATACOPY leaves the height of the stack where a trace reads the gas kept by the caller of the outermost frame.
+    /// A CALLDATACOPY, and a CODECOPY of init code, leaves the height of the stack where a trace reads the gas kept by the caller of the outermost frame.
     pub calldatacopy_sets_outermost_gas: bool,
     /// A trace shows what a create returned also at the start of the next transaction: the ROM does not say that another
     /// context runs (main-state-machine §9.7).
@@ -166,6 +166,8 @@ pub struct ForkRules {
     pub uncounted_steps_max: u64,
     /// Digests of one kind that a batch may make: beyond, their numbers are out of range (later-forks §7).
     pub digests_max: u64,
+    /// Highest number of a context that a proof has room for, if there is one (main-state-machine §4.3).
+    pub contexts_max: Option<u64>,
     /// The zk counters of a recovery depend on the parity of the root that the ROM's exponent yields.
     pub recovery_negates_roots: bool,
     /// Binaries that the precompile recovering a key takes beyond those of the later ROM, at most: one comparison per
@@ -223,6 +225,7 @@ const FORK_4: ForkRules = ForkRules {
     rom: Some(RomVersion::Rom4),
     uncounted_steps_max: 8 << 23,
     digests_max: (1 << 16) - 2048 - 1,
+    contexts_max: None,
     recovery_negates_roots: true,
     recovery_extra_binaries: 264,
     calls_copy_arguments: true,
@@ -290,6 +293,7 @@ const FORK_10: ForkRules = ForkRules {
     steps: 1 << 24,
     safe_range: 40,
     uncounted_steps_max: 256 << 24,
+    contexts_max: Some(8191),
     truncated_push_loops: false,
     stateless_takes_flush_id: false,
     uncounted_log0_noted: true,

@@ -99,7 +99,7 @@ pub struct EngineReport {
     pub rom_time: Duration,
     /// Fields in which the answer of the native engine is another, if both were asked.
     pub differences: Vec<&'static str>,
-    /// Contexts that the ROM opens at most, one for each item, call and create (later-forks §7); by the native engine.
+    /// Contexts that the ROM opens (forks 7 and later): two, and one for each item, call and create.
     pub contexts: u64,
 }
 

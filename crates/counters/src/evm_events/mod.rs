@@ -119,12 +119,14 @@ impl EvmObserver for CounterMeter {
     }
 
     fn call_started(&mut self, inputs: &CallInputs, depth: usize, state: &EvmState) {
-        self.sums.context();
+        // That of a transaction was opened when it was decoded.
+        self.sums.contexts += u64::from(depth > 0);
         frames::call_started(self, inputs, depth, state);
     }
 
     fn create_started(&mut self, inputs: &CreateInputs, depth: usize, start: CreateStart) {
-        self.sums.context();
+        let opens = !matches!(start, CreateStart::NoFunds | CreateStart::NonceOverflow);
+        self.sums.contexts += u64::from(depth > 0 && opens);
         frames::create_started(self, inputs, depth, start);
     }
 

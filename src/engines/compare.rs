@@ -7,12 +7,39 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use alloy_primitives::{Address, B256};
 use zkevm_types::{
-    ApiVersion, BatchOutput, BlockOutput, ExecutorError, ForkRules, FullTrace, LogOutput, TouchedAccount, TraceContext,
-    TxOutput,
+    ApiVersion, BatchOutput, BlockOutput, Counters, ExecutorError, ForkRules, FullTrace, LogOutput, TouchedAccount,
+    TraceContext, TxOutput,
 };
 
 /// Fields that differ.
 type Fields = BTreeSet<&'static str>;
+
+/// Fields of the counters used, in their order.
+const COUNTERS: [&str; 8] = [
+    "cnt_steps",
+    "cnt_arithmetics",
+    "cnt_binaries",
+    "cnt_mem_aligns",
+    "cnt_keccak_hashes",
+    "cnt_poseidon_paddings",
+    "cnt_poseidon_hashes",
+    "cnt_sha256_hashes",
+];
+
+/// Those that the native engine counts as the ROM does: digests and tree accesses.
+const EXACT: std::ops::Range<usize> = 4..8;
+
+/// Fields of the counters needed free.
+const RESERVES: [&str; 8] = [
+    "cnt_reserve_steps",
+    "cnt_reserve_arithmetics",
+    "cnt_reserve_binaries",
+    "cnt_reserve_mem_aligns",
+    "cnt_reserve_keccak_hashes",
+    "cnt_reserve_poseidon_paddings",
+    "cnt_reserve_poseidon_hashes",
+    "cnt_reserve_sha256_hashes",
+];
 
 /// Notes the fields of two structs that differ, each under its name in the response.
 macro_rules! compare {
@@ -21,8 +48,8 @@ macro_rules! compare {
     };
 }
 
-/// Returns the names of the fields in which the two answers to a batch of this fork differ, and of the counters whose bound is
-/// below the count.
+/// Returns the names of the fields in which the two answers to a batch of this fork differ. Of counters and reservations that the
+/// native engine has bounds for, those whose bound is below.
 pub fn differences(native: &BatchOutput, rom: &BatchOutput, rules: &ForkRules) -> Vec<&'static str> {
     let mut found = Fields::new();
     let version = rules.api;
@@ -53,7 +80,7 @@ pub fn differences(native: &BatchOutput, rom: &BatchOutput, rules: &ForkRules) -
     }
     blocks(&native.blocks, &rom.blocks, &mut found);
     transactions(&native.transactions, &rom.transactions, version, &mut found);
-    counters(native, rom, &mut found);
+    counters(native, rom, rules, &mut found);
     found.into_iter().collect()
 }
 
@@ -73,23 +100,24 @@ fn shown_accounts<'a>(output: &'a BatchOutput, rules: &ForkRules) -> Cow<'a, BTr
     Cow::Owned(shown.collect())
 }
 
-fn counters(native: &BatchOutput, rom: &BatchOutput, found: &mut Fields) {
-    const NAMES: [&str; 8] = [
-        "cnt_steps",
-        "cnt_arithmetics",
-        "cnt_binaries",
-        "cnt_mem_aligns",
-        "cnt_keccak_hashes",
-        "cnt_poseidon_paddings",
-        "cnt_poseidon_hashes",
-        "cnt_sha256_hashes",
-    ];
+fn counters(native: &BatchOutput, rom: &BatchOutput, rules: &ForkRules, found: &mut Fields) {
     // A batch that stopped elsewhere counted something else, and so does one that never ends.
     if rom.error != ExecutorError::NoError || native.error != rom.error || native.error_rom != rom.error_rom {
         return;
     }
-    let pairs = native.counters.to_array().into_iter().zip(rom.counters.to_array());
-    found.extend(NAMES.into_iter().zip(pairs).filter(|(_, (bound, count))| bound < count).map(|(name, _)| name));
+    let pairs = |native: Counters, rom: Counters| native.to_array().into_iter().zip(rom.to_array());
+    for (place, (ours, count)) in pairs(native.counters, rom.counters).enumerate() {
+        if ours < count || (EXACT.contains(&place) && ours != count) {
+            found.insert(COUNTERS[place]);
+        }
+    }
+    if rules.api == ApiVersion::V2 {
+        for (place, (bound, reserved)) in pairs(native.reserved, rom.reserved).enumerate() {
+            if bound < reserved {
+                found.insert(RESERVES[place]);
+            }
+        }
+    }
 }
 
 fn blocks(native: &[BlockOutput], rom: &[BlockOutput], found: &mut Fields) {
@@ -220,14 +248,19 @@ mod tests {
             let native = answer(fork);
             let mut rom = native.clone();
             rom.counters.steps -= 1;
-            rom.reserved.keccaks += 1;
+            rom.reserved.keccaks -= 1;
             rom.phases = Default::default();
             assert_eq!(differences(&native, &rom, rules), [""; 0]);
             rom.counters.steps += 2;
             rom.gas_used += 1;
+            rom.reserved.keccaks += 2;
             let list = transactions_of(&mut rom);
             list[1].logs[0].index += 7;
-            assert_eq!(differences(&native, &rom, rules), ["cnt_steps", "gas_used", "responses.logs"]);
+            let reserves = if fork == 9 { vec!["cnt_reserve_keccak_hashes"] } else { vec![] };
+            let expected = [reserves, vec!["cnt_steps", "gas_used", "responses.logs"]].concat();
+            assert_eq!(differences(&native, &rom, rules), expected);
+            rom.counters.poseidons -= 1;
+            assert!(differences(&native, &rom, rules).contains(&"cnt_poseidon_hashes"));
             let list = transactions_of(&mut rom);
             list.pop();
             rom.roots = None;

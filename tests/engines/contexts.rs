@@ -1,11 +1,11 @@
-//! What comes with a batch of blocks: L1 info, forced batches, flags.
+//! What comes with a batch: L1 info, forced batches, flags, which transaction is traced.
 
 use std::collections::HashMap;
 
 use alloy_primitives::B256;
 use fastrand::Rng;
 use zkevm_batch::{L1_INFO_TREE_LEVELS, l1_info_leaf_hash, l1_info_root};
-use zkevm_types::{L1InfoLeaf, V2Context};
+use zkevm_types::{BatchOutput, L1InfoLeaf, TraceConfig, TxOutput, V2Context};
 
 /// One leaf of the L1 info tree, and the root that has it.
 pub(crate) struct L1Info {
@@ -55,4 +55,18 @@ pub(crate) fn v2(rng: &mut Rng, is_forced: bool, skips_first: bool, l1_info: L1I
         return V2Context { l1_info_root: root, forced_blockhash_l1: hash, ..flags };
     }
     V2Context { l1_info_root: l1_info.root, l1_info_tree_data: l1_info.leaves, ..flags }
+}
+
+/// Returns the trace of one of the transactions of a batch, `None` if it has none.
+pub(crate) fn trace(rng: &mut Rng, output: &BatchOutput) -> Option<TraceConfig> {
+    let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
+    let hashes: Vec<B256> = in_blocks.chain(&output.transactions).map(|tx: &TxOutput| tx.tx_hash).collect();
+    let tx_hash = *hashes.get(rng.usize(..hashes.len().max(1)))?;
+    Some(TraceConfig {
+        disable_storage: rng.u32(..4) == 0,
+        disable_stack: rng.u32(..4) == 0,
+        enable_memory: rng.bool(),
+        enable_return_data: rng.bool(),
+        tx_hash: tx_hash.0.to_vec().into(),
+    })
 }

@@ -8,7 +8,6 @@ use zkevm_testkit::sample::genesis::{Genesis, GenesisAccount};
 use zkevm_testkit::sample::{Account, BatchBuilder, Transfer};
 use zkevm_types::{
     AccountOverride, ApiVersion, BatchContext, BatchInput, BatchOutput, CountersPolicy, ForkId, StateSource,
-    TraceConfig, TxOutput,
 };
 
 use super::contexts;
@@ -50,7 +49,7 @@ impl Generated {
         input.db = state.nodes.iter().map(|(hash, node)| (*hash, node.into())).collect();
         input.contracts_bytecode = state.programs;
         if generator.rng.u8(..3) == 0 {
-            input.trace = generator.trace(&run(&input));
+            input.trace = contexts::trace(&mut generator.rng, &run(&input));
         }
         Self { input }
     }
@@ -266,18 +265,5 @@ impl Generator {
             10 => (None, data),
             _ => (Some(self.contracts[self.rng.usize(..CONTRACTS)]), data),
         }
-    }
-
-    fn trace(&mut self, output: &BatchOutput) -> Option<TraceConfig> {
-        let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
-        let hashes: Vec<B256> = in_blocks.chain(&output.transactions).map(|tx: &TxOutput| tx.tx_hash).collect();
-        let tx_hash = *hashes.get(self.rng.usize(..hashes.len().max(1)))?;
-        Some(TraceConfig {
-            disable_storage: self.once_in(4),
-            disable_stack: self.once_in(4),
-            enable_memory: self.rng.bool(),
-            enable_return_data: self.rng.bool(),
-            tx_hash: tx_hash.0.to_vec().into(),
-        })
     }
 }

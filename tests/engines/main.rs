@@ -1,5 +1,5 @@
-//! The two engines against each other, on generated batches: every field but counters is equal, and no native counter is below
-//! the ROM's. And the machine against itself, with and without native code in the place of lines it knows.
+//! The two engines against each other, on generated batches and on changed recordings: every field is equal, but for counters of
+//! which the native engine has bounds: none is below the ROM's. And the machine against itself, with and without native code in the place of lines it knows.
 //!
 //! Needs ROM files: the folder of `ZKEVM_ROMS`. `ZKEVM_GENERATED` is the number of batches, `ZKEVM_SEED` the first seed. Into
 //! the folder `ZKEVM_DIFFERENCES` go input and answers of each batch that is answered differently:
@@ -8,6 +8,7 @@
 //! ZKEVM_ROMS=roms ZKEVM_GENERATED=10000 cargo test --release --test engines -- --nocapture
 //! ```
 
+mod changes;
 mod code;
 mod contexts;
 mod counts;
@@ -15,22 +16,27 @@ mod generator;
 mod intrinsics;
 mod precompiles;
 mod programs;
+mod recordings;
 mod verdict;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use fastrand::Rng;
 use generator::Generated;
-use verdict::Pair;
+use recordings::Recordings;
+use verdict::{Pair, Verdict};
 use zkevm_pool::WorkerPool;
 use zkevm_processor::Engine;
 use zkevm_rom::{RomEngine, Roms};
 use zkevm_testkit::skip;
-use zkevm_types::{BatchInput, BatchOutput};
+use zkevm_types::{BatchInput, BatchOutput, ForkId};
 
 /// Batches without `ZKEVM_GENERATED`.
 const BATCHES: u64 = 120;
+/// Changed recordings without it.
+const CHANGED: u64 = 60;
 /// Forks of the batches, in turn.
 const FORKS: std::ops::RangeInclusive<u64> = 4..=12;
 
@@ -51,6 +57,35 @@ fn dump(seed: u64, input: &BatchInput, (native, rom): &(BatchOutput, BatchOutput
     write("rom", format!("{rom:#?}"));
 }
 
+/// What came of comparing many batches.
+#[derive(Default)]
+struct Tally {
+    outcomes: BTreeMap<&'static str, u64>,
+    uncounted: u64,
+    own_aborts: u64,
+    failures: Vec<u64>,
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64, name: &str, input: &BatchInput, verdict: &Verdict) {
+        verdict.outcomes.iter().for_each(|name| *self.outcomes.entry(name).or_default() += 1);
+        self.uncounted += u64::from(verdict.is_uncounted);
+        self.own_aborts += u64::from(verdict.is_own_abort);
+        if !verdict.differences.is_empty() {
+            println!("seed {seed}, fork {}, {name}: {}", input.fork_id, verdict.differences.join(", "));
+            dump(seed, input, &verdict.answers);
+            self.failures.push(seed);
+        }
+    }
+
+    fn finish(self) {
+        let Self { outcomes, uncounted, own_aborts, failures } = self;
+        println!("batches by what happened in them: {outcomes:#?}");
+        println!("compared without counters: {uncounted}; given up by the original's own checks: {own_aborts}");
+        assert!(failures.is_empty(), "{} batches are answered differently: seeds {failures:?}", failures.len());
+    }
+}
+
 #[test]
 fn generated_batches_are_answered_alike() {
     let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
@@ -59,27 +94,36 @@ fn generated_batches_are_answered_alike() {
     let roms = Roms::read(Path::new(&folder)).unwrap();
     let pair = Pair { native: Engine::default(), rom: RomEngine::new(roms, WorkerPool::none()) };
     let first = setting("ZKEVM_SEED", 0);
-    let forks: Vec<_> = FORKS.filter_map(zkevm_types::ForkId::new).filter(|fork| pair.rom.has_fork(*fork)).collect();
+    let forks: Vec<_> = FORKS.filter_map(ForkId::new).filter(|fork| pair.rom.has_fork(*fork)).collect();
     assert!(!forks.is_empty(), "the folder has a ROM of a fork that the native engine knows");
-    let mut outcomes: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut uncounted, mut own_aborts) = (0, 0);
-    let mut failures = Vec::new();
+    let mut tally = Tally::default();
     for seed in first..first + setting("ZKEVM_GENERATED", BATCHES) {
         let fork = forks[seed as usize % forks.len()];
         let batch = Generated::new(seed, fork, |input| pair.run(input).0);
-        let verdict = pair.compare(&batch.input);
-        verdict.outcomes.iter().for_each(|name| *outcomes.entry(name).or_default() += 1);
-        uncounted += u64::from(verdict.is_uncounted);
-        own_aborts += u64::from(verdict.is_own_abort);
-        if !verdict.differences.is_empty() {
-            println!("seed {seed}, fork {fork}: {}", verdict.differences.join(", "));
-            dump(seed, &batch.input, &verdict.answers);
-            failures.push(seed);
-        }
+        tally.add(seed, "generated", &batch.input, &pair.compare(&batch.input));
     }
-    println!("batches by what happened in them: {outcomes:#?}");
-    println!("compared without counters: {uncounted}; given up by the original's own checks: {own_aborts}");
-    assert!(failures.is_empty(), "{} batches are answered differently: seeds {failures:?}", failures.len());
+    tally.finish();
+}
+
+/// Recorded requests, each changed in a way of its own: what the generator does not think of is there in what was recorded.
+#[test]
+fn changed_recordings_are_answered_alike() {
+    let (Some(folder), Some(recordings)) = (std::env::var_os("ZKEVM_ROMS"), Recordings::open()) else {
+        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS), or no recordings");
+    };
+    let roms = Roms::read(Path::new(&folder)).unwrap();
+    let pair = Pair { native: Engine::default(), rom: RomEngine::new(roms, WorkerPool::none()) };
+    let forks: Vec<_> = (1..=12).filter_map(ForkId::new).filter(|fork| pair.rom.has_fork(*fork)).collect();
+    let first = setting("ZKEVM_SEED", 0);
+    let mut tally = Tally::default();
+    for seed in first..first + setting("ZKEVM_GENERATED", CHANGED) {
+        let mut rng = Rng::with_seed(seed);
+        let (name, recorded) = recordings.get(rng.usize(..recordings.len()));
+        let Some(recorded) = recorded.filter(|input| forks.contains(&input.fork_id)) else { continue };
+        let input = changes::changed(rng, recorded, &forks, |input| pair.run(input).0);
+        tally.add(seed, &name, &input, &pair.compare(&input));
+    }
+    tally.finish();
 }
 
 /// The machine gives the same answer with and without native code in the place of lines it knows, and ends in the same state.
@@ -90,12 +134,12 @@ fn native_code_changes_nothing() {
     };
     let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
     let first = setting("ZKEVM_SEED", 0);
-    let forks: Vec<_> = FORKS.filter_map(zkevm_types::ForkId::new).filter(|fork| rom.has_fork(*fork)).collect();
+    let forks: Vec<_> = FORKS.filter_map(ForkId::new).filter(|fork| rom.has_fork(*fork)).collect();
     let mut runs = intrinsics::Runs::default();
     let mut failures = Vec::new();
     for seed in first..first + setting("ZKEVM_GENERATED", BATCHES) {
         let fork = forks[seed as usize % forks.len()];
-        let answer = |input: &zkevm_types::BatchInput| {
+        let answer = |input: &BatchInput| {
             let nothing = zkevm_store::MemoryStore::new(0);
             let state =
                 zkevm_store::RequestOverlay { base: &nothing, nodes: &input.db, programs: &input.contracts_bytecode };

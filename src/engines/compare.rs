@@ -7,8 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use alloy_primitives::{Address, B256};
 use zkevm_types::{
-    ApiVersion, BatchOutput, BlockOutput, Counters, ExecutorError, ForkRules, FullTrace, LogOutput, TouchedAccount,
-    TraceContext, TxOutput,
+    ApiVersion, BatchOutput, BlockOutput, Counters, ExecutorError, ForkRules, FullTrace, LogOutput, RomError,
+    TouchedAccount, TraceContext, TxOutput,
 };
 
 /// Fields that differ.
@@ -84,6 +84,13 @@ pub fn differences(native: &BatchOutput, rom: &BatchOutput, rules: &ForkRules) -
     found.into_iter().collect()
 }
 
+/// True if the batch ran out of counters.
+pub(super) fn ran_out(output: &BatchOutput) -> bool {
+    let in_blocks = output.blocks.iter().flat_map(|block| &block.transactions);
+    let mut errors = in_blocks.chain(&output.transactions).map(|tx| tx.error).chain([output.error_rom]);
+    errors.any(RomError::is_out_of_counters)
+}
+
 fn sorted(keys: &[B256]) -> BTreeSet<B256> {
     keys.iter().copied().collect()
 }
@@ -102,7 +109,8 @@ fn shown_accounts<'a>(output: &'a BatchOutput, rules: &ForkRules) -> Cow<'a, BTr
 
 fn counters(native: &BatchOutput, rom: &BatchOutput, rules: &ForkRules, found: &mut Fields) {
     // A batch that stopped elsewhere counted something else, and so does one that never ends.
-    if rom.error != ExecutorError::NoError || native.error != rom.error || native.error_rom != rom.error_rom {
+    let is_complete = rom.error == ExecutorError::NoError && !ran_out(native) && !ran_out(rom);
+    if !is_complete || native.error != rom.error || native.error_rom != rom.error_rom {
         return;
     }
     let pairs = |native: Counters, rom: Counters| native.to_array().into_iter().zip(rom.to_array());
@@ -225,7 +233,7 @@ mod tests {
     use zkevm_processor::Engine;
     use zkevm_store::MemoryStore;
     use zkevm_testkit::sample::{Kind, Workload};
-    use zkevm_types::{ForkId, RomError};
+    use zkevm_types::ForkId;
 
     fn answer(fork: u64) -> BatchOutput {
         let workload = Arc::new(Workload::new(ForkId::new(fork).unwrap(), 1).unwrap());
@@ -261,6 +269,8 @@ mod tests {
             assert_eq!(differences(&native, &rom, rules), expected);
             rom.counters.poseidons -= 1;
             assert!(differences(&native, &rom, rules).contains(&"cnt_poseidon_hashes"));
+            transactions_of(&mut rom)[0].error = RomError::OutOfCountersStep;
+            assert!(!differences(&native, &rom, rules).contains(&"cnt_poseidon_hashes"), "it stopped elsewhere");
             let list = transactions_of(&mut rom);
             list.pop();
             rom.roots = None;

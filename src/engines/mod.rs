@@ -124,12 +124,7 @@ impl BatchEngine for Engines {
 
 /// True if the batch ran out of counters by the native engine's own judgement, or if one of its bounds is near a limit.
 fn could_reach_limit(input: &BatchInput, output: &BatchOutput, program: &Program) -> bool {
-    if output.error == ExecutorError::CountersOverflowSteps {
-        return true;
-    }
-    let transactions = output.transactions.iter().chain(output.blocks.iter().flat_map(|block| &block.transactions));
-    let mut errors = transactions.map(|tx| tx.error).chain([output.error_rom]);
-    if errors.any(|error| error.is_out_of_counters()) {
+    if output.error == ExecutorError::CountersOverflowSteps || compare::ran_out(output) {
         return true;
     }
     if program.contexts_max().is_some_and(|max| output.engine.contexts > max) {

@@ -21,6 +21,8 @@ const MISSING_WORD: Counters = Counters { mem_aligns: 1, ..rows(1000, 30, 150) }
 const MODEXP_EXTRA: Counters = rows(4000, 80, 300);
 /// Number of MODEXP.
 const MODEXP: u16 = 5;
+/// Longest number of MODEXP.
+const MODEXP_BYTES_MAX: u64 = 1024;
 
 /// Counts a precompile that had gas enough, whatever it answered, and a MODEXP that had not.
 pub(super) fn precompile_ended(meter: &mut CounterMeter, run: &PrecompileRun<'_>) {
@@ -89,17 +91,23 @@ fn padded_word(input: &[u8], index: usize) -> [u8; 32] {
     word
 }
 
-/// Adds to the bound what MODEXP reads before it refuses; the model has nothing for that.
+/// Adds to the bound what MODEXP reads before it refuses, and the zeros it answers where the base has no bytes: they are stored
+/// and copied. The model has nothing for that.
 fn modexp_refused(meter: &mut CounterMeter, input: &[u8]) {
     let measured = LENGTH_BIT.times(exponent_head_bits(input));
-    meter.sums.charge_bound_only(meter.prices.precompile(Precompile::Modexp(0, 0, None)) + MODEXP_EXTRA + measured);
+    let [_, _, modulus]: [U256; 3] = words(input);
+    let zeros = modulus.saturating_to::<u64>();
+    let zeros = if zeros > MODEXP_BYTES_MAX { 0 } else { zeros.next_multiple_of(WORD_BYTES) };
+    let read = meter.prices.precompile(Precompile::Modexp(zeros, zeros, None));
+    meter.sums.charge_bound_only(read + MODEXP_EXTRA + measured);
 }
 
 /// Returns the bits of the first word of a MODEXP's exponent, without the zeros in front: the ROM halves it to find them.
 fn exponent_head_bits(input: &[u8]) -> u64 {
-    let [base, exponent] = [0, 1].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<usize>());
-    let length = exponent.min(WORD_BYTES as usize);
-    let start = base.saturating_add(3 * WORD_BYTES as usize);
+    let [base, exponent]: [U256; 2] = words(input);
+    let length = exponent.saturating_to::<usize>().min(WORD_BYTES as usize);
+    // The ROM adds modulo 2^256.
+    let start = base.wrapping_add(U256::from(3 * WORD_BYTES)).saturating_to::<usize>();
     let present = input.get(start..).unwrap_or_default();
     let mut head = vec![0; length];
     let present = &present[..present.len().min(length)];
@@ -109,10 +117,9 @@ fn exponent_head_bits(input: &[u8]) -> u64 {
 
 /// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
 fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
-    const LENGTH_MAX_BYTES: u64 = 1024;
     let [base, exponent, modulus] =
         [0, 1, 2].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<u64>());
-    if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > LENGTH_MAX_BYTES) {
+    if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > MODEXP_BYTES_MAX) {
         return modexp_refused(meter, input);
     }
     if (input.len() as u64) < 3 * WORD_BYTES + base + exponent + modulus {
@@ -130,6 +137,9 @@ fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
         // In the model's price of an exponentiation, and missing where there is none.
         meter.sums.charge_bound_only(LENGTH_BIT.times(exponent_head_bits(input)));
     }
+    // The model stores the result in the output area alone, the ROM in the memory of the call as well.
+    let mem_aligns = (modulus.len() as u64).div_ceil(WORD_BYTES);
+    meter.sums.charge_bound_only(Counters { mem_aligns, ..Counters::default() });
     let run = Precompile::Modexp(input.len() as u64, output_bytes, numbers);
     let price = meter.prices.precompile(run);
     let dearest = numbers.map_or_else(Counters::default, dearest_modexp);
@@ -160,4 +170,25 @@ fn dearest_modexp(input: &ModexpInput<'_>) -> Counters {
     // The exponent is halved for every bit, all of its words each time.
     let halves = HALVE_WORD.times(bits.saturating_mul((exponent.len() as u64).div_ceil(WORD_BYTES)));
     rows(steps, arithmetics, binaries) + halves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bits of the head where these lengths stand before an exponent.
+    fn head_bits(base: U256, exponent: &[u8]) -> u64 {
+        let lengths = [base, U256::from(exponent.len()), U256::from(1)].map(|word| word.to_be_bytes::<32>());
+        exponent_head_bits(&[lengths.as_flattened(), exponent].concat())
+    }
+
+    #[test]
+    fn the_head_of_an_exponent_is_looked_for_where_the_rom_does() {
+        assert_eq!(head_bits(U256::ZERO, &[0, 3, 0]), 10);
+        assert_eq!(head_bits(U256::from(1), &[0, 3, 0]), 18);
+        assert_eq!(head_bits(U256::from(3), &[0, 3, 0]), 0);
+        // A base so long that its end lies in front of it: the last byte of the modulus' length, then 0, 3.
+        assert_eq!(head_bits(U256::MAX, &[0, 3, 0]), 17);
+        assert_eq!(head_bits(U256::MAX - U256::from(96), &[0, 3, 0]), 0);
+    }
 }

@@ -35,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Eight accounts each.
 const CLIENTS: u64 = 512;
-const FORKS: [u64; 3] = [6, 7, 9];
+const FORKS: [u64; 4] = [6, 7, 9, 13];
 /// Transfers of a batch: each with accounts of its own, the ROMs run out of counters at some 480.
 const TRANSFERS_PER_BATCH: usize = 450;
 /// Transactions of a batch that is far from every limit.

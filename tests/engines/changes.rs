@@ -12,6 +12,7 @@ use zkevm_tree::{Digest, LeafKind, StateTree, account_key, linear_hash, storage_
 use zkevm_types::{AccountOverride, ApiVersion, BatchContext, BatchInput, BatchOutput, ForkId, StateSource};
 
 use super::contexts;
+use super::precompiles::Precompiles;
 use super::programs::{Programs, edge};
 
 /// First byte of a ChangeL2Block item.
@@ -145,7 +146,7 @@ impl Changer<'_> {
         let code = match old.cloned() {
             Some(old) if !old.is_empty() && !self.once_in(4) => self.changed_code(&old),
             None if !self.once_in(4) => return,
-            _ => Programs { rng: &mut *self.rng, contracts: &self.touched.clone() }.contract(),
+            _ => self.contract(),
         };
         let mut leaves = vec![(account_key(address, LeafKind::CodeLength), U256::from(code.len()))];
         let mut hash = U256::ZERO;
@@ -158,6 +159,13 @@ impl Changer<'_> {
         self.write(leaves);
     }
 
+    /// Returns the code of a contract. What a wrong signature leaves to its caller is known to differ (docs/engines.md).
+    fn contract(&mut self) -> Bytes {
+        let mut precompiles = Precompiles { spoils_wrong_signatures: true, ..Precompiles::default() };
+        let contracts = self.touched.clone();
+        Programs { rng: &mut *self.rng, contracts: &contracts, precompiles: &mut precompiles }.contract()
+    }
+
     /// Returns code, or data, with a few bytes changed.
     fn changed_code(&mut self, old: &[u8]) -> Bytes {
         let mut code = old.to_vec();
@@ -168,7 +176,7 @@ impl Changer<'_> {
                 1 => code.insert(at, self.rng.u8(..)),
                 2 if at < code.len() => _ = code.remove(at),
                 3 => {
-                    let piece = Programs { rng: &mut *self.rng, contracts: &self.touched.clone() }.contract();
+                    let piece = self.contract();
                     let end = self.rng.usize(at..=code.len());
                     code.splice(at..end, piece);
                 }
@@ -464,7 +472,7 @@ impl Changer<'_> {
         match self.rng.u8(..4) {
             0 => replaced.balance = Some(edge(self.rng)),
             1 => replaced.nonce = Some(self.rng.u64(..300)),
-            2 => replaced.code = Some(Programs { rng: &mut *self.rng, contracts: &self.touched.clone() }.contract()),
+            2 => replaced.code = Some(self.contract()),
             _ => replaced.state_diff = [(U256::from(self.rng.u64(..3)), edge(self.rng))].into(),
         }
         self.input.state_override.insert(address, replaced);

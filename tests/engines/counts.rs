@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use alloy_primitives::{Address, Bytes, U256, address};
+use alloy_primitives::{Address, Bytes, U256, hex};
 use fastrand::Rng;
 use revm::bytecode::OpCode;
 use revm::bytecode::opcode::{JUMP, JUMPDEST, POP, PUSH0, PUSH32, RETURN, REVERT, SELFDESTRUCT};
@@ -18,15 +18,16 @@ use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
 use zkevm_testkit::skip;
-use zkevm_types::{BatchInput, BatchOutput, CountersPolicy, EngineName, ForkId};
+use zkevm_types::{BatchInput, BatchOutput, CountersPolicy, EngineName, ForkId, P256_VERIFY};
 
+use super::precompiles::address;
 use super::programs::edge;
-use super::{FORKS, setting};
+use super::{forks, p256, setting};
 
 /// Has the code under test.
-const CODE: Address = address!("00000000000000000000000000000000000c0de1");
+pub(crate) const CODE: Address = alloy_primitives::address!("00000000000000000000000000000000000c0de1");
 /// Has code to be copied and called.
-const OTHER: Address = address!("00000000000000000000000000000000000c0de2");
+const OTHER: Address = alloy_primitives::address!("00000000000000000000000000000000000c0de2");
 /// Opcodes and their operands, the top of the stack first: numbers, extents, addresses, zero, gas.
 const OPCODES: &[(u8, &str)] = &[
     (0x04, "nn"),
@@ -82,7 +83,7 @@ fn long_operands_never_count_less_than_in_the_rom() {
         return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
     };
     let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
-    let forks: Vec<_> = FORKS.filter_map(ForkId::new).filter(|fork| rom.has_fork(*fork)).collect();
+    let forks = forks(&rom);
     let first = setting("ZKEVM_SEED", 0);
     let mut failures = Vec::new();
     for seed in first..first + setting("ZKEVM_GENERATED", 100) {
@@ -91,7 +92,7 @@ fn long_operands_never_count_less_than_in_the_rom() {
         let code = program(&mut rng);
         let data = numbers(&mut rng, 2_000);
         if let Some(difference) = below(fork, &rom, &code, CODE, &data) {
-            println!("seed {seed}, fork {fork}: {difference}, {}", alloy_primitives::hex::encode(&code));
+            println!("seed {seed}, fork {fork}: {difference}, {}", hex::encode(&code));
             failures.push(seed);
         }
     }
@@ -114,7 +115,7 @@ fn no_batch_beyond_the_limits_is_accepted_and_none_within_is_refused() {
         intrinsics: true,
     };
     let served = Engines::open(&options, 0, Recoverer::single(), PrefixCache::default()).unwrap();
-    let forks: Vec<_> = FORKS.filter_map(ForkId::new).filter(|fork| rom.has_fork(*fork)).collect();
+    let forks = forks(&rom);
     let first = setting("ZKEVM_SEED", 0);
     let mut failures = Vec::new();
     let (mut beyond, mut by_machine) = (0, 0);
@@ -199,23 +200,54 @@ fn numbers(rng: &mut Rng, bytes_max: usize) -> Vec<u8> {
     (0..bytes).map(|_| rng.u8(..)).collect()
 }
 
-/// Lengths, numbers and cut-off input at random, each the call of one transaction. `ZKEVM_GENERATED` is the number of batches.
+/// Lengths, numbers and cut-off input at random, each the call of one transaction and of a contract. `ZKEVM_GENERATED` is the
+/// number of inputs.
 #[test]
 fn a_modexp_never_counts_less_than_in_the_rom() {
     let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
         return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
     };
     let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
-    let forks: Vec<_> = (7..=13)
-        .filter_map(ForkId::new)
-        .filter(|fork| fork.rules().has_precompile(MODEXP.into()) && rom.has_fork(*fork))
-        .collect();
+    let forks: Vec<_> = forks(&rom).into_iter().filter(|fork| fork.rules().has_precompile(MODEXP.into())).collect();
+    if forks.is_empty() {
+        return println!("no MODEXP in this fork");
+    }
+    // Gives its input to MODEXP, and has as many bytes of the answer.
+    let code = hex!("365f5f37 365f365f60055afa");
     let mut rng = Rng::with_seed(setting("ZKEVM_SEED", 0));
     for case in 0..setting("ZKEVM_GENERATED", 100) as usize {
         let fork = forks[case % forks.len()];
         let data = input(&mut rng);
-        let difference = below(fork, &rom, &[], Address::with_last_byte(MODEXP), &data);
-        assert_eq!(difference, None, "fork {fork}, {}", alloy_primitives::hex::encode(&data));
+        for to in [CODE, Address::with_last_byte(MODEXP)] {
+            let difference = below(fork, &rom, &code, to, &data);
+            assert_eq!(difference, None, "to {to}, fork {fork}, {}", hex::encode(&data));
+        }
+    }
+}
+
+/// Signatures of all kinds, each the call of one transaction and of a contract. `ZKEVM_GENERATED` is the number of signatures.
+#[test]
+fn a_p256_verification_never_counts_less_than_in_the_rom() {
+    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
+        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
+    };
+    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
+    let fork = ForkId::new(13).unwrap();
+    if !rom.has_fork(fork) {
+        return skip::missing_data("no ROM file of fork 13");
+    }
+    // Gives its input to P256VERIFY, twice.
+    let code = hex!("365f5f37 60205f365f610100612710fa 60205f365f5f610100612710f1");
+    let mut rng = Rng::with_seed(setting("ZKEVM_SEED", 0));
+    for _ in 0..setting("ZKEVM_GENERATED", 100) {
+        let mut data = p256::input(&mut rng);
+        if rng.u8(..6) == 0 {
+            data.resize(rng.usize(..200), 0);
+        }
+        for to in [CODE, address(P256_VERIFY)] {
+            let difference = below(fork, &rom, &code, to, &data);
+            assert_eq!(difference, None, "{}", hex::encode(&data));
+        }
     }
 }
 
@@ -229,7 +261,12 @@ fn input(rng: &mut Rng) -> Vec<u8> {
         _ => rng.usize(1..200),
     });
     let [base, exponent, modulus] = lengths;
-    let lengths = [base, exponent.min(EXPONENT_BYTES_MAX), modulus];
+    let mut lengths = [base, exponent.min(EXPONENT_BYTES_MAX), modulus];
+    if rng.u8(..10) == 0 {
+        // Counters suffice for long numbers where the exponent is short.
+        let base = if rng.u8(..4) == 0 { 0 } else { rng.usize(1..1025) };
+        lengths = [base, rng.usize(..2), rng.usize(1..1025)];
+    }
     let mut data: Vec<u8> = lengths.iter().flat_map(|&length| U256::from(length).to_be_bytes::<32>()).collect();
     let style = rng.u8(..3);
     for length in lengths {
@@ -248,6 +285,8 @@ fn input(rng: &mut Rng) -> Vec<u8> {
 /// Calls an address with `data`, CODE having this code. Returns the native counters and the ROM's if any is below.
 fn below(fork: ForkId, rom: &RomEngine, code: &[u8], to: Address, data: &[u8]) -> Option<String> {
     let (input, store) = batch(fork, code, to, data, 29_000_000, 1);
+    // A batch that the native engine gives up has not counted all.
+    let input = BatchInput { counters_policy: CountersPolicy::Report, ..input };
     let cancel = CancelToken::default();
     let [native, rom] = [
         Engine::default().process(&input, &store, &cancel).unwrap().counters,
@@ -258,7 +297,7 @@ fn below(fork: ForkId, rom: &RomEngine, code: &[u8], to: Address, data: &[u8]) -
 }
 
 /// Returns a batch of so many calls of an address, and the state in which CODE has this code.
-fn batch(
+pub(crate) fn batch(
     fork: ForkId,
     code: &[u8],
     to: Address,

@@ -11,7 +11,7 @@ use zkevm_types::{
 };
 
 use super::contexts;
-use super::precompiles;
+use super::precompiles::{self, Precompiles};
 use super::programs::{Programs, edge};
 
 const CHAIN_ID: u64 = 1001;
@@ -25,6 +25,8 @@ const SYSTEM: Address = address!("000000000000000000000000000000005ca1ab1e");
 pub(crate) struct Generated {
     /// The batch; state and programs are part of it.
     pub input: BatchInput,
+    /// Wrong signatures for P256VERIFY were made malformed ones.
+    pub has_spoiled: bool,
 }
 
 struct Generator {
@@ -33,15 +35,27 @@ struct Generator {
     senders: Vec<Account>,
     nonces: Vec<u64>,
     contracts: Vec<Address>,
+    precompiles: Precompiles,
 }
 
 impl Generated {
     /// Makes the batch of a seed. `run` answers it without a trace: a trace is asked for by hash.
     pub(crate) fn new(seed: u64, fork: ForkId, run: impl Fn(&BatchInput) -> BatchOutput) -> Self {
+        Self::with(seed, fork, Precompiles::default(), run)
+    }
+
+    /// The same, with malformed signatures for P256VERIFY where the other batch has wrong ones.
+    pub(crate) fn without_wrong_signatures(seed: u64, fork: ForkId, run: impl Fn(&BatchInput) -> BatchOutput) -> Self {
+        let spoiling = Precompiles { spoils_wrong_signatures: true, ..Precompiles::default() };
+        Self::with(seed, fork, spoiling, run)
+    }
+
+    fn with(seed: u64, fork: ForkId, precompiles: Precompiles, run: impl Fn(&BatchInput) -> BatchOutput) -> Self {
         let rng = Rng::with_seed(seed);
         let senders: Vec<Account> = (0..SENDERS).map(|n| Account::named(&format!("engines {n}"))).collect();
         let contracts = (0..CONTRACTS).map(contract_address).collect();
-        let mut generator = Generator { rng, fork, nonces: vec![0; senders.len()], senders, contracts };
+        let nonces = vec![0; senders.len()];
+        let mut generator = Generator { rng, fork, nonces, senders, contracts, precompiles };
         let genesis = generator.genesis();
         let mut input = generator.batch();
         let state = genesis.build().unwrap();
@@ -51,7 +65,7 @@ impl Generated {
         if generator.rng.u8(..3) == 0 {
             input.trace = contexts::trace(&mut generator.rng, &run(&input));
         }
-        Self { input }
+        Self { input, has_spoiled: generator.precompiles.has_spoiled }
     }
 }
 
@@ -66,7 +80,7 @@ impl Generator {
     }
 
     fn programs(&mut self) -> Programs<'_> {
-        Programs { rng: &mut self.rng, contracts: &self.contracts }
+        Programs { rng: &mut self.rng, contracts: &self.contracts, precompiles: &mut self.precompiles }
     }
 
     fn genesis(&mut self) -> Genesis {
@@ -258,8 +272,8 @@ impl Generator {
             0 | 1 => (Some(contract_address(100 + self.rng.usize(..3))), Bytes::new()),
             2 => (Some(self.senders[self.rng.usize(..SENDERS)].address()), data),
             3..=5 => {
-                let number = self.rng.u8(1..=10);
-                (Some(Address::with_last_byte(number)), precompiles::input(&mut self.rng, number).into())
+                let number = if self.once_in(10) { 10 } else { self.precompiles.number(&mut self.rng) };
+                (Some(precompiles::address(number)), self.precompiles.input(&mut self.rng, number).into())
             }
             6..=9 => (None, self.programs().init_code()),
             10 => (None, data),

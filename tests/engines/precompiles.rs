@@ -1,9 +1,11 @@
 //! Input for precompiles: well formed, nearly so, and of odd lengths.
 
-use alloy_primitives::{B256, U256, uint};
+use alloy_primitives::{Address, B256, U256, uint};
 use fastrand::Rng;
 use zkevm_testkit::sample::Account;
+use zkevm_types::P256_VERIFY;
 
+use super::p256;
 use super::programs::edge;
 
 /// Order of the field of the curve alt_bn128.
@@ -23,13 +25,46 @@ const SECOND: [U256; 4] = [
 /// Lengths on whose two sides hashes take another block, and words begin.
 const LENGTHS: [usize; 16] = [0, 1, 31, 32, 33, 55, 56, 63, 64, 65, 96, 128, 135, 136, 192, 213];
 
-/// Returns input for a precompile, cut or extended now and then.
-pub(crate) fn input(rng: &mut Rng, number: u8) -> Vec<u8> {
+/// Returns the address with a number.
+pub(crate) fn address(number: u16) -> Address {
+    Address::left_padding_from(&number.to_be_bytes())
+}
+
+/// Makes input for precompiles.
+#[derive(Debug, Default)]
+pub(crate) struct Precompiles {
+    /// Signatures for P256VERIFY that are wrong are made malformed.
+    pub(crate) spoils_wrong_signatures: bool,
+    /// Some were.
+    pub(crate) has_spoiled: bool,
+}
+
+impl Precompiles {
+    /// Chooses a precompile.
+    pub(crate) fn number(&self, rng: &mut Rng) -> u16 {
+        match rng.u16(..12) {
+            number @ 1..=9 => number,
+            _ => P256_VERIFY,
+        }
+    }
+
+    /// Returns input for a precompile, cut or extended now and then.
+    pub(crate) fn input(&mut self, rng: &mut Rng, number: u16) -> Vec<u8> {
+        let mut input = input(rng, number);
+        if number == P256_VERIFY && self.spoils_wrong_signatures {
+            self.has_spoiled |= p256::spoil_if_wrong(&mut input);
+        }
+        input
+    }
+}
+
+fn input(rng: &mut Rng, number: u16) -> Vec<u8> {
     let mut input = match number {
         1 => recovery(rng),
         5 => modexp(rng),
         6 => [point(rng), point(rng)].concat(),
         7 => [point(rng), words(&[edge(rng)])].concat(),
+        P256_VERIFY => p256::input(rng),
         8 => (0..rng.usize(..3)).flat_map(|_| pair(rng)).collect(),
         _ => bytes(rng),
     };
@@ -64,8 +99,14 @@ fn recovery(rng: &mut Rng) -> Vec<u8> {
 
 fn modexp(rng: &mut Rng) -> Vec<u8> {
     let mut lengths = [(); 3].map(|()| [0, 1, 2, 31, 32, 33, 64, 70][rng.usize(..8)]);
-    if rng.u8(..8) == 0 {
-        lengths[1] = rng.usize(..5);
+    match rng.u8(..16) {
+        0 | 1 => lengths[1] = rng.usize(..5),
+        // Up to the longest, and beyond.
+        2 => {
+            lengths[1] = rng.usize(..3);
+            lengths[[0, 2][rng.usize(..2)]] = [255, 1023, 1024, 1025][rng.usize(..4)];
+        }
+        _ => {}
     }
     let mut input = words(&lengths.map(U256::from));
     for length in lengths {

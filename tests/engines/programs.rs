@@ -8,9 +8,10 @@ use revm::bytecode::opcode::{
     MLOAD, MSTORE8, NUMBER, POP, RETURN, RETURNDATACOPY, RETURNDATASIZE, REVERT, SELFDESTRUCT, SLOAD, SSTORE,
     STATICCALL,
 };
+use zkevm_types::P256_VERIFY;
 
 use super::code::Code;
-use super::precompiles;
+use super::precompiles::{self, Precompiles};
 
 /// Longest deployed code, in bytes (EIP-170).
 const CODE_BYTES_MAX: u64 = 24_576;
@@ -46,6 +47,7 @@ fn extent(rng: &mut Rng) -> U256 {
 pub(crate) struct Programs<'a> {
     pub(crate) rng: &'a mut Rng,
     pub(crate) contracts: &'a [Address],
+    pub(crate) precompiles: &'a mut Precompiles,
 }
 
 impl Programs<'_> {
@@ -228,6 +230,7 @@ impl Programs<'_> {
 
     fn target(&mut self) -> U256 {
         let address = match self.rng.u8(..12) {
+            0 | 1 if self.rng.u8(..8) == 0 => precompiles::address(P256_VERIFY),
             0 | 1 => Address::with_last_byte(self.rng.u8(..=11)),
             2 => Address::repeat_byte(self.rng.u8(1..4)),
             _ => self.contracts[self.rng.usize(..self.contracts.len())],
@@ -285,8 +288,8 @@ impl Programs<'_> {
 
     /// Calls a precompile with input for it.
     fn precompile(&mut self, code: &mut Code) {
-        let number = self.rng.u8(1..=9);
-        let input = precompiles::input(self.rng, number);
+        let number = self.precompiles.number(self.rng);
+        let input = self.precompiles.input(self.rng, number);
         let offset = self.rng.u16(..40);
         code.store(offset, &input);
         let opcode = [CALL, CALLCODE, DELEGATECALL, STATICCALL][self.rng.usize(..4)];
@@ -297,7 +300,7 @@ impl Programs<'_> {
         if matches!(opcode, CALL | CALLCODE) {
             code.small(if self.rng.u8(..6) == 0 { 1 } else { 0 });
         }
-        code.small(number);
+        code.push(U256::from(number));
         self.gas_of_call(code);
         code.op(opcode);
         self.after_call(code);

@@ -67,7 +67,8 @@ impl Pair {
 }
 
 /// True if the original's own bookkeeping ended the batch: balances that do not add up (11), a number out of range (12), a status
-/// against an error (117), too many contexts (0); a hash that a LOG had begun before it could not pay (46, 48, 51, fork 7).
+/// against an error (117), too many contexts, or a wrong signature in a transaction to P256VERIFY (0); a hash that a LOG had begun
+/// before it could not pay (46, 48, 51, fork 7).
 fn is_own_abort(output: &BatchOutput) -> bool {
     use ExecutorError::*;
     matches!(

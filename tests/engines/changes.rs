@@ -368,7 +368,10 @@ impl Changer<'_> {
             8 | 9 => transfer.value = if self.rng.bool() { U256::ZERO } else { U256::from(self.rng.u64(..1000)) },
             10 => transfer.value = edge(self.rng),
             11 => transfer.nonce = transfer.nonce.wrapping_add(self.rng.u64(..3)).wrapping_sub(1),
-            12 => *chain_id = [None, Some(0), Some(self.input.chain_id), Some(self.rng.u64(..1 << 32))][self.rng.usize(..4)],
+            12 => {
+                *chain_id =
+                    [None, Some(0), Some(self.input.chain_id), Some(self.rng.u64(..1 << 32))][self.rng.usize(..4)]
+            }
             13 => transfer.to = self.rng.bool().then(|| self.address()),
             14 => transfer.to = Some(self.address()),
             15 => transfer.data = Bytes::new(),

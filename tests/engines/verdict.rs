@@ -86,10 +86,11 @@ fn is_own_abort(output: &BatchOutput) -> bool {
 /// True for what is known to differ (docs/engines.md, known differences).
 fn is_known(field: &str, without_counters: bool, output: &BatchOutput) -> bool {
     let never_ends = output.error == ExecutorError::CountersOverflowSteps;
+    let misses_node = output.error == ExecutorError::DbKeyNotFound;
     match field {
         "read_write_addresses" => output.roots.is_none(),
-        "responses" => output.roots.is_none() && without_counters,
-        "smt_keys" | "program_keys" => never_ends,
+        "responses" => output.roots.is_none() && (without_counters || misses_node),
+        "smt_keys" | "program_keys" => never_ends || misses_node,
         "contexts" => output.roots.is_none(),
         _ => false,
     }

@@ -49,7 +49,7 @@ impl Pair {
         }
         // The ROM files of forks 10 and 11 are of builds in which some code never ends; what is proven ends (later-forks §2.1).
         let other_build = rom.error == ExecutorError::CountersOverflowSteps
-            && native.error == ExecutorError::NoError
+            && native.error != rom.error
             && !input.fork_id.rules().truncated_push_loops;
         // Without counters only the machine knows the number of steps.
         let without_counters = is_uncounted || input.no_counters;

@@ -228,14 +228,7 @@ fn a_modexp_never_counts_less_than_in_the_rom() {
 /// Signatures of all kinds, each the call of one transaction and of a contract. `ZKEVM_GENERATED` is the number of signatures.
 #[test]
 fn a_p256_verification_never_counts_less_than_in_the_rom() {
-    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
-        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
-    };
-    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
-    let fork = ForkId::new(13).unwrap();
-    if !rom.has_fork(fork) {
-        return skip::missing_data("no ROM file of fork 13");
-    }
+    let Some((rom, fork)) = p256::fork_13() else { return };
     // Gives its input to P256VERIFY, twice.
     let code = hex!("365f5f37 60205f365f610100612710fa 60205f365f5f610100612710f1");
     let mut rng = Rng::with_seed(setting("ZKEVM_SEED", 0));

@@ -105,18 +105,22 @@ fn coordinates(factor: Scalar) -> [U256; 2] {
     [point.x(), point.y()].map(|number| number.map(|number| U256::from_be_slice(number)).unwrap_or_default())
 }
 
+/// Returns the machine and the fork of P256VERIFY; without its ROM it says loudly that a test is skipped.
+pub(crate) fn fork_13() -> Option<(RomEngine, ForkId)> {
+    let fork = ForkId::new(13).unwrap();
+    let roms = std::env::var_os("ZKEVM_ROMS").map(|folder| Roms::read(Path::new(&folder)).unwrap());
+    let rom = roms.map(|roms| RomEngine::new(roms, WorkerPool::none())).filter(|rom| rom.has_fork(fork));
+    if rom.is_none() {
+        skip::missing_data("no ROM file of fork 13 (set ZKEVM_ROMS)");
+    }
+    Some((rom?, fork))
+}
+
 /// Differences that docs/engines.md names: what a wrong signature leaves behind, to a caller and at the top. Signatures that are
 /// right or malformed are answered alike.
 #[test]
 fn wrong_signatures_differ_as_documented() {
-    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
-        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
-    };
-    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
-    let fork = ForkId::new(13).unwrap();
-    if !rom.has_fork(fork) {
-        return skip::missing_data("no ROM file of fork 13");
-    }
+    let Some((rom, fork)) = fork_13() else { return };
     // Has IDENTITY return five bytes, gives its input to P256VERIFY, and returns the size of the return data.
     let code = hex!("365f5f37 5f5f60055f60045afa50 5f5f365f6101005afa50 3d5f5260205ff3");
     let right = signed(U256::from(77), Scalar::from(3_u64), Scalar::from(1_000_003_u64));

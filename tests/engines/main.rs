@@ -28,8 +28,10 @@ use fastrand::Rng;
 use generator::Generated;
 use recordings::Recordings;
 use verdict::{Pair, Verdict};
+use zkevm_batch::SenderCache;
 use zkevm_pool::WorkerPool;
 use zkevm_processor::Engine;
+use zkevm_recovery::Recoverer;
 use zkevm_rom::{RomEngine, Roms};
 use zkevm_testkit::skip;
 use zkevm_types::{BatchInput, BatchOutput, ForkId};
@@ -46,6 +48,15 @@ fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
         Err(_) => default,
+    }
+}
+
+/// Returns the native engine. As in the server, senders are recovered eight at a time where the processor can, and one by one with
+/// `ZKEVM_EIGHT_LANE_RECOVERY=false`.
+fn native() -> Engine {
+    match std::env::var("ZKEVM_EIGHT_LANE_RECOVERY") {
+        Ok(text) if text == "false" => Engine::default().with_senders(SenderCache::with_recoverer(Recoverer::single())),
+        _ => Engine::default(),
     }
 }
 
@@ -102,7 +113,7 @@ fn generated_batches_are_answered_alike() {
         return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
     };
     let roms = Roms::read(Path::new(&folder)).unwrap();
-    let pair = Pair { native: Engine::default(), rom: RomEngine::new(roms, WorkerPool::none()) };
+    let pair = Pair { native: native(), rom: RomEngine::new(roms, WorkerPool::none()) };
     let first = setting("ZKEVM_SEED", 0);
     let forks = forks(&pair.rom);
     let mut tally = Tally::default();
@@ -132,7 +143,7 @@ fn changed_recordings_are_answered_alike() {
         return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS), or no recordings");
     };
     let roms = Roms::read(Path::new(&folder)).unwrap();
-    let pair = Pair { native: Engine::default(), rom: RomEngine::new(roms, WorkerPool::none()) };
+    let pair = Pair { native: native(), rom: RomEngine::new(roms, WorkerPool::none()) };
     let forks: Vec<_> = FORKS.filter_map(ForkId::new).filter(|fork| pair.rom.has_fork(*fork)).collect();
     let first = setting("ZKEVM_SEED", 0);
     let mut tally = Tally::default();

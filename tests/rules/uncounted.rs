@@ -184,3 +184,20 @@ fn more_items_than_have_contexts_have_no_answer() {
         }
     }
 }
+
+/// The ROM has asked for two arithmetics, of a shift, when it finds that the last number of a list is cut off: no batch that does
+/// not decode reserves less. From the ROM of fork 12.
+#[test]
+fn a_list_that_does_not_decode_reserves_a_shift() {
+    let state = State::new(Vec::new());
+    // Fork 7 reports no reservations.
+    for &fork_id in V2.iter().filter(|fork_id| **fork_id > 7) {
+        let mut batch = BatchBuilder::new(fork(fork_id), CHAIN_ID);
+        batch.block(1, 0);
+        batch.raw(&bytes("f86780843b9aca0082c461940000000000000000000000000000000000000009820387b83f8aad39"));
+        let input = request(fork_id, state.root, batch.finish());
+        let output = state.run(&BatchInput { no_counters: true, ..input });
+        assert_eq!(output.error_rom, RomError::InvalidRlp, "fork {fork_id}");
+        assert_eq!(output.reserved.arithmetics, 2, "fork {fork_id}");
+    }
+}

@@ -415,8 +415,8 @@ impl CounterMeter {
         let data = self.batch_data.get(decoded_bytes..).unwrap_or_default();
         let (keccaks, rest) = (claimed_keccaks(data), self.undecodable_bound(data));
         let beyond = Counters { keccaks, ..Counters::default() };
-        // Reading a number asks for a few binaries, whichever way it ends.
-        let stated = Counters { steps: 500, binaries: 10, ..beyond };
+        // Reading a number asks for a few binaries and a shift, whichever way it ends.
+        let stated = Counters { steps: 500, arithmetics: 2, binaries: 10, ..beyond };
         self.reserve(Reservation { beyond, stated });
         let kept = if is_in_model { self.sums.charged } else { model };
         self.sums.move_to_bound(kept, rest);

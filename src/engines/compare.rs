@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn names_what_differs_and_nothing_else() {
-        for fork in [6, 9] {
+        for (fork, reserves) in [(6, vec![]), (9, vec!["cnt_reserve_keccak_hashes"])] {
             let rules = ForkId::new(fork).unwrap().rules();
             let native = answer(fork);
             let mut rom = native.clone();
@@ -264,7 +264,6 @@ mod tests {
             rom.reserved.keccaks += 2;
             let list = transactions_of(&mut rom);
             list[1].logs[0].index += 7;
-            let reserves = if fork == 9 { vec!["cnt_reserve_keccak_hashes"] } else { vec![] };
             let expected = [reserves, vec!["cnt_steps", "gas_used", "responses.logs"]].concat();
             assert_eq!(differences(&native, &rom, rules), expected);
             rom.counters.poseidons -= 1;

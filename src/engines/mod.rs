@@ -127,7 +127,8 @@ fn could_reach_limit(input: &BatchInput, output: &BatchOutput, program: &Program
     if output.error == ExecutorError::CountersOverflowSteps || compare::ran_out(output) {
         return true;
     }
-    if program.contexts_max().is_some_and(|max| output.engine.contexts > max) {
+    let rules = input.fork_id.rules();
+    if rules.contexts_max.is_some_and(|max| output.engine.contexts > max) {
         return true;
     }
     let bound = output.counters.max(output.reserved);
@@ -135,7 +136,7 @@ fn could_reach_limit(input: &BatchInput, output: &BatchOutput, program: &Program
     let mut limits = program.planned_limits();
     if input.no_counters {
         // Nothing is counted, and there are more steps; what one check asks for alone has the limits of all.
-        limits.steps = input.fork_id.rules().uncounted_steps_max;
+        limits.steps = rules.uncounted_steps_max;
     }
     is_near(bound, limits, percent)
 }

@@ -1,6 +1,5 @@
 //! Counters of what takes long areas of memory, long code or large numbers: bounds must hold for these too.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes, U256, hex};
@@ -10,19 +9,18 @@ use revm::bytecode::opcode::{JUMP, JUMPDEST, POP, PUSH0, PUSH32, RETURN, REVERT,
 use zkevm_executor::actors::BatchEngine;
 use zkevm_executor::config::{EngineKind, EngineOptions, Exact};
 use zkevm_executor::engines::Engines;
-use zkevm_pool::{CancelToken, WorkerPool};
+use zkevm_pool::CancelToken;
 use zkevm_processor::{Engine, PrefixCache};
 use zkevm_recovery::Recoverer;
-use zkevm_rom::{RomEngine, Roms};
+use zkevm_rom::RomEngine;
 use zkevm_store::MemoryStore;
 use zkevm_testkit::sample::genesis::GenesisAccount;
 use zkevm_testkit::sample::{Account, BatchBuilder, Kind, Transfer, Workload};
-use zkevm_testkit::skip;
 use zkevm_types::{BatchInput, BatchOutput, CountersPolicy, EngineName, ForkId, P256_VERIFY};
 
 use super::precompiles::address;
 use super::programs::edge;
-use super::{forks, p256, setting};
+use super::{forks, machine, p256, setting};
 
 /// Has the code under test.
 pub(crate) const CODE: Address = alloy_primitives::address!("00000000000000000000000000000000000c0de1");
@@ -79,10 +77,7 @@ const EXPONENT_BYTES_MAX: usize = 70;
 /// Opcodes whose operands are lengths and numbers of all sizes.
 #[test]
 fn long_operands_never_count_less_than_in_the_rom() {
-    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
-        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
-    };
-    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
+    let Some(rom) = machine() else { return };
     let forks = forks(&rom);
     let first = setting("ZKEVM_SEED", 0);
     let mut failures = Vec::new();
@@ -103,14 +98,10 @@ fn long_operands_never_count_less_than_in_the_rom() {
 /// though the machine runs only where a native bound comes near a limit.
 #[test]
 fn no_batch_beyond_the_limits_is_accepted_and_none_within_is_refused() {
-    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
-        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
-    };
-    let roms = Roms::read(Path::new(&folder)).unwrap();
-    let rom = RomEngine::new(roms, WorkerPool::none());
+    let Some(rom) = machine() else { return };
     let options = EngineOptions {
         kind: EngineKind::Native,
-        rom_dir: Some(folder.into()),
+        rom_dir: std::env::var_os("ZKEVM_ROMS").map(Into::into),
         exact: Exact::NearLimit,
         intrinsics: true,
     };
@@ -204,10 +195,7 @@ fn numbers(rng: &mut Rng, bytes_max: usize) -> Vec<u8> {
 /// number of inputs.
 #[test]
 fn a_modexp_never_counts_less_than_in_the_rom() {
-    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
-        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
-    };
-    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
+    let Some(rom) = machine() else { return };
     let forks: Vec<_> = forks(&rom).into_iter().filter(|fork| fork.rules().has_precompile(MODEXP.into())).collect();
     if forks.is_empty() {
         return println!("no MODEXP in this fork");

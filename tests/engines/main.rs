@@ -1,5 +1,6 @@
 //! The two engines against each other, on generated batches and on changed recordings: every field is equal, but for counters of
-//! which the native engine has bounds: none is below the ROM's. And the machine against itself, with and without native code in the place of lines it knows.
+//! which the native engine has bounds: none is below the ROM's. And the machine against itself, with and without native code in the
+//! place of lines it knows.
 //!
 //! Needs ROM files: the folder of `ZKEVM_ROMS`. `ZKEVM_GENERATED` is the number of batches, `ZKEVM_SEED` the first seed,
 //! `ZKEVM_FORK` the only fork. Into the folder `ZKEVM_DIFFERENCES` go input and answers of each batch that is answered differently:
@@ -60,6 +61,15 @@ fn native() -> Engine {
     }
 }
 
+/// Returns the machine with the ROM files of `ZKEVM_ROMS`; without that folder it says that the calling test is skipped.
+fn machine() -> Option<RomEngine> {
+    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
+        skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
+        return None;
+    };
+    Some(RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none()))
+}
+
 /// Returns the forks of the batches that have a ROM, or the one of `ZKEVM_FORK`.
 fn forks(rom: &RomEngine) -> Vec<ForkId> {
     let only = setting("ZKEVM_FORK", 0);
@@ -109,11 +119,8 @@ impl Tally {
 
 #[test]
 fn generated_batches_are_answered_alike() {
-    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
-        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
-    };
-    let roms = Roms::read(Path::new(&folder)).unwrap();
-    let pair = Pair { native: native(), rom: RomEngine::new(roms, WorkerPool::none()) };
+    let Some(rom) = machine() else { return };
+    let pair = Pair { native: native(), rom };
     let first = setting("ZKEVM_SEED", 0);
     let forks = forks(&pair.rom);
     let mut tally = Tally::default();
@@ -139,12 +146,9 @@ fn generated_batches_are_answered_alike() {
 /// Recorded requests, each changed in a way of its own: what the generator does not think of is there in what was recorded.
 #[test]
 fn changed_recordings_are_answered_alike() {
-    let (Some(folder), Some(recordings)) = (std::env::var_os("ZKEVM_ROMS"), Recordings::open()) else {
-        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS), or no recordings");
-    };
-    let roms = Roms::read(Path::new(&folder)).unwrap();
-    let pair = Pair { native: native(), rom: RomEngine::new(roms, WorkerPool::none()) };
-    let forks: Vec<_> = FORKS.filter_map(ForkId::new).filter(|fork| pair.rom.has_fork(*fork)).collect();
+    let (Some(rom), Some(recordings)) = (machine(), Recordings::open()) else { return };
+    let pair = Pair { native: native(), rom };
+    let forks = forks(&pair.rom);
     let first = setting("ZKEVM_SEED", 0);
     let mut tally = Tally::default();
     for seed in first..first + setting("ZKEVM_GENERATED", CHANGED) {
@@ -160,10 +164,7 @@ fn changed_recordings_are_answered_alike() {
 /// The machine gives the same answer with and without native code in the place of lines it knows, and ends in the same state.
 #[test]
 fn native_code_changes_nothing() {
-    let Some(folder) = std::env::var_os("ZKEVM_ROMS") else {
-        return skip::missing_data("no folder of ROM files (set ZKEVM_ROMS)");
-    };
-    let rom = RomEngine::new(Roms::read(Path::new(&folder)).unwrap(), WorkerPool::none());
+    let Some(rom) = machine() else { return };
     let first = setting("ZKEVM_SEED", 0);
     let forks = forks(&rom);
     let mut runs = intrinsics::Runs::default();

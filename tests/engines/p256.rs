@@ -1,7 +1,5 @@
 //! Input for P256VERIFY: signatures of keys, wrong ones, numbers on both sides of what is allowed, points off the curve.
 
-use std::path::Path;
-
 use alloy_primitives::{U256, hex, uint};
 use fastrand::Rng;
 use p256::elliptic_curve::PrimeField;
@@ -9,13 +7,14 @@ use p256::elliptic_curve::ops::Reduce;
 use p256::elliptic_curve::sec1::ToEncodedPoint;
 use p256::{ProjectivePoint, Scalar};
 use revm::precompile::secp256r1;
-use zkevm_pool::{CancelToken, WorkerPool};
+use zkevm_pool::CancelToken;
 use zkevm_processor::Engine;
-use zkevm_rom::{RomEngine, Roms};
+use zkevm_rom::RomEngine;
 use zkevm_testkit::skip;
 use zkevm_types::{ExecutorError, ForkId, P256_VERIFY};
 
 use super::counts::{CODE, batch};
+use super::machine;
 use super::precompiles::address;
 use super::programs::edge;
 
@@ -108,12 +107,12 @@ fn coordinates(factor: Scalar) -> [U256; 2] {
 /// Returns the machine and the fork of P256VERIFY; without its ROM it says loudly that a test is skipped.
 pub(crate) fn fork_13() -> Option<(RomEngine, ForkId)> {
     let fork = ForkId::new(13).unwrap();
-    let roms = std::env::var_os("ZKEVM_ROMS").map(|folder| Roms::read(Path::new(&folder)).unwrap());
-    let rom = roms.map(|roms| RomEngine::new(roms, WorkerPool::none())).filter(|rom| rom.has_fork(fork));
-    if rom.is_none() {
-        skip::missing_data("no ROM file of fork 13 (set ZKEVM_ROMS)");
+    let rom = machine()?;
+    if rom.has_fork(fork) {
+        return Some((rom, fork));
     }
-    Some((rom?, fork))
+    skip::missing_data("no ROM file of fork 13");
+    None
 }
 
 /// Differences that docs/engines.md names: what a wrong signature leaves behind, to a caller and at the top. Signatures that are

@@ -114,11 +114,6 @@ impl Program {
         self
     }
 
-    /// Returns how many contexts a batch may open, if there is a bound (later-forks §7).
-    pub fn contexts_max(&self) -> Option<u64> {
-        self.rules.context_max
-    }
-
     /// Returns the counters that no batch may pass.
     pub fn hard_limits(&self) -> Counters {
         self.limits.hard

@@ -143,7 +143,8 @@ pub struct ForkRules {
     /// A trace reads the length of the batch's last RLP list, which the ROM keeps at the same place, as the gas kept by the
     /// caller of the outermost frame.
     pub outermost_caller_keeps_rlp_length: bool,
-    /// A CALLDATACOPY, and a CODECOPY of init code, leaves the height of the stack where a trace reads the gas kept by the caller of the outermost frame.
+    /// A CALLDATACOPY, and a CODECOPY of init code, leaves the height of the stack where a trace reads the gas kept by the caller
+    /// of the outermost frame.
     pub calldatacopy_sets_outermost_gas: bool,
     /// A trace shows what a create returned also at the start of the next transaction: the ROM does not say that another
     /// context runs (main-state-machine §9.7).

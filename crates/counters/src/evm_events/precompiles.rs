@@ -117,8 +117,7 @@ fn exponent_head_bits(input: &[u8]) -> u64 {
 
 /// MODEXP is charged for lengths it accepts, its numbers only if the modulus is not zero (counters §11).
 fn modexp_ran(meter: &mut CounterMeter, input: &[u8], output_bytes: u64) {
-    let [base, exponent, modulus] =
-        [0, 1, 2].map(|index| U256::from_be_bytes(padded_word(input, index)).saturating_to::<u64>());
+    let [base, exponent, modulus] = words::<3>(input).map(|length| length.saturating_to::<u64>());
     if base == 0 || modulus == 0 || [base, exponent, modulus].iter().any(|&length| length > MODEXP_BYTES_MAX) {
         return modexp_refused(meter, input);
     }
